@@ -1,0 +1,65 @@
+# Every target prepares .venv by itself, once, and again when requirements.txt or pyproject.toml changes.
+PYTHON ?= python3
+# PIP_ARGS goes to pip, e.g. an --extra-index-url with CPU-only PyTorch builds (much smaller than the CUDA ones).
+PIP_ARGS ?=
+# JAX_CUDA is the extra of jax that suits the driver; PyTorch's pinned wheel is built for CUDA 13 too.
+JAX_CUDA ?= cuda13
+ARGS ?=
+JOBS ?= 2
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-full test-gpu lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "  variables: PYTHON=$(PYTHON)  ARGS=…  PIP_ARGS=…  JAX_CUDA=$(JAX_CUDA)  JOBS=$(JOBS)"
+
+setup: .venv/.ready ## prepare .venv with the pinned versions
+
+run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--preset quick"
+	@$(BIN)/python run_lra.py --task pathfinder --attn elfatt $(ARGS)
+
+test: .venv/.ready ## the fast tests (minutes)
+	@$(PYTEST) $(ARGS)
+
+test-full: .venv/.ready ## the long tests too
+	@$(PYTEST) -m "not gpu" $(ARGS)
+
+test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
+	@JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+lint: .venv/.ready ## style, types, import floors, spelling
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/codespell
+
+format: .venv/.ready ## put the code into the shape that lint asks for
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove .venv and the tools' caches; results and prepared data stay
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+
+.venv/.ready: requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' here; Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments (no ensurepip): apt install python3-venv"; exit 1; }
+	@echo "Preparing the environment (once, about a minute) …"
+	@$(PYTHON) -m venv .venv
+	@if nvidia-smi -L >/dev/null 2>&1; then \
+		echo "  the pinned packages, for an NVIDIA GPU (some GB) …"; \
+		$(PIP) -r requirements.txt "jax[$(JAX_CUDA)]"; \
+	else \
+		echo "  the pinned packages …"; \
+		$(PIP) -r requirements.txt; \
+	fi
+	@echo "  this checkout …"
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,98 @@
+"""The registry of attention mechanisms: a folder here with a torch_impl.py or a jax_impl.py is one."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attention_impls.base import Attention
+
+HERE = Path(__file__).parent
+BACKENDS = ("torch", "jax")
+
+
+class UnknownAttention(ValueError):
+    """A name or a path that leads to no mechanism."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """One mechanism: its card, and its code, which is imported when first asked for."""
+
+    name: str
+    card: Attention
+    folder: Path
+    module: str
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The frameworks it is written in."""
+        return tuple(backend for backend in BACKENDS if (self.folder / f"{backend}_impl.py").exists())
+
+    def attend(self, backend: str) -> Callable[..., Any]:
+        """The `attend` of one framework; ValueError where there is none."""
+        if backend not in self.backends:
+            raise ValueError(f"{self.name} has no {backend!r} code: it has {', '.join(self.backends)}")
+        return importlib.import_module(f"{self.module}.{backend}_impl").attend
+
+    def reference(self) -> Callable[..., Any]:
+        """The `attend` of reference.py: NumPy float64, written from the paper's equations."""
+        return importlib.import_module(f"{self.module}.reference").attend
+
+
+def names() -> list[str]:
+    """Every mechanism of this package, sorted. Imports nothing."""
+    return sorted(folder.name for folder in HERE.iterdir() if _is_mechanism(folder))
+
+
+def load(name: str) -> Mechanism:
+    """The mechanism called `name`; or, where `name` has a slash, the one in that folder.
+
+    Raises UnknownAttention for a name that is not there, with the nearest one that is.
+    """
+    if "/" in name:
+        return _load_folder(Path(name).expanduser().resolve())
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UnknownAttention(f"unknown attention {name!r}: {hint}available: {', '.join(names())}")
+    module = f"{__name__}.{name}"
+    return Mechanism(name, importlib.import_module(module).CARD, HERE / name, module)
+
+
+def _is_mechanism(folder: Path) -> bool:
+    return any((folder / f"{backend}_impl.py").exists() for backend in BACKENDS)
+
+
+def _load_folder(folder: Path) -> Mechanism:
+    """A mechanism from outside the package, imported under a name of its own so that relative imports work."""
+    if not _is_mechanism(folder) or not (folder / "__init__.py").exists():
+        raise UnknownAttention(
+            f"no attention in {folder}: expected __init__.py with CARD, and torch_impl.py or jax_impl.py beside it"
+        )
+    module = f"outside_attention_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    if module not in sys.modules:
+        _import_package(module, folder)
+    return Mechanism(folder.name, sys.modules[module].CARD, folder, module)
+
+
+def _import_package(module: str, folder: Path) -> None:
+    spec = importlib.util.spec_from_file_location(
+        module, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise UnknownAttention(f"cannot import {folder}: expected a Python package")
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[module] = package
+    try:
+        spec.loader.exec_module(package)
+    except BaseException:
+        del sys.modules[module]
+        raise

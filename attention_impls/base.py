@@ -1,0 +1,127 @@
+"""What an attention mechanism is: its card, the sizes it works at, and the laws it obeys.
+
+Axis letters, here and in every annotation of this package:
+
+    B batch, H heads, N tokens (as padded), D features of one head, C = H·D the layer's width
+
+A mechanism is a folder with a card (`__init__.py`) and one `attend` in each of torch_impl.py, jax_impl.py and
+reference.py:
+
+    attend(q, k, v, *, lengths, params, constants, options, dims) -> out
+
+q, k, v, out: (B, N, H, D). A card that names other `inputs` gets those, in its order; x is the layer's normed input
+(B, N, C). lengths: (B,) int32, the real tokens come first; or None, every position is real. params are learned,
+constants are drawn once; both are {name: array} as the card's callables made them. `attend` is pure and
+deterministic, keeps the inputs' dtype, returns zeros at padded positions (so an example of length 0 is all zeros), and
+uses the padded length N in no formula. Padding may hold any finite number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Arrays = dict[str, np.ndarray]
+Law = Literal[True] | str
+"""True where the law holds, else the reason why it does not."""
+
+# What `attend` of a reference.py takes and gives, in NumPy.
+Tokens = Float[np.ndarray, "B N H D"]
+Lengths = Int[np.ndarray, " B"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dims:
+    """The sizes one layer works at. `grid` is the (rows, columns) of the pixels that the tokens scan, if they do."""
+
+    heads: int
+    head_dim: int
+    width: int
+    max_length: int
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laws:
+    """What every mechanism promises; one test a law runs over every folder. A reason switches a law off."""
+
+    ignores_padding: Law = True
+    """More padding, or other numbers in it, change nothing."""
+    ignores_neighbours: Law = True
+    """An example alone equals the same example in a batch."""
+    finite_for_extreme_inputs: Law = True
+    """Output and gradients are finite for q, k, v of size 1e4 in float32."""
+    gradients_reach_every_parameter: Law = True
+    """No learned array and no input has a gradient that is zero everywhere."""
+    accepts_any_length: Law = True
+    """One set of parameters serves every length up to dims.max_length."""
+    deterministic: Law = True
+    """Two calls agree to the last bit."""
+    shape_and_dtype_kept: Law = True
+    """The output has the shape and the dtype of v."""
+    cost_grows_as_claimed: Law = True
+    """Matrix products cost what `operations` says, from N to 4N."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equality:
+    """Options under which a mechanism is softmax attention (with the same `local_conv`), up to `tolerance`."""
+
+    options: Any
+    lengths: tuple[int, ...]
+    tolerance: float
+    why: str
+
+
+def _nothing(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The arrays of a mechanism that has none."""
+    return {}
+
+
+def _anything(options: Any, dims: Dims) -> None:
+    """The check of a mechanism whose every option is possible."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """A mechanism's card: everything about it but the code. Importing one loads no framework."""
+
+    title: str
+    year: int
+    paper: str
+    equations: str
+    cost: str
+    """Time of one head, for tables: "O(N·D²)"."""
+    operations: Callable[[Any, Dims, int], int]
+    """(options, dims, length) -> multiply-adds of all matrix products in one example's forward pass."""
+    options: type
+    """Frozen dataclass whose defaults are what tables show."""
+    variants: Sequence[Any]
+    """Options worth testing beside one another, small enough for a few dozen tokens."""
+    quadratic: bool = False
+    """Whether an N × N array is allowed."""
+    inputs: tuple[str, ...] = ("q", "k", "v")
+    params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
+    constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
+    check: Callable[[Any, Dims], None] = _anything
+    """Raises ValueError, in one line, for options that cannot be had at these dims."""
+    differs: str = ""
+    """Where this differs from the authors' code, and why."""
+    laws: Laws = field(default_factory=Laws)
+    equals_softmax_when: tuple[Equality, ...] = ()
+    library_softmax: str = ""
+    """Why the JAX softmax is computed in float32 whatever the inputs' dtype; empty where it is not."""
+    key_bias_invariant: bool = False
+    """Whether a vector added to every key changes nothing, so that the key projection's bias gets no gradient."""
+    penalty: bool = False
+    """Whether `attend` returns (out, penalty (B,)) for the loss."""
+
+
+def check_length(tokens: int, dims: Dims) -> None:
+    """Raise ValueError where a sequence is longer than the parameters were made for."""
+    if tokens > dims.max_length:
+        raise ValueError(f"{tokens} tokens given, at most {dims.max_length} expected: raise max_length or cut them")

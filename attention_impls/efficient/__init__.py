@@ -1,0 +1,43 @@
+"""Efficient attention: softmax over the features of Q and over the tokens of K, then two thin products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.ops.local_conv import local_conv_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of efficient attention."""
+
+    local_conv: bool = False
+    """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The convolution's arrays, where it is on."""
+    return local_conv_params(dims, rng) if options.local_conv else {}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """φ(k)ᵀ v and φ(q) times it."""
+    return 2 * dims.heads * length * dims.head_dim**2
+
+
+CARD = Attention(
+    title="Efficient",
+    year=2018,
+    paper="Shen et al., Efficient Attention: Attention with Linear Complexities, WACV 2021, arXiv 1812.01243",
+    equations="O = softmax_features(Q) (softmax_tokens(K)ᵀ V)",
+    cost="O(N·D²)",
+    operations=operations,
+    options=Options,
+    variants=(Options(), Options(local_conv=True)),
+    params=params,
+    differs="Attention alone: the module's reprojection and residual are the encoder's.",
+    key_bias_invariant=True,
+)

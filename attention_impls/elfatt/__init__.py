@@ -1,0 +1,117 @@
+"""ELFATT: some heads attend globally in linear time, the others inside blocks with softmax."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.elfatt.tiling import Tiling, tile
+from attention_impls.ops.local_conv import local_conv_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ELFATT."""
+
+    block_size: int = 128
+    """Tokens of one block; in the 2d layout a square number, the area of a window."""
+    layout: Literal["1d", "2d"] = "1d"
+    """Blocks of consecutive tokens, or square windows of the pixel grid (a 2D prior)."""
+    local_conv: bool = True
+    """Add a depthwise convolution of V, kernel 3, over the sequence (global heads) and inside blocks (block heads)."""
+    global_share: float = 0.5
+    """Share of the heads that are global, rounded down; 0 is blocks only, 1 is efficient attention."""
+
+
+def global_heads(options: Options, dims: Dims) -> int:
+    """⌊share · H⌋, forgiving the rounding of a share such as 0.29."""
+    return math.floor(options.global_share * dims.heads + 1e-9)
+
+
+def tiling(options: Options, dims: Dims, tokens: int) -> Tiling:
+    """How `tokens` tokens are cut; ValueError where the 2d layout has no grid."""
+    if options.layout == "1d":
+        return tile(tokens, options.block_size, None)
+    if dims.grid is None:
+        raise ValueError("layout 2d given for a task without a pixel grid: take layout 1d")
+    return tile(tokens, options.block_size, dims.grid[1])
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for shares, blocks or grids that cannot be."""
+    if not 0 <= options.global_share <= 1:
+        raise ValueError(f"global_share {options.global_share} given, a number from 0 to 1 expected")
+    if options.block_size < 1:
+        raise ValueError(f"block_size {options.block_size} given, at least 1 expected")
+    if options.layout == "1d":
+        return
+    if math.isqrt(options.block_size) ** 2 != options.block_size:
+        raise ValueError(f"block_size {options.block_size} given, layout 2d needs a square one: take 64, 144 or 256")
+    if dims.grid is None:
+        raise ValueError("layout 2d given for a task without a pixel grid: take layout 1d")
+    if math.prod(dims.grid) < dims.max_length:
+        raise ValueError(f"grid {dims.grid} given, one of at least max_length = {dims.max_length} pixels expected")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The convolution's arrays, where it is on."""
+    axes = 2 if options.layout == "2d" else 1
+    return local_conv_params(dims, rng, axes) if options.local_conv else {}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """Two products with a (D, D) context in global heads; scores and their product with v in blocks."""
+    chosen, blocks = global_heads(options, dims), tiling(options, dims, length)
+    whole = chosen * length * dims.head_dim
+    local = (dims.heads - chosen) * blocks.padded_tokens * blocks.block_tokens
+    return 2 * dims.head_dim * (whole + local)
+
+
+CARD = Attention(
+    title="ELFATT",
+    year=2025,
+    paper="Wu et al., ELFATT: Efficient Linear Fast Attention for Vision Transformers, ACM MM 2025, arXiv 2501.06098",
+    equations=(
+        "global heads: O = softmax_features(Q) (softmax_tokens(K)ᵀ V) + L(V); "
+        "block heads, in each block: O = softmax(Q Kᵀ / √D) V + L(V); L a depthwise convolution of kernel 3"
+    ),
+    cost="O(N·D·(D + n_b))",
+    operations=operations,
+    options=Options,
+    variants=(
+        Options(block_size=16),
+        Options(block_size=16, local_conv=False),
+        Options(block_size=16, global_share=0.0),
+        Options(block_size=16, global_share=1.0),
+        Options(block_size=16, layout="2d"),
+        Options(block_size=16, layout="2d", global_share=0.0, local_conv=False),
+    ),
+    params=params,
+    check=check,
+    differs=(
+        "For sequences only the formula and a figure are public. The softmax axes of the global heads are those of "
+        "efficient attention: only with them do the formula's rows sum to 1. The formula fixes the number of blocks; "
+        "here their size is fixed, so that the cost is linear and padding moves no border. Heads are never split: with "
+        "an odd number the blocks get the extra one, and a single head is a block head, where the formula would give "
+        "half of its channels to each side."
+    ),
+    equals_softmax_when=(
+        Equality(
+            options=Options(global_share=0.0, block_size=64),
+            lengths=(1, 33, 64),
+            tolerance=1e-12,
+            why="one block that covers every token is softmax attention",
+        ),
+        Equality(
+            options=Options(global_share=0.0, block_size=64, local_conv=False),
+            lengths=(64,),
+            tolerance=1e-12,
+            why="the same without the convolution",
+        ),
+    ),
+    key_bias_invariant=True,
+)

@@ -1,0 +1,1 @@
+"""Operations that several mechanisms share, each written once a framework."""

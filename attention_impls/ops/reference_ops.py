@@ -1,0 +1,45 @@
+"""Shared pieces of the NumPy references: one example or one head at a time, in float64, no padding anywhere."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from attention_impls.base import Lengths, Tokens
+
+Example = Float[np.ndarray, "n H D"]
+
+
+def each_example(
+    q: Tokens, k: Tokens, v: Tokens, lengths: Lengths | None, attend_one: Callable[[Example, Example, Example], Example]
+) -> Tokens:
+    """Apply `attend_one` to the real tokens of each example; zeros elsewhere."""
+    out = np.zeros(v.shape)
+    for i in range(len(q)):
+        n = q.shape[1] if lengths is None else int(lengths[i])
+        if n > 0:
+            out[i, :n] = attend_one(*(x[i, :n].astype(np.float64) for x in (q, k, v)))
+    return out
+
+
+def softmax(x: Float[np.ndarray, "*shape"], axis: int) -> Float[np.ndarray, "*shape"]:
+    """exp(x) over its sum along `axis`."""
+    grown = np.exp(x - x.max(axis, keepdims=True))
+    return grown / grown.sum(axis, keepdims=True)
+
+
+def depthwise_conv(
+    v: Float[np.ndarray, "*space H D"], weight: Float[np.ndarray, "H D *taps"], bias: Float[np.ndarray, "H D"]
+) -> Float[np.ndarray, "*space H D"]:
+    """bias + Σ_s weight[s] · v[i + s − 1] along every axis of `space`, where i + s − 1 is inside."""
+    space = v.shape[:-2]
+    out = np.broadcast_to(bias, v.shape).copy()
+    for here in np.ndindex(*space):
+        for shift in itertools.product(range(3), repeat=len(space)):
+            there = tuple(i + s - 1 for i, s in zip(here, shift, strict=True))
+            if all(0 <= i < size for i, size in zip(there, space, strict=True)):
+                out[here] += weight[:, :, *shift] * v[there]
+    return out

@@ -1,0 +1,74 @@
+"""Shared pieces of the PyTorch implementations. Axis letters: attention_impls/base.py."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def real_tokens(lengths: Int[Tensor, " B"], tokens: int) -> Bool[Tensor, "B N"]:
+    """True where a token is real."""
+    return torch.arange(tokens, device=lengths.device) < lengths[:, None]
+
+
+def zero_padding(x: Float[Tensor, "B N H D"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N H D"]:
+    """x with zeros at padded tokens; None says that there are none."""
+    return x if real is None else x.masked_fill(~real[:, :, None, None], 0.0)
+
+
+def softmax_attention(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    real: Bool[Tensor, "B N"] | None,
+) -> Float[Tensor, "B N H D"]:
+    """softmax(q kᵀ / √D) v over real keys, by the framework's fused kernel. Rows of padded queries are not zeroed.
+
+    Where no token is real the first key stays visible: a fused softmax over nothing would be NaN. Its value is zero if
+    the caller has zeroed the padding of v.
+    """
+    mask = None
+    if real is not None:
+        visible = real | (torch.arange(real.shape[1], device=real.device) == 0)
+        mask = visible[:, None, None, :]
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+
+
+def efficient_attention(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    real: Bool[Tensor, "B N"] | None,
+) -> Float[Tensor, "B N H D"]:
+    """softmax over features(q) · (softmax over real tokens(k)ᵀ v): Shen et al. 2021.
+
+    A finite fill keeps the softmax over no token at all finite. Rows of padded queries are not zeroed.
+    """
+    if real is not None:
+        k = k.masked_fill(~real[:, :, None, None], torch.finfo(k.dtype).min)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    context = k.softmax(dim=2).mT @ v
+    return (q.softmax(dim=3) @ context).transpose(1, 2)
+
+
+def depthwise_conv(
+    v: Float[Tensor, "B *space H D"], weight: Float[Tensor, "H D *taps"], bias: Float[Tensor, "H D"]
+) -> Float[Tensor, "B *space H D"]:
+    """Convolution of three taps along each axis of `space`, every channel by itself, zeros beyond the ends.
+
+    Shifted multiply-adds in the layout of the tokens: a library convolution would want the channels first, which costs
+    two copies.
+    """
+    space = v.shape[1:-2]
+    padded = F.pad(v, (0, 0, 0, 0) + (1, 1) * len(space))
+    taps = weight.flatten(2).movedim(-1, 0).contiguous()
+    out = bias
+    for shift, tap in zip(itertools.product(range(3), repeat=len(space)), taps, strict=True):
+        window = tuple(slice(first, first + size) for first, size in zip(shift, space, strict=True))
+        out = torch.addcmul(out, padded[:, *window], tap)
+    return out

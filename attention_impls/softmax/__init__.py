@@ -1,0 +1,45 @@
+"""Scaled dot-product attention, the baseline that every other mechanism is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.ops.local_conv import local_conv_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of softmax attention."""
+
+    local_conv: bool = False
+    """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The convolution's arrays, where it is on."""
+    return local_conv_params(dims, rng) if options.local_conv else {}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """q kᵀ and its product with v."""
+    return 2 * dims.heads * dims.head_dim * length**2
+
+
+CARD = Attention(
+    title="Softmax",
+    year=2017,
+    paper="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762",
+    equations="O = softmax(Q Kᵀ / √D) V, keys restricted to real tokens",
+    cost="O(N²·D)",
+    operations=operations,
+    options=Options,
+    variants=(Options(), Options(local_conv=True)),
+    quadratic=True,
+    params=params,
+    differs="No attention dropout, as for every mechanism here: fused kernels lose their speed with it.",
+    library_softmax="jax.nn.dot_product_attention always takes its softmax in float32",
+    key_bias_invariant=True,
+)

@@ -1,0 +1,83 @@
+"""What a backend is: an encoder and its training step in one framework, fed and read through NumPy."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lra.batches import Chunk
+from lra.config import UserError
+from lra.init import Blueprint, Weights
+
+Device = Literal["cpu", "gpu"]
+
+_NEEDS = {"torch": ("torch",), "jax": ("jax", "flax", "optax")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Totals over the examples of each of K batches; sums, so that a short last batch counts correctly."""
+
+    loss: Float[np.ndarray, " K"]
+    correct: Int[np.ndarray, " K"]
+    count: Int[np.ndarray, " K"]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One framework. `State` is its own; the loop only hands it back."""
+
+    def start(self, weights: Weights, snapshot: Weights | None = None) -> Any:
+        """A state with these weights, or the one that `snapshot` describes."""
+        ...
+
+    def train_steps(self, state: Any, chunk: Chunk) -> tuple[Any, Sums]:
+        """Take the chunk's K optimiser steps; the state that was given may not be used again."""
+        ...
+
+    def evaluate(self, state: Any, chunk: Chunk) -> Sums:
+        """Loss and correct answers on the chunk, without dropout and without learning."""
+        ...
+
+    def weights(self, state: Any) -> Weights:
+        """The state's weights and constants as NumPy arrays, named as in lra.init."""
+        ...
+
+    def snapshot(self, state: Any) -> Weights:
+        """Weights and optimiser moments: what `start` needs to go on as if nothing had happened."""
+        ...
+
+    def peak_memory(self) -> int:
+        """Bytes: the most the device's allocator has held, or on a CPU this process's greatest resident size."""
+        ...
+
+    def environment(self) -> dict[str, Any]:
+        """Framework, its version, device and precision, for the record."""
+        ...
+
+
+def installed(name: str) -> bool:
+    """Whether the framework's packages are there; loads none of them."""
+    return all(find_spec(package) for package in _NEEDS[name])
+
+
+def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
+    """The backend of that name on that device; None means a GPU where the framework sees one."""
+    if not installed(name):
+        missing = ", ".join(package for package in _NEEDS[name] if not find_spec(package))
+        raise UserError(f"the {name} backend needs {missing}: pip install -e '.[{name}]', or choose another --backend")
+    if name not in blueprint.mechanism.backends:
+        have = ", ".join(blueprint.mechanism.backends)
+        raise UserError(f"{blueprint.mechanism.name} has no {name} implementation; it has: {have}")
+    return import_module(f"lra.backends.{name}_backend").open_backend(blueprint, device)
+
+
+def host_peak_memory() -> int:
+    """The greatest resident size of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

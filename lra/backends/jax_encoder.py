@@ -1,0 +1,132 @@
+"""The encoder in Flax NNX."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
+
+NORM_EPSILON = 1e-5
+
+Arrays = dict[str, jax.Array]
+
+
+class Block(nnx.Module):
+    """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
+
+    def __init__(self, blueprint: Blueprint, own: list[str], rngs: nnx.Rngs) -> None:
+        model = blueprint.model
+        self._blueprint = nnx.static(blueprint)
+        self.attention_norm = _norm(model.width, rngs)
+        self.ffn_norm = _norm(model.width, rngs)
+        for letter in blueprint.mechanism.card.inputs:
+            if letter in PROJECTIONS:
+                setattr(self, PROJECTIONS[letter], nnx.Linear(model.width, model.width, rngs=rngs))
+        self.output = nnx.Linear(model.width, model.width, rngs=rngs)
+        self.ffn_in = nnx.Linear(model.width, model.ffn, rngs=rngs)
+        self.ffn_out = nnx.Linear(model.ffn, model.width, rngs=rngs)
+        self.attention = nnx.Dict({name: nnx.Param(jnp.zeros(())) for name in own})
+        self.dropout = nnx.Dropout(model.dropout)
+
+    def __call__(
+        self, x: Float[Array, "B N C"], lengths: Int[Array, " B"] | None, constants: Arrays, rngs: nnx.Rngs | None
+    ) -> Float[Array, "B N C"]:
+        """The block's output; `rngs` is None where nothing is dropped."""
+        drop = lambda y: self.dropout(y, deterministic=rngs is None, rngs=rngs)  # noqa: E731 - used three times here
+        x = x + drop(self.output(self._attention(self.attention_norm(x), lengths, constants)))
+        hidden = drop(nnx.gelu(self.ffn_in(self.ffn_norm(x)), approximate=False))
+        return x + drop(self.ffn_out(hidden))
+
+    def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> Array:
+        blueprint, dims = self._blueprint, self._blueprint.dims
+        inputs = [
+            getattr(self, PROJECTIONS[letter])(x).reshape(*x.shape[:2], dims.heads, dims.head_dim)
+            if letter in PROJECTIONS
+            else x
+            for letter in blueprint.mechanism.card.inputs
+        ]
+        out = blueprint.mechanism.attend("jax")(
+            *inputs,
+            lengths=lengths,
+            params={name: param[...] for name, param in self.attention.items()},
+            constants=constants,
+            options=blueprint.options,
+            dims=dims,
+        )
+        return out.reshape(x.shape)
+
+
+class Encoder(nnx.Module):
+    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier."""
+
+    def __init__(self, blueprint: Blueprint, own: list[str], rngs: nnx.Rngs) -> None:
+        model = blueprint.model
+        self._towers = blueprint.towers
+        self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
+        self.positions = nnx.Embed(blueprint.dims.max_length, model.width, rngs=rngs)
+        self.layers = nnx.List([Block(blueprint, own, rngs) for _ in range(model.depth)])
+        self.norm = _norm(model.width, rngs)
+        features = model.width * (4 if blueprint.towers == 2 else 1)
+        self.classifier_in = nnx.Linear(features, model.classifier, rngs=rngs)
+        self.classifier_out = nnx.Linear(model.classifier, blueprint.classes, rngs=rngs)
+        self.dropout = nnx.Dropout(model.dropout)
+
+    def __call__(
+        self,
+        tokens: Int[Array, "B T N"],
+        lengths: Int[Array, "B T"] | None,
+        constants: Arrays,
+        rngs: nnx.Rngs | None,
+    ) -> Float[Array, "B classes"]:
+        """Logits of B examples with T documents each; a document's tokens beyond its length are never seen."""
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        real = None if lengths is None else lengths.reshape(-1)
+        # By index, since calling an nnx.Embed casts to the dtype that it was made with.
+        x = self.tokens.embedding[flat] + self.positions.embedding[: flat.shape[1]]
+        x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
+        for layer, block in enumerate(self.layers):
+            prefix = f"{CONSTANT}layers.{layer}.attention."
+            own = {k.removeprefix(prefix): v for k, v in constants.items() if k.startswith(prefix)}
+            x = block(x, real, own, rngs)
+        pooled = _mean(self.norm(x), real).reshape(-1, self._towers, x.shape[-1])
+        return self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))
+
+
+def skeleton(blueprint: Blueprint, weights: Weights) -> nnx.GraphDef:
+    """The encoder's structure without any array; `with_weights` fills it."""
+    prefix = "layers.0.attention."
+    own = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
+    return nnx.split(nnx.eval_shape(lambda: Encoder(blueprint, own, nnx.Rngs(0))))[0]
+
+
+def with_weights(structure: nnx.GraphDef, learned: Arrays) -> Encoder:
+    """The encoder that holds these arrays, named as in lra.init."""
+    return nnx.merge(structure, nnx.from_flat_state({_path(name): array for name, array in learned.items()}))
+
+
+def _path(name: str) -> tuple[str | int, ...]:
+    """Where lra.init's array lives in the module tree; a mechanism's own names may hold dots."""
+    parts = name.split(".", 3) if ".attention." in name else name.split(".")
+    return tuple(int(part) if part.isdigit() else part for part in parts)
+
+
+def _norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    return nnx.LayerNorm(width, epsilon=NORM_EPSILON, use_fast_variance=False, rngs=rngs)
+
+
+def _mean(x: Float[Array, "B N C"], lengths: Int[Array, " B"] | None) -> Float[Array, "B C"]:
+    if lengths is None:
+        return x.mean(1)
+    real = jnp.arange(x.shape[1]) < lengths[:, None]
+    return (x * real[..., None]).sum(1) / jnp.maximum(lengths, 1)[:, None]
+
+
+def _features(pooled: Float[Array, "B T C"]) -> Float[Array, "B features"]:
+    """One document as it is; two as [x0, x1, x0·x1, x0−x1]."""
+    if pooled.shape[1] == 1:
+        return pooled[:, 0]
+    first, second = pooled[:, 0], pooled[:, 1]
+    return jnp.concatenate([first, second, first * second, first - second], -1)

@@ -1,0 +1,158 @@
+"""The encoder in PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
+
+NORM_EPSILON = 1e-5
+
+
+class Block(nn.Module):
+    """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        super().__init__()
+        model = blueprint.model
+        self._blueprint = blueprint
+        self._attend = blueprint.mechanism.attend("torch")
+        self._rate = model.dropout
+        self.attention_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
+        self.ffn_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
+        for letter in blueprint.mechanism.card.inputs:
+            if letter in PROJECTIONS:
+                self.add_module(PROJECTIONS[letter], nn.Linear(model.width, model.width))
+        self.output = nn.Linear(model.width, model.width)
+        self.ffn_in = nn.Linear(model.width, model.ffn)
+        self.ffn_out = nn.Linear(model.ffn, model.width)
+        self.attention = nn.ParameterDict()  # the mechanism's own arrays, filled by `load`
+
+    def forward(
+        self, x: Float[Tensor, "B N C"], lengths: Int[Tensor, " B"] | None, constants: dict[str, Tensor]
+    ) -> Float[Tensor, "B N C"]:
+        x = x + self._drop(self.output(self._attention(self.attention_norm(x), lengths, constants)))
+        hidden = self._drop(F.gelu(self.ffn_in(self.ffn_norm(x))))
+        return x + self._drop(self.ffn_out(hidden))
+
+    def _attention(self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor]) -> Tensor:
+        dims = self._blueprint.dims
+        inputs = [
+            getattr(self, PROJECTIONS[letter])(x).unflatten(-1, (dims.heads, dims.head_dim))
+            if letter in PROJECTIONS
+            else x
+            for letter in self._blueprint.mechanism.card.inputs
+        ]
+        own = {name.replace("/", "."): array for name, array in self.attention.items()}
+        out = self._attend(
+            *inputs,
+            lengths=lengths,
+            params=own,
+            constants=constants,
+            options=self._blueprint.options,
+            dims=dims,
+        )
+        return out.flatten(-2)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self._rate, self.training)
+
+
+class Encoder(nn.Module):
+    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        super().__init__()
+        model = blueprint.model
+        self._rate = model.dropout
+        self._towers = blueprint.towers
+        self.tokens = nn.Embedding(model.vocabulary, model.width)
+        self.positions = nn.Embedding(blueprint.dims.max_length, model.width)
+        self.layers = nn.ModuleList(Block(blueprint) for _ in range(model.depth))
+        self.norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
+        features = model.width * (4 if blueprint.towers == 2 else 1)
+        self.classifier_in = nn.Linear(features, model.classifier)
+        self.classifier_out = nn.Linear(model.classifier, blueprint.classes)
+        self._constants: list[dict[str, Tensor]] = [{} for _ in range(model.depth)]
+
+    def forward(self, tokens: Int[Tensor, "B T N"], lengths: Int[Tensor, "B T"] | None) -> Float[Tensor, "B classes"]:
+        """Logits of B examples with T documents each; a document's tokens beyond its length are never seen."""
+        flat = tokens.flatten(0, 1)
+        real = None if lengths is None else lengths.flatten()
+        x = self.tokens(flat) + self.positions.weight[: flat.shape[1]]
+        x = F.dropout(x, self._rate, self.training)
+        for layer, constants in zip(self.layers, self._constants, strict=True):
+            x = layer(x, real, constants)
+        pooled = _mean(self.norm(x), real).unflatten(0, (-1, self._towers))
+        return self.classifier_out(F.relu(self.classifier_in(_features(pooled))))
+
+    def load(self, weights: Weights, device: torch.device) -> None:
+        """Take over weights named as in lra.init, in their dtype."""
+        dtype = torch.from_numpy(weights["norm.scale"]).dtype
+        for name, array in weights.items():
+            tensor = torch.tensor(array).to(device)
+            if name.startswith(CONSTANT):
+                layer, own = _attention_name(name.removeprefix(CONSTANT))
+                self._constants[layer][own] = tensor
+            elif ".attention." in name:
+                layer, own = _attention_name(name)
+                block: Any = self.layers[layer]
+                block.attention[own.replace(".", "/")] = nn.Parameter(tensor)
+        self.to(device=device, dtype=dtype)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(_to_torch(name, weights[canonical(name)]))
+
+    def constants(self) -> Weights:
+        """The constants under their names in lra.init."""
+        return {
+            f"{CONSTANT}layers.{layer}.attention.{name}": tensor.cpu().numpy()
+            for layer, own in enumerate(self._constants)
+            for name, tensor in own.items()
+        }
+
+
+def canonical(name: str) -> str:
+    """The name in lra.init of a PyTorch parameter."""
+    if ".attention." in name:
+        return name.replace("/", ".")
+    owner, kind = name.rsplit(".", 1)
+    if kind == "weight":
+        kind = "scale" if owner.endswith("norm") else "embedding" if owner in ("tokens", "positions") else "kernel"
+    return f"{owner}.{kind}"
+
+
+def to_numpy(name: str, tensor: Tensor) -> Any:
+    """The array of lra.init for a PyTorch parameter, or for an optimiser moment of it."""
+    array = tensor.detach().cpu()
+    return (array.T if canonical(name).endswith(".kernel") else array).numpy().copy()
+
+
+def _to_torch(name: str, array: Any) -> Tensor:
+    tensor = torch.tensor(array)
+    return tensor.T if canonical(name).endswith(".kernel") else tensor
+
+
+def _attention_name(name: str) -> tuple[int, str]:
+    _, layer, _, own = name.split(".", 3)
+    return int(layer), own
+
+
+def _mean(x: Float[Tensor, "B N C"], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "B C"]:
+    if lengths is None:
+        return x.mean(1)
+    real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+    return (x * real[..., None]).sum(1) / lengths.clamp(min=1)[:, None]
+
+
+def _features(pooled: Float[Tensor, "B T C"]) -> Float[Tensor, "B features"]:
+    """One document as it is; two as [x0, x1, x0·x1, x0−x1]."""
+    if pooled.shape[1] == 1:
+        return pooled[:, 0]
+    first, second = pooled.unbind(1)
+    return torch.cat([first, second, first * second, first - second], -1)

@@ -1,0 +1,118 @@
+"""Which example is in which step, and the arrays a backend is fed: the same for both frameworks.
+
+Epoch e visits the training examples in an order drawn from (seed, e); step s takes the next batch_size of them, so
+a batch may cross into the next epoch and every example is seen exactly once an epoch. Any step can be rebuilt from
+its number alone, which is what makes a resumed run see what the unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float64, Int32, Int64, UInt
+
+from tasks.base import Split
+
+NO_EXAMPLE = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """K steps for one call of a backend (K batches of B examples with T documents of up to N tokens).
+
+    `lengths` is None where every position of every document is real. A label of -1 marks a row that is no example
+    and counts nowhere (only evaluation has such rows). `rates` are the learning rates; zeros for evaluation.
+    """
+
+    tokens: UInt[np.ndarray, "K B T N"]
+    lengths: Int32[np.ndarray, "K B T"] | None
+    labels: Int32[np.ndarray, "K B"]
+    steps: Int32[np.ndarray, " K"]
+    rates: Float64[np.ndarray, " K"]
+
+
+class Epochs:
+    """The order of the training examples: a pure function of the seed and the position."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count = count
+        self._order = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(count))
+
+    def at(self, first: int, number: int) -> Int64[np.ndarray, " n"]:
+        """The examples at positions first … first + number − 1 of the endless sequence of epochs."""
+        positions = np.arange(first, first + number)
+        epochs, within = np.divmod(positions, self._count)
+        return np.concatenate([self._order(int(e))[within[epochs == e]] for e in np.unique(epochs)])
+
+
+class Gatherer:
+    """Copies examples of one split out of the memory map into padded arrays."""
+
+    def __init__(self, split: Split, max_length: int) -> None:
+        self._split = split
+        self._length = max_length
+        self._lengths = np.diff(split.offsets).astype(np.int32)
+        self._full = bool((self._lengths == max_length).all())
+
+    def __call__(self, rows: Int64[np.ndarray, "K B"], steps: np.ndarray, rates: np.ndarray) -> Chunk:
+        """The chunk with example rows[k, b] in batch k at place b; a row of -1 stays empty."""
+        real = rows != NO_EXAMPLE
+        documents = self._split.examples[np.where(real, rows, 0)]
+        tokens = np.zeros((*documents.shape, self._length), self._split.tokens.dtype)
+        if self._full:
+            tokens[:] = self._split.tokens.reshape(-1, self._length)[documents]
+        else:
+            for place in np.ndindex(documents.shape):
+                document = self._split.document(int(documents[place]))
+                tokens[place][: len(document)] = document
+        return Chunk(
+            tokens=tokens,
+            lengths=None if self._full else self._lengths[documents],
+            labels=np.where(real, self._split.labels[np.where(real, rows, 0)].astype(np.int32), np.int32(NO_EXAMPLE)),
+            steps=steps.astype(np.int32),
+            rates=rates,
+        )
+
+
+def chunk_bounds(first: int, total: int, every: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """Cut steps first … total − 1 into chunks that never cross an evaluation (a multiple of `every`).
+
+    The chunk length is the greatest divisor of `every` up to `chunk`, so that a framework that compiles once a
+    length compiles once.
+    """
+    length = max(size for size in range(1, min(chunk, every) + 1) if every % size == 0)
+    while first < total:
+        last = min(first + length, total)
+        yield first, last
+        first = last
+
+
+def training_chunks(
+    gather: Gatherer, epochs: Epochs, bounds: Iterable[tuple[int, int]], batch: int, rate: Callable
+) -> Iterator[Chunk]:
+    """The chunks of training, in order."""
+    for first, last in bounds:
+        steps = np.arange(first, last)
+        rows = epochs.at(first * batch, (last - first) * batch).reshape(-1, batch)
+        yield gather(rows, steps, rate(steps))
+
+
+def evaluation_chunks(gather: Gatherer, count: int, batch: int) -> Iterator[Chunk]:
+    """Every example once, one batch a chunk; the last is filled up with rows that are no example."""
+    for first in range(0, count, batch):
+        rows = np.arange(first, first + batch)
+        rows[rows >= count] = NO_EXAMPLE
+        yield gather(rows[None], np.zeros(1), np.zeros(1))
+
+
+def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks, each gathered by a thread while the one before it is being used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        following = pool.submit(next, chunks, None)
+        while (chunk := following.result()) is not None:
+            following = pool.submit(next, chunks, None)
+            yield chunk

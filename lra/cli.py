@@ -1,0 +1,141 @@
+"""The command line: argv -> configuration -> verb.
+
+Two passes: the first reads --task, --attn, --preset and --config, which decide what options there are; the second,
+tyro's, reads every field of the configuration that results, so that --help shows the chosen mechanism's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import attention_impls
+import tasks
+from lra.arguments import command_of, data_arguments, parse, train_arguments
+from lra.config import Run, UserError, as_dict, from_dict, resolve
+from lra.environment import has_gpu
+from tasks.base import TaskError
+
+VERBS = ("train", "list", "data")
+SHOWN_TASK, SHOWN_ATTN = "pathfinder", "elfatt"  # whose options --help shows where none are named
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; the exit code: 0 done, 1 failed, 2 asked for the impossible, 130 stopped by the user."""
+    try:
+        return _dispatch(list(argv))
+    except (UserError, TaskError, attention_impls.UnknownAttention) as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("stopped; nothing half-written is left", 130)
+    except OSError as error:
+        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+
+
+def _dispatch(argv: list[str]) -> int:
+    verb = argv.pop(0) if argv and not argv[0].startswith("-") else "train"
+    if verb not in VERBS:
+        raise UserError(f"unknown command {verb!r}: expected {', '.join(VERBS[1:])}, or options only to train")
+    return {"train": _train, "list": _list, "data": _data}[verb](argv)
+
+
+def _train(argv: list[str]) -> int:
+    chosen = _first_pass(argv)
+    asked_for_help = bool({"-h", "--help"} & set(argv))
+    if chosen.config is None and not asked_for_help:
+        for name, known in (("task", tasks.names()), ("attn", attention_impls.names())):
+            if getattr(chosen, name) is None:
+                raise UserError(f"--{name} is missing: choose one of {', '.join(known)}, or see --help")
+    base, why = _base_run(chosen)
+    run, extra = parse(train_arguments(base), argv)
+    if extra.print_config:
+        sys.stdout.write(yaml.safe_dump(as_dict(run), sort_keys=False))
+        return 0
+    from lra.session import train_and_report  # after the parse: --help and --print-config need none of it
+
+    return train_and_report(run, extra, why, command_of(run))
+
+
+def _list(argv: list[str]) -> int:
+    if argv:
+        raise UserError(f"list takes no arguments, given: {' '.join(argv)}")
+    from lra.catalogue import print_catalogue
+
+    print_catalogue()
+    return 0
+
+
+def _data(argv: list[str]) -> int:
+    actions = ("prepare", "verify", "show")
+    action = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    asked_for_help = bool({"-h", "--help"} & set(argv))
+    if action not in actions and not asked_for_help:
+        raise UserError(f"data {action or ''}: expected data {' | data '.join(actions)}, then --task and options")
+    chosen = _first_pass(argv)
+    if chosen.task is None and not asked_for_help:
+        raise UserError(f"--task is missing: choose one of {', '.join(tasks.names())}")
+    base, _ = _base_run(chosen)
+    run, extra = parse(data_arguments(base, action or "prepare"), argv)
+    from lra import data
+
+    if action == "prepare":
+        data.prepare(run.task, run.data, data.source(extra.raw, extra.processes))
+        data.verify(run.task, run.data)
+    elif action == "verify":
+        data.verify(run.task, run.data)
+    else:
+        data.show(run.task, run.data, extra.out or Path(f"{run.task}.png"))
+    return 0
+
+
+def _first_pass(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("task", "attn", "preset", "config", "device"):
+        parser.add_argument(f"--{name}")
+    try:
+        return parser.parse_known_args(argv)[0]
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
+
+
+def _base_run(chosen: argparse.Namespace) -> tuple[Run, str]:
+    """The configuration before the second pass, and why its preset was chosen where the user chose none."""
+    if chosen.config is not None:
+        run = _read_config(Path(chosen.config))
+        for name in ("task", "attn", "preset"):
+            given = getattr(chosen, name)
+            if given not in (None, getattr(run, name)):
+                raise UserError(
+                    f"--{name} {given} and --config {chosen.config} ({getattr(run, name)}) exclude each other"
+                )
+        return run, f", from {chosen.config}"
+    preset, why = chosen.preset, ""
+    if preset is None:
+        on_gpu = chosen.device != "cpu" and has_gpu()
+        preset, why = ("standard", " (a GPU is here)") if on_gpu else ("quick", " (no GPU)")
+    return resolve(chosen.task or SHOWN_TASK, chosen.attn or SHOWN_ATTN, preset=preset), why
+
+
+def _read_config(path: Path) -> Run:
+    """A run from --print-config's YAML or from a record's JSON."""
+    try:
+        text = path.read_text()
+        values: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--config {path}: {error}") from error
+    values = values.get("config", values) if isinstance(values, dict) else None
+    if values is None or not {field.name for field in fields(Run)} <= set(values):
+        raise UserError(f"--config {path}: expected a record, or what --print-config prints")
+    return from_dict(values, str(path))
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code

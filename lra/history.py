@@ -1,0 +1,97 @@
+"""What a run has seen so far: the curve, the best weights, the time spent. Part of every snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lra.init import Weights, within
+
+COLUMNS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+@dataclass
+class History:
+    """Mutable account of one run; `arrays` and `from_arrays` carry it through a snapshot bit for bit."""
+
+    step: int = 0
+    curve: list[list[float]] = field(default_factory=list)
+    best: Weights = field(default_factory=dict)
+    loss: float = 0.0  # summed over the examples since the last evaluation, as are the next two
+    correct: int = 0
+    count: int = 0
+    seconds: float = 0.0  # of the steps below; the first call of a process compiles and is left out
+    timed_steps: int = 0
+    first_call: tuple[int, float] = (0, 0.0)
+    evaluation_seconds: float = 0.0
+
+    @property
+    def best_accuracy(self) -> float:
+        """The best validation accuracy so far, −1 before the first evaluation."""
+        return max((point[4] for point in self.curve), default=-1.0)
+
+    @property
+    def best_step(self) -> int:
+        """The first step that reached it."""
+        return int(next(point[0] for point in self.curve if point[4] == self.best_accuracy))
+
+    @property
+    def mean_loss(self) -> float:
+        """Training loss per example since the last evaluation."""
+        return self.loss / max(self.count, 1)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Training speed; from the compiling first call only where there was no other."""
+        steps, seconds = (self.timed_steps, self.seconds) if self.timed_steps else self.first_call
+        return steps / seconds if seconds else 0.0
+
+    def add_steps(self, steps: int, seconds: float, loss: float, correct: int, count: int) -> None:
+        """Account for one call of the backend."""
+        self.step += steps
+        self.loss += loss
+        self.correct += correct
+        self.count += count
+        if self.first_call[0] == 0:
+            self.first_call = (steps, seconds)
+        else:
+            self.seconds += seconds
+            self.timed_steps += steps
+
+    def add_evaluation(self, loss: float, accuracy: float) -> bool:
+        """Close a stretch of training with its validation scores; says whether they are the best so far."""
+        better = accuracy > self.best_accuracy
+        self.curve.append([self.step, self.mean_loss, self.correct / max(self.count, 1), loss, accuracy])
+        self.loss, self.correct, self.count = 0.0, 0, 0
+        return better
+
+    def points(self) -> list[dict[str, int | float]]:
+        """The curve with its columns named, as a record holds it."""
+        return [dict(zip(COLUMNS, [int(point[0]), *point[1:]], strict=True)) for point in self.curve]
+
+    def arrays(self) -> Weights:
+        """Everything above as arrays, except the first call, which belongs to a process."""
+        return {
+            "history.curve": np.array(self.curve, dtype=np.float64).reshape(-1, len(COLUMNS)),
+            "history.whole": np.array([self.step, self.correct, self.count, self.timed_steps], dtype=np.int64),
+            "history.real": np.array([self.loss, self.seconds, self.evaluation_seconds], dtype=np.float64),
+            **{f"best/{name}": array for name, array in self.best.items()},
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Weights) -> History:
+        """The inverse of `arrays`."""
+        step, correct, count, timed_steps = (int(value) for value in arrays["history.whole"])
+        loss, seconds, evaluation_seconds = (float(value) for value in arrays["history.real"])
+        return cls(
+            step=step,
+            curve=arrays["history.curve"].tolist(),
+            best=within(arrays, "best/"),
+            loss=loss,
+            correct=correct,
+            count=count,
+            seconds=seconds,
+            timed_steps=timed_steps,
+            evaluation_seconds=evaluation_seconds,
+        )

@@ -1,0 +1,114 @@
+"""Initial weights in NumPy: the same seed gives the same weights in PyTorch and in JAX.
+
+Names and shapes here are the exchange format between frameworks and the content of a checkpoint. Kernels are
+(inputs, outputs). Each array is drawn from a generator of its own, seeded by (seed, name), so that a mechanism with
+parameters of its own changes none of the encoder's.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attention_impls import Mechanism
+from attention_impls.base import Dims
+from lra.config import Model, Train
+
+Weights = dict[str, np.ndarray]
+
+PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
+CONSTANT = "constant/"  # prefix of arrays that are drawn and stored, but not learned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """What a backend builds and trains: the encoder, its attention and the optimiser's settings."""
+
+    model: Model
+    train: Train
+    mechanism: Mechanism
+    options: Any
+    dims: Dims
+    classes: int
+    towers: int
+    seed: int
+
+
+def initial_weights(blueprint: Blueprint) -> Weights:
+    """Every learned array and constant of the encoder, float32.
+
+    Embeddings are normal with the configured deviations; dense layers are uniform within ±1/√inputs, kernel and
+    bias alike (PyTorch's default, which the published 2-layer models use); norms start as the identity; a
+    mechanism's own arrays come from its card.
+    """
+    model, dims = blueprint.model, blueprint.dims
+    draw = _Draw(blueprint.seed)
+    weights = {
+        "tokens.embedding": draw.normal("tokens.embedding", (model.vocabulary, model.width), model.embedding_std),
+        "positions.embedding": draw.normal("positions.embedding", (dims.max_length, model.width), model.position_std),
+        **_norm("norm", model.width),
+        **draw.dense("classifier_in", model.width * (4 if blueprint.towers == 2 else 1), model.classifier),
+        **draw.dense("classifier_out", model.classifier, blueprint.classes),
+    }
+    for layer in range(model.depth):
+        weights |= _block(blueprint, draw, layer)
+    return {name: array.astype(np.float32) for name, array in weights.items()}
+
+
+def learned(weights: Weights) -> Weights:
+    """The arrays that training changes."""
+    return {name: array for name, array in weights.items() if not name.startswith(CONSTANT)}
+
+
+def within(arrays: Weights, prefix: str) -> Weights:
+    """The arrays whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def parameter_count(weights: Weights) -> int:
+    """How many learned numbers there are."""
+    return sum(array.size for array in learned(weights).values())
+
+
+class _Draw:
+    """Draws each named array from a generator seeded by (seed, name)."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def generator(self, name: str) -> np.random.Generator:
+        return np.random.default_rng([self._seed, zlib.crc32(name.encode())])
+
+    def normal(self, name: str, shape: tuple[int, ...], std: float) -> np.ndarray:
+        return self.generator(name).normal(0.0, std, shape)
+
+    def dense(self, name: str, inputs: int, outputs: int) -> Weights:
+        bound = 1.0 / np.sqrt(inputs)
+        return {
+            f"{name}.kernel": self.generator(f"{name}.kernel").uniform(-bound, bound, (inputs, outputs)),
+            f"{name}.bias": self.generator(f"{name}.bias").uniform(-bound, bound, outputs),
+        }
+
+
+def _norm(name: str, width: int) -> Weights:
+    return {f"{name}.scale": np.ones(width), f"{name}.bias": np.zeros(width)}
+
+
+def _block(blueprint: Blueprint, draw: _Draw, layer: int) -> Weights:
+    card, dims, model = blueprint.mechanism.card, blueprint.dims, blueprint.model
+    at = f"layers.{layer}"
+    weights = {**_norm(f"{at}.attention_norm", model.width), **_norm(f"{at}.ffn_norm", model.width)}
+    for letter in card.inputs:
+        if letter in PROJECTIONS:
+            weights |= draw.dense(f"{at}.{PROJECTIONS[letter]}", model.width, model.width)
+    weights |= draw.dense(f"{at}.output", model.width, model.width)
+    weights |= draw.dense(f"{at}.ffn_in", model.width, model.ffn)
+    weights |= draw.dense(f"{at}.ffn_out", model.ffn, model.width)
+    own = card.params(blueprint.options, dims, draw.generator(f"{at}.attention"))
+    drawn = card.constants(blueprint.options, dims, draw.generator(f"{CONSTANT}{at}.attention"))
+    weights |= {f"{at}.attention.{name}": array for name, array in own.items()}
+    weights |= {f"{CONSTANT}{at}.attention.{name}": array for name, array in drawn.items()}
+    return weights

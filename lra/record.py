@@ -1,0 +1,97 @@
+"""What one run leaves behind: a flat JSON file that says how it was made and how to make it again."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lra.checkpoint import write_atomically
+from lra.config import UserError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished run. Accuracies are fractions of all examples of their split."""
+
+    schema: int
+    """Version of this layout."""
+    run_id: str
+    """Hash of data, mechanism, configuration, seed and backend."""
+    task: str
+    task_version: int
+    data: str
+    """Which data, in the words of the tables ("16×16, contour 5")."""
+    data_hash: str
+    attn: str
+    options: dict[str, Any]
+    """The mechanism's options."""
+    backend: str
+    preset: str
+    seed: int
+    config: dict[str, Any]
+    """The whole resolved configuration; `run_lra.py --config <record>` runs it again."""
+    test_accuracy: float
+    """At the step of the best validation accuracy."""
+    test_accuracy_last: float
+    """At the last step."""
+    test_examples: int
+    validation_accuracy: float
+    """The best one."""
+    validation: str
+    """Where the validation examples come from."""
+    best_step: int
+    references: dict[str, float]
+    """Test accuracy of rules that need no learning, on this very data."""
+    curve: list[dict[str, int | float]]
+    """One entry an evaluation: its step, loss and accuracy in training since the last one, and on validation."""
+    parameters: int
+    seconds: float
+    """Training alone, without data, evaluation and the first call, in which a framework compiles."""
+    evaluation_seconds: float
+    steps_per_second: float
+    samples_per_second: float
+    peak_memory_bytes: int
+    environment: dict[str, Any]
+    git: dict[str, Any]
+    command: str
+    """Makes this record again."""
+
+    @property
+    def standard_error(self) -> float:
+        """Binomial standard error of the test accuracy."""
+        return standard_error(self.test_accuracy, self.test_examples)
+
+
+def standard_error(accuracy: float, examples: int) -> float:
+    """√(p(1 − p)/n): how far a test accuracy would wander with another test set of that size."""
+    return math.sqrt(accuracy * (1 - accuracy) / examples)
+
+
+def save(record: Record, results: Path) -> Path:
+    """Write the record under results/runs and return its path; no earlier record is overwritten."""
+    stem = f"{record.task}-{record.attn}-{record.backend}-{record.preset}-s{record.seed}-{record.run_id[:8]}"
+    path, again = results / "runs" / f"{stem}.json", 1
+    while path.exists():
+        again += 1
+        path = results / "runs" / f"{stem}.{again}.json"
+    write_atomically((json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode(), path)
+    return path
+
+
+def load(path: Path) -> Record:
+    """Read a record back; a file of another layout raises UserError."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no record: {error}") from error
+    known = {field.name for field in fields(Record)}
+    if not isinstance(values, dict) or set(values) != known or values["schema"] != SCHEMA:
+        raise UserError(
+            f"{path} is no record of schema {SCHEMA}: expected exactly the fields {', '.join(sorted(known))}"
+        )
+    return Record(**values)

@@ -1,0 +1,153 @@
+"""Everything a run shows: its first line, its progress, its closing table."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from lra.config import Run
+from lra.history import History
+from lra.record import Record, standard_error
+
+ESTIMATE_AFTER_SECONDS = 3.0
+LINE_EVERY_SECONDS = 10.0
+CLEAR = 3.0  # standard errors
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def first_line(run: Run, description: str, why_preset: str) -> str:
+    """What the run is about to do, in one line."""
+    return (
+        f"{run.task} ({description}) · {run.attn} · {run.backend} · preset {run.preset}{why_preset} · "
+        f"seed {run.seed} · {run.train.steps:,} steps of {run.train.batch_size}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: 42 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class TrainingScreen:
+    """The Watch of a person: a live line on a terminal, plain lines in a log."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._live: Progress | None = None
+        self._began = self._line_at = 0.0
+        self._from_step = 0
+        self._estimated = False
+
+    def starts(self, history: History, facts: dict[str, Any]) -> None:
+        threads = f", {facts['framework_threads']} threads" if facts["framework_threads"] else ""
+        console.print(
+            f"{facts['framework']} on {facts['device']}{threads} · {facts['precision']} · "
+            f"{facts['parameters']:,} parameters"
+        )
+        if history.step:
+            console.print(f"resumed at step {history.step:,} of {self._run.train.steps:,}")
+        self._began = self._line_at = time.monotonic()
+        self._from_step = history.step
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
+            self._live = Progress(*columns, console=console, transient=True)
+            self._live.add_task("training", total=self._run.train.steps, completed=history.step, state="compiling …")
+            self._live.start()
+
+    def advances(self, history: History) -> None:
+        state = self._state(history)
+        now = time.monotonic()
+        waited = now - self._began > ESTIMATE_AFTER_SECONDS and history.timed_steps > 0
+        if waited and not self._estimated and history.step < self._run.train.steps:
+            self._estimated = True
+            self._say(f"about {duration(self._left(history))} to go")
+        if self._live:
+            self._live.update(self._live.task_ids[0], completed=history.step, state=state)
+        elif now - self._line_at > LINE_EVERY_SECONDS:
+            self._line_at = now
+            console.print(state)
+
+    def evaluates(self, history: History) -> None:
+        if not self._live:
+            self._line_at = time.monotonic()
+            console.print(self._state(history))
+
+    def ends(self) -> None:
+        if self._live:
+            self._live.stop()
+
+    def _state(self, history: History) -> str:
+        loss = history.mean_loss if history.count else history.curve[-1][1]
+        validation = (
+            f" · validation {history.curve[-1][4]:.1%} (best {history.best_accuracy:.1%})" if history.curve else ""
+        )
+        speed = history.steps_per_second * self._run.train.batch_size
+        return (
+            f"step {history.step:,}/{self._run.train.steps:,} · loss {loss:.4f}{validation} · "
+            f"{speed:,.0f} samples/s · {duration(self._left(history))} left"
+        )
+
+    def _left(self, history: History) -> float:
+        """Seconds to go at the pace of this process so far, evaluations included."""
+        done = history.step - self._from_step
+        return (time.monotonic() - self._began) / max(done, 1) * (self._run.train.steps - history.step)
+
+    def _say(self, text: str) -> None:
+        (self._live.console if self._live else console).print(text)
+
+
+def result_table(record: Record) -> Table:
+    """The outcome of one run beside what guessing scores on the same examples."""
+    table = Table(
+        title=f"{record.task} ({record.data}) · {record.attn} · {record.backend} · {record.preset}",
+        title_justify="left",
+    )
+    table.add_column("on the test split")
+    table.add_column("accuracy %", justify="right")
+    table.add_column("± s.e.", justify="right")
+    table.add_column("")
+    rows = [
+        (f"{record.attn}, best on validation", record.test_accuracy, f"step {record.best_step:,}"),
+        (f"{record.attn}, last step", record.test_accuracy_last, ""),
+        *((name, accuracy, "no learning") for name, accuracy in record.references.items()),
+    ]
+    for name, accuracy, remark in rows:
+        error = standard_error(accuracy, record.test_examples)
+        table.add_row(name, f"{100 * accuracy:.1f}", f"{100 * error:.1f}", remark)
+    return table
+
+
+def result_lines(record: Record) -> list[str]:
+    """The figures below the table."""
+    lines = [
+        f"one seed, {record.test_examples:,} test examples: {_verdict(record)}",
+        f"{record.steps_per_second:,.1f} steps/s · {record.samples_per_second:,.0f} samples/s · "
+        f"{duration(record.seconds)} of training · peak memory {record.peak_memory_bytes / 1e6:,.0f} MB · "
+        f"{record.parameters:,} parameters",
+    ]
+    if record.preset != "standard":
+        lines.append(f"preset {record.preset}: {record.data}; shows whether it learns, ranks nothing")
+    return lines
+
+
+def _verdict(record: Record) -> str:
+    """How far the accuracy stands from what needs no learning, in standard errors of that line."""
+    rule, best = max(record.references.items(), key=lambda item: item[1])
+    above = (record.test_accuracy - best) / standard_error(best, record.test_examples)
+    chance = record.references["chance"]
+    if record.test_accuracy < chance + CLEAR * standard_error(chance, record.test_examples):
+        return f"at chance ({100 * chance:.1f} %)"
+    if above < CLEAR:
+        return f"not clearly above {rule} ({100 * best:.1f} %), which needs no learning"
+    return f"{above:.1f} standard errors above {rule} ({100 * best:.1f} %), the best line without learning"

@@ -1,0 +1,103 @@
+"""What a task is: where its examples come from, what their tokens mean, what guessing scores on it.
+
+An example is one document (or two, for a two-tower task) and a label. Documents are stored end to end in one
+flat array, so any length fits without padding; padding is known by lengths, never by a token's value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+class TaskError(Exception):
+    """Data that is missing, damaged or impossible, told in one line: given, expected, what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The shape of a task's sequences: the greatest length, and the pixel grid where there is one."""
+
+    max_length: int
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Some examples of one split as a builder yields them; the store joins blocks in the order they come.
+
+    `tokens` holds the documents end to end, `lengths` one entry a document. `examples` (n, towers) names each
+    example's documents by their number inside the block; None means that document i is example i. `extras` are
+    further arrays with one row an example (the reference lines use them), the same names in every block.
+    """
+
+    split: str
+    tokens: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+    examples: np.ndarray | None = None
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One prepared split, usually memory-mapped: document i is tokens[offsets[i]:offsets[i + 1]]."""
+
+    tokens: np.ndarray  # flat, uint8 or uint16
+    offsets: np.ndarray  # (documents + 1,) int64
+    examples: np.ndarray  # (n, towers) int64 document numbers
+    labels: np.ndarray  # (n,) uint8
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def document(self, index: int) -> np.ndarray:
+        """The tokens of one document."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a build may draw on: the user's own raw files, if any, and how many processes it may start."""
+
+    raw: Path | None = None
+    processes: int = 1
+
+
+# Yields every example of every split of the data that its options describe.
+Build = Callable[[Any, Source], Iterator[Block]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task of the suite.
+
+    `options` is a frozen dataclass whose fields say which data is meant: every one of them changes the examples,
+    so together with `version` they name the prepared folder. It has the fields train, validation and test (how
+    many examples), and seed where the data is generated. Raise `version` whenever an example changes.
+    """
+
+    name: str
+    title: str
+    version: int
+    classes: int
+    vocab: int  # token values are below this
+    options: type
+    validation: str  # where the validation examples come from, printed with every score
+    shape: Callable[[Any], Shape]
+    describe: Callable[[Any], str]  # a few words for tables, "16×16, contour 5"
+    build: Build
+    references: Callable[[Any, Mapping[str, Split]], dict[str, float]]  # test accuracy of rules without learning
+    picture: Callable[[Any, Mapping[str, Split], Path], None]  # writes one PNG that shows the examples
+    towers: int = 1
+
+    def counts(self, options: Any) -> dict[str, int]:
+        """How many examples each split holds."""
+        return {split: getattr(options, split) for split in SPLITS}

@@ -1,0 +1,217 @@
+"""ListOps: nested lists of digits and operators, 500 to 2,000 tokens long; the label is what the expression is worth.
+
+Nangia and Bowman 2018 (arXiv 1804.06028) in the long form of Tay et al. 2020 (arXiv 2011.04006). The examples are
+generated here from a seed, or read from the released files.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tasks.base import SPLITS, Block, Shape, Source, Split, Task, TaskError
+from tasks.listops_grammar import VOCAB
+
+if TYPE_CHECKING:
+    from tasks.listops_trees import Trees
+
+BLOCK = 1000  # expressions drawn from one random stream
+BARREN = 20  # blocks in a row with almost nothing new, after which the supply counts as used up
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOps:
+    """Which ListOps data is meant."""
+
+    source: Literal["generated", "official"] = "generated"
+    """Generate the expressions from the seed, or read the released basic_{train,val,test}.tsv."""
+    train: int = 96_000
+    """Training expressions; a smaller number is the beginning of a larger one."""
+    validation: int = 2_000
+    """Validation expressions."""
+    test: int = 2_000
+    """Test expressions."""
+    seed: int = 0
+    """Seed of the generator."""
+    min_length: int = 500
+    """Every expression has more tokens than this."""
+    max_length: int = 2_000
+    """Every expression has fewer tokens than this."""
+    max_depth: int = 10
+    """Levels of the tree; at the last one there are only digits."""
+    max_args: int = 10
+    """Most arguments of an operator; the fewest are two."""
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.validation, self.test, self.seed, self.min_length) < 0:
+            raise TaskError("ListOps takes no negative count, seed or length: give 0 or more")
+        if self.max_depth < 1 or self.max_args < 2:
+            raise TaskError(f"ListOps has max_depth {self.max_depth}, max_args {self.max_args}: give at least 1 and 2")
+        if self.max_length - self.min_length < 2 or self.min_length >= _longest(self):
+            raise TaskError(f"no ListOps expression has {_bounds(self)}: widen the bounds")
+
+
+def _bounds(options: ListOps) -> str:
+    return (
+        f"more than {options.min_length} and fewer than {options.max_length} tokens "
+        f"with max_depth {options.max_depth} and max_args {options.max_args}"
+    )
+
+
+def _longest(options: ListOps) -> int:
+    """Tokens of the longest tree, counted only as far as max_length."""
+    length = 1
+    for _ in range(options.max_depth - 1):
+        length = min(2 + options.max_args * length, options.max_length)
+    return length
+
+
+def shape(options: ListOps) -> Shape:
+    """The smallest power of two that holds max_length - 1 tokens."""
+    return Shape(max_length=1 << max(options.max_length - 2, 0).bit_length())
+
+
+def describe(options: ListOps) -> str:
+    """Length bounds and depth, and the source where it is not the generator."""
+    text = f"{options.min_length:,}–{options.max_length:,} tokens, depth {options.max_depth}"
+    return text if options.source == "generated" else f"{text}, released files"
+
+
+def build(options: ListOps, source: Source) -> Iterator[Block]:
+    """Every example of every split; no expression occurs twice in generated data."""
+    if options.source == "official":
+        from tasks.listops_official import read
+
+        yield from read(source.raw, TASK.counts(options), shape(options).max_length)
+        return
+    seen: set[bytes] = set()
+    with ThreadPoolExecutor(max(source.processes, 1)) as pool:  # the compiled sampler releases the interpreter lock
+        for split in reversed(SPLITS):  # test first: its examples then depend on no other count
+            with closing(_in_order(pool, _sampler(options, split), ahead=2 * source.processes)) as drawn:
+                yield from _distinct(options, split, drawn, seen)
+
+
+def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
+    """Block number -> its expressions, each block from a stream of its own."""
+    from tasks.listops_trees import sample  # compiling and loading numba is left to those who generate
+
+    def draw(block: int) -> Trees:
+        stream = np.random.SeedSequence([options.seed, SPLITS.index(split), block])
+        return sample(
+            np.random.Generator(np.random.PCG64(stream)),
+            BLOCK,
+            min_length=options.min_length,
+            max_length=options.max_length,
+            max_depth=options.max_depth,
+            max_args=options.max_args,
+        )
+
+    return draw
+
+
+def _in_order(pool: ThreadPoolExecutor, draw: Callable[[int], Trees], ahead: int) -> Generator[Trees]:
+    """draw(0), draw(1), … without end, a few of them ahead of the reader."""
+    numbers = itertools.count()
+    pending: deque[Future[Trees]] = deque(pool.submit(draw, next(numbers)) for _ in range(max(ahead, 1)))
+    try:
+        while True:
+            trees = pending.popleft().result()
+            pending.append(pool.submit(draw, next(numbers)))
+            yield trees
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: set[bytes]) -> Iterator[Block]:
+    """As many of the drawn expressions as the split asks for, without those in `seen`, which grows by them."""
+    missing = getattr(options, split)
+    barren = 0
+    while missing:
+        trees = next(drawn)
+        if len(trees.lengths) < BLOCK:
+            raise TaskError(f"hardly any ListOps tree has {_bounds(options)}: widen the bounds")
+        block = _unseen(split, trees, missing, seen)
+        missing -= len(block.labels)
+        barren = barren + 1 if len(block.labels) <= BLOCK // 1000 else 0
+        if missing and barren == BARREN:
+            raise TaskError(
+                f"ListOps ran out of new expressions with {missing:,} of {getattr(options, split):,} {split} examples "
+                "missing: ask for fewer, or for longer or deeper ones"
+            )
+        if len(block.labels):
+            yield block
+
+
+def _unseen(split: str, trees: Trees, limit: int, seen: set[bytes]) -> Block:
+    """The first `limit` expressions that are new."""
+    ends = np.cumsum(trees.lengths)
+    kept: list[int] = []
+    for i, (start, end) in enumerate(zip(ends - trees.lengths, ends, strict=True)):
+        digest = blake2b(trees.tokens[start:end].data, digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
+            kept.append(i)
+            if len(kept) == limit:
+                break
+    chosen = np.zeros(len(trees.lengths), bool)
+    chosen[kept] = True
+    return Block(
+        split=split,
+        tokens=trees.tokens[np.repeat(chosen, trees.lengths)],
+        lengths=trees.lengths[chosen],
+        labels=trees.values[chosen],
+    )
+
+
+def references(options: ListOps, splits: Mapping[str, Split]) -> dict[str, float]:
+    """Test accuracy of guessing, of the commonest label, and of the commonest label given the first token.
+
+    The first token is the root operator (or, in data that allows it, a lone digit). Both rules are fitted on train.
+    """
+    train, test = splits["train"], splits["test"]
+    counts = np.zeros((VOCAB, TASK.classes), np.int64)
+    np.add.at(counts, (_first_tokens(train), train.labels), 1)
+    majority = counts.sum(0).argmax()
+    given_first = np.where(counts.any(1), counts.argmax(1), majority)
+    return {
+        "chance": 1 / TASK.classes,
+        "majority": float((test.labels == majority).mean()),
+        "root operator": float((test.labels == given_first[_first_tokens(test)]).mean()),
+    }
+
+
+def _first_tokens(split: Split) -> np.ndarray:
+    return split.tokens[split.offsets[split.examples[:, 0]]]
+
+
+def picture(options: ListOps, splits: Mapping[str, Split], path: Path) -> None:
+    """Some expressions, one of them as a tree, and the lengths and labels of the training set."""
+    from tasks.listops_picture import draw
+
+    draw(splits["train"], shape(options).max_length, path)
+
+
+TASK = Task(
+    name="listops",
+    title="ListOps",
+    version=1,
+    classes=10,
+    vocab=VOCAB,
+    options=ListOps,
+    validation="separate expressions from the same source",
+    shape=shape,
+    describe=describe,
+    build=build,
+    references=references,
+    picture=picture,
+)

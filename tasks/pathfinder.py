@@ -1,0 +1,176 @@
+"""Pathfinder: are the two discs joined by one dashed curve? Pixels are tokens, row by row.
+
+Linsley et al. 2018 (arXiv 1805.08315) and Kim et al. 2020, in the sizes of Tay et al. 2020 (arXiv 2011.04006): 32×32
+is Pathfinder, 128×128 Path-X, 256×256 Path-256. The images are generated here from a seed or read from the release.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tasks.base import SPLITS, Block, Shape, Source, Split, Task, TaskError
+from tasks.snakes.settings import Level, Settings, settings_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pathfinder:
+    """Which Pathfinder data is meant."""
+
+    source: Literal["generated", "official"] = "generated"
+    """Generate the images from the seed, or read the released PNG files."""
+    size: int = 32
+    """Pixels a side: 16, 32 (Pathfinder), 64, 128 (Path-X) or 256 (Path-256)."""
+    level: Level = "hard"
+    """Length of the curves: 6, 9 or 14 paddles (3, 4 or 5 at size 16)."""
+    contour_length: int | None = None
+    """Paddles of each of the two long curves, instead of the level's; generated images only."""
+    balance_distance: bool = False
+    """Keep only images whose two possible second discs are equally far from the first; generated images only."""
+    train: int = 160_000
+    """Training images; a smaller number is the beginning of a larger one."""
+    validation: int = 20_000
+    """Validation images."""
+    test: int = 20_000
+    """Test images."""
+    seed: int = 0
+    """Seed of the generator."""
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.validation, self.test, self.seed) < 0:
+            raise TaskError("Pathfinder takes no negative count or seed: give 0 or more")
+        settings(self)
+        if self.source == "official" and (self.size == 16 or self.contour_length or self.balance_distance):
+            raise TaskError(
+                "the released Pathfinder has size 32, 64, 128 or 256 and three levels: for size 16, contour_length or "
+                "balance_distance take source generated"
+            )
+
+
+def settings(options: Pathfinder) -> Settings:
+    """The generator's arguments for these options; impossible ones raise TaskError."""
+    chosen = settings_for(options.size, options.level, options.contour_length)
+    return replace(chosen, balance_distance=options.balance_distance)
+
+
+def shape(options: Pathfinder) -> Shape:
+    """Every pixel is a token, none is padding."""
+    return Shape(max_length=options.size**2, grid=(options.size, options.size))
+
+
+def describe(options: Pathfinder) -> str:
+    """Size, level and contour length, and what differs from the generator's own images."""
+    contour = settings(options).contour_length
+    named = options.size > 16 and options.contour_length is None
+    text = f"{options.size}×{options.size}, " + (
+        f"{options.level} (contour {contour})" if named else f"contour {contour}"
+    )
+    text += ", balanced distances" if options.balance_distance else ""
+    return text if options.source == "generated" else f"{text}, released files"
+
+
+def build(options: Pathfinder, source: Source) -> Iterator[Block]:
+    """Every image of every split, the same whatever the number of processes."""
+    if options.source == "official":
+        from tasks.pathfinder_official import read
+
+        yield from read(source.raw, options.size, options.level, TASK.counts(options))
+        return
+    with ThreadPoolExecutor(max(source.processes, 1)) as pool:  # the compiled sampler releases the interpreter lock
+        with closing(_in_order(pool, _drawer(options), _parts(options), ahead=2 * source.processes)) as blocks:
+            yield from blocks
+
+
+def _parts(options: Pathfinder) -> Iterator[tuple[str, int, int]]:
+    """(split, first image, how many) for every block; blocks are short enough for an interrupt to be felt."""
+    length = 500 if options.size <= 32 else 10
+    for split in SPLITS:
+        count = getattr(options, split)
+        for first in range(0, count, length):
+            yield split, first, min(length, count - first)
+
+
+def _drawer(options: Pathfinder) -> Callable[[str, int, int], Block]:
+    from tasks.snakes.sampler import generate  # compiling and loading numba is left to those who generate
+
+    chosen = settings(options)
+    pixels = options.size**2
+
+    def draw(split: str, first: int, count: int) -> Block:
+        made = generate(chosen, options.seed, split, first, count)
+        lengths = np.full(count, pixels, np.int64)
+        tokens, extras = made.images.reshape(-1), {"markers": made.markers}
+        return Block(split=split, tokens=tokens, lengths=lengths, labels=made.labels, extras=extras)
+
+    return draw
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, draw: Callable[[str, int, int], Block], parts: Iterator[tuple[str, int, int]], ahead: int
+) -> Iterator[Block]:
+    """draw(*part) for every part in turn, a few of them ahead of the reader."""
+    pending: deque[Future[Block]] = deque()
+    try:
+        for part in parts:
+            pending.append(pool.submit(draw, *part))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def marker_distances(markers: np.ndarray) -> np.ndarray:
+    """(n,) distance between the two discs in whole pixels, from (n, 4) y, x, y, x."""
+    away = markers[:, 2:].astype(np.int64) - markers[:, :2]
+    return np.rint(np.hypot(away[:, 0], away[:, 1])).astype(np.int64)
+
+
+def references(options: Pathfinder, splits: Mapping[str, Split]) -> dict[str, float]:
+    """Test accuracy of guessing, of the commonest label, and of the commonest label given the discs' distance.
+
+    The last needs to know where the discs are, which the generator tells and the release does not. Both rules are
+    fitted on train.
+    """
+    train, test = splits["train"], splits["test"]
+    majority = int(np.bincount(train.labels, minlength=2).argmax())
+    found = {"chance": 0.5, "majority": float((test.labels == majority).mean())}
+    if "markers" in train.extras and "markers" in test.extras:
+        counts = np.zeros((2 * options.size, 2), np.int64)
+        np.add.at(counts, (marker_distances(train.extras["markers"]), train.labels), 1)
+        rule = np.where(counts[:, 0] == counts[:, 1], majority, counts.argmax(1))
+        guesses = rule[marker_distances(test.extras["markers"])]
+        found["marker distance"] = float((test.labels == guesses).mean())
+    return found
+
+
+def picture(options: Pathfinder, splits: Mapping[str, Split], path: Path) -> None:
+    """The first images of the training set, those with the discs on one curve beside the others."""
+    from tasks.pathfinder_picture import draw
+
+    draw(splits["train"], options.size, f"Pathfinder {describe(options)}", path)
+
+
+TASK = Task(
+    name="pathfinder",
+    title="Pathfinder",
+    version=1,
+    classes=2,
+    vocab=256,
+    options=Pathfinder,
+    validation="separate images from the same source",
+    shape=shape,
+    describe=describe,
+    build=build,
+    references=references,
+    picture=picture,
+)

@@ -1,0 +1,123 @@
+"""Reads Pathfinder as released: PNG files, and one metadata file for every thousand of them.
+
+The release has no split. The official builder takes 80 / 10 / 10 % of the records in the order in which
+tensorflow-datasets stores them: by the MD5 of a salt and the record's key, which can be computed without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tasks.base import SPLITS, Block, TaskError
+
+LEVELS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
+ROOTS = ("", "lra_release/lra_release", "lra_release", "pathfinder")
+BLOCK = 500
+_NUMPY = b"\x93NUMPY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One line of a metadata file: the builder's key for it, the image's path below the level's folder, the label."""
+
+    key: str
+    image: str
+    label: int
+
+
+def read(raw: Path | None, size: int, level: str, counts: Mapping[str, int]) -> Iterator[Block]:
+    """The first counts[split] records of every split in the official order."""
+    folder = find(raw, size, level)
+    records = read_records(folder)
+    parts = dict(zip(SPLITS, cut(official_order(level, [record.key for record in records])), strict=True))
+    for split, part in parts.items():
+        if counts[split] > len(part):
+            raise TaskError(
+                f"{folder} has {len(part):,} {split} images, {counts[split]:,} were asked for: ask for fewer"
+            )
+    for split, part in parts.items():
+        for first in range(0, counts[split], BLOCK):
+            chosen = [records[i] for i in part[first : min(first + BLOCK, counts[split])]]
+            yield Block(
+                split=split,
+                tokens=np.concatenate([_pixels(folder / record.image, size) for record in chosen]),
+                lengths=np.full(len(chosen), size**2, np.int64),
+                labels=np.array([record.label for record in chosen], np.uint8),
+            )
+
+
+def find(raw: Path | None, size: int, level: str) -> Path:
+    """The level's folder at `raw` or where the release has it below.
+
+    The release holds two copies of some sizes, one in lra_release and one in lra_release/lra_release; the outer one
+    of 128 is reported to be bad (google-research/long-range-arena issue 38), so the inner one is taken if it is there.
+    """
+    if raw is None:
+        raise TaskError("Pathfinder was asked for its official files but given no folder: name it with --raw DIR")
+    name = f"pathfinder{size}"
+    below = (raw, raw / LEVELS[level], *(raw / root / name / LEVELS[level] for root in ROOTS))
+    for place in below:
+        place = place.resolve()
+        if place.name == LEVELS[level] and place.parent.name == name and (place / "metadata").is_dir():
+            inner = place.parents[1] / "lra_release" / name / LEVELS[level]
+            return inner if (inner / "metadata").is_dir() else place
+    raise TaskError(f"no {name}/{LEVELS[level]}/metadata in {raw} or below: point --raw at the unpacked release")
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Every record whose image is not empty (one image of the release is), file after file by number."""
+    files = sorted(
+        (path for path in (folder / "metadata").glob("*.npy") if path.stem.isdigit()), key=lambda path: int(path.stem)
+    )
+    records = [record for path in files for record in _read_file(path) if _is_there(folder / record.image)]
+    if not records:
+        raise TaskError(f"{folder / 'metadata'} names no image: expected files 0.npy, 1.npy, … of the release")
+    return records
+
+
+def official_order(level: str, keys: Sequence[str]) -> np.ndarray:
+    """Positions of the keys in the order of MD5(level ‖ key) as a 128-bit number."""
+    digests = [hashlib.md5(f"{level}{key}".encode(), usedforsecurity=False).digest() for key in keys]
+    return np.array(sorted(range(len(keys)), key=digests.__getitem__), np.int64)
+
+
+def cut(order: np.ndarray) -> list[np.ndarray]:
+    """The first 80 %, the next 10 % and the rest, boundaries at the closest whole record."""
+    return np.split(order, [round(len(order) * 0.8), round(len(order) * 0.9)])
+
+
+def _read_file(path: Path) -> Iterator[Record]:
+    """The release has text under the name of NumPy's format; the generator itself writes that format."""
+    content = path.read_bytes()
+    if content.startswith(_NUMPY):
+        rows = [[str(field) for field in row] for row in np.load(path, allow_pickle=False)]
+    else:
+        rows = [line.split(" ") for line in content.decode().splitlines()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) < 4 or row[3] not in ("0", "1"):
+            raise TaskError(f"{path}:{number}: expected folder, file, number and a label 0 or 1: restore the file")
+        yield Record(key=f"{row[0]}_{row[1]}_{number}", image=f"{row[0]}/{row[1]}", label=int(row[3]))
+
+
+def _is_there(image: Path) -> bool:
+    try:
+        return image.stat().st_size > 0
+    except FileNotFoundError:
+        raise TaskError(f"{image} is missing but named in the metadata: restore it from the release") from None
+
+
+def _pixels(image: Path, size: int) -> np.ndarray:
+    try:
+        with Image.open(image) as opened:
+            pixels = np.asarray(opened)
+    except (OSError, UnidentifiedImageError) as error:
+        raise TaskError(f"{image} cannot be read ({error}): restore it from the release") from None
+    if pixels.shape != (size, size) or pixels.dtype != np.uint8:
+        raise TaskError(f"{image} is {pixels.dtype} {pixels.shape}, expected uint8 ({size}, {size}): restore it")
+    return pixels.reshape(-1)

@@ -1,0 +1,51 @@
+"""Writes the blocks of one split to disk as they come, so that no task needs to fit in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tasks.base import Block, Task
+
+
+class SplitWriter:
+    """Appends blocks to one split's folder; `finish` writes the index beside the tokens."""
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        folder.mkdir(parents=True)
+        self.dtype = np.dtype(np.uint8 if task.vocab <= 256 else np.uint16)
+        self._folder = folder
+        self._towers = task.towers
+        self._file = (folder / "tokens.bin").open("wb")
+        self._lengths: list[np.ndarray] = [np.zeros(0, np.int64)]
+        self._labels: list[np.ndarray] = [np.zeros(0, np.uint8)]
+        self._examples: list[np.ndarray] = [np.zeros((0, task.towers), np.int64)]
+        self._extras: dict[str, list[np.ndarray]] = {}
+        self._documents = 0
+
+    def add(self, block: Block) -> None:
+        """Append one block."""
+        rows = block.examples
+        if rows is None:
+            rows = np.arange(len(block.labels), dtype=np.int64)[:, None]
+        assert rows.shape == (len(block.labels), self._towers), "examples must name one document a tower"
+        assert block.lengths.sum() == len(block.tokens), "lengths must cover the tokens"
+        self._file.write(np.ascontiguousarray(block.tokens, dtype=self.dtype).data)
+        self._lengths.append(block.lengths.astype(np.int64))
+        self._labels.append(block.labels.astype(np.uint8))
+        self._examples.append(rows + self._documents)
+        for name, array in block.extras.items():
+            self._extras.setdefault(name, []).append(array)
+        self._documents += len(block.lengths)
+
+    def finish(self) -> None:
+        """Close the tokens and write offsets, examples, labels and extras."""
+        self._file.close()
+        lengths = np.concatenate(self._lengths)
+        np.save(self._folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        np.save(self._folder / "labels.npy", np.concatenate(self._labels))
+        np.save(self._folder / "examples.npy", np.concatenate(self._examples))
+        (self._folder / "extras").mkdir()
+        for name, arrays in self._extras.items():
+            np.save(self._folder / "extras" / f"{name}.npy", np.concatenate(arrays))

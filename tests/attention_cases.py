@@ -1,0 +1,282 @@
+"""What the attention tests share: every variant of every mechanism, inputs drawn in NumPy, and a way to run them.
+
+A mechanism that is put into attention_impls appears here, and so in every law and parity test, by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import attention_impls
+from attention_impls import Mechanism
+from attention_impls.base import Dims
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One mechanism with one choice of options."""
+
+    name: str
+    options: Any
+
+    @property
+    def mechanism(self) -> Mechanism:
+        return attention_impls.load(self.name)
+
+    def __str__(self) -> str:
+        defaults = vars(self.mechanism.card.options())
+        changed = [f"{key}={value}" for key, value in vars(self.options).items() if value != defaults[key]]
+        return "-".join([self.name, *changed])
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One call's arguments in NumPy; `arrays` holds the card's inputs by letter."""
+
+    dims: Dims
+    arrays: Arrays
+    lengths: np.ndarray | None
+    params: Arrays
+    constants: Arrays
+
+    def padded_to(self, tokens: int, garbage: float) -> Inputs:
+        """The same examples, every padded token set to `garbage`, in arrays of `tokens` tokens."""
+        assert self.lengths is not None
+        out = {}
+        for letter, array in self.arrays.items():
+            out[letter] = np.full((len(array), tokens, *array.shape[2:]), garbage, array.dtype)
+            for i, length in enumerate(self.lengths):
+                out[letter][i, :length] = array[i, :length]
+        return replace(self, arrays=out)
+
+    def example(self, i: int) -> Inputs:
+        """Example i alone."""
+        lengths = None if self.lengths is None else self.lengths[i : i + 1]
+        return replace(
+            self, arrays={letter: array[i : i + 1] for letter, array in self.arrays.items()}, lengths=lengths
+        )
+
+
+def cases() -> list[Case]:
+    """Every variant of every mechanism."""
+    return [
+        Case(name, options) for name in attention_impls.names() for options in attention_impls.load(name).card.variants
+    ]
+
+
+def implementations() -> list[Any]:
+    """(case, backend) for every variant and every framework it is written in."""
+    return [
+        pytest.param(case, backend, id=f"{case}-{backend}") for case in cases() for backend in case.mechanism.backends
+    ]
+
+
+def dims_for(max_length: int, heads: int = 4, head_dim: int = 8) -> Dims:
+    """Dims with a pixel grid, not square, that holds max_length tokens."""
+    columns = math.isqrt(max_length) + 2
+    grid = (-(-max_length // columns), columns)
+    return Dims(heads=heads, head_dim=head_dim, width=heads * head_dim, max_length=max_length, grid=grid)
+
+
+def draw(
+    case: Case, tokens: int, lengths: Sequence[int] | None, *, batch: int = 2, dims: Dims | None = None, seed: int = 0
+) -> Inputs:
+    """Standard normal inputs, and the card's own arrays, in float64."""
+    card, dims = case.mechanism.card, dims or dims_for(tokens)
+    card.check(case.options, dims)
+    rng = np.random.default_rng(seed)
+    batch = batch if lengths is None else len(lengths)
+    shapes = {"x": (batch, tokens, dims.width)}
+    arrays = {
+        letter: rng.normal(size=shapes.get(letter, (batch, tokens, dims.heads, dims.head_dim)))
+        for letter in card.inputs
+    }
+    return Inputs(
+        dims=dims,
+        arrays=arrays,
+        lengths=None if lengths is None else np.array(lengths, np.int32),
+        params=card.params(case.options, dims, rng),
+        constants=card.constants(case.options, dims, rng),
+    )
+
+
+def output(case: Case, backend: str, inputs: Inputs, dtype: str = "float64") -> np.ndarray:
+    """What `attend` returns; bfloat16 comes back as float32."""
+    return gradients(case, backend, inputs, None, dtype)[0]
+
+
+def gradients(
+    case: Case, backend: str, inputs: Inputs, cotangent: np.ndarray | None, dtype: str = "float64"
+) -> tuple[np.ndarray, Arrays]:
+    """The output, and the gradients of <output, cotangent> (+ penalty) by every input and parameter, if one is given."""
+    pytest.importorskip(backend)
+    return {"torch": _torch, "jax": _jax}[backend](case, inputs, cotangent, dtype)
+
+
+def cotangent_for(inputs: Inputs) -> np.ndarray:
+    """A random weight for each output, so that no gradient cancels by symmetry."""
+    batch, tokens = next(iter(inputs.arrays.values())).shape[:2]
+    return np.random.default_rng(1).normal(size=(batch, tokens, inputs.dims.heads, inputs.dims.head_dim))
+
+
+def reference(case: Case, inputs: Inputs) -> np.ndarray:
+    """What the NumPy reference returns."""
+    out = case.mechanism.reference()(*inputs.arrays.values(), **_keywords(case, inputs), lengths=inputs.lengths)
+    return out[0] if case.mechanism.card.penalty else out
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    """max|a − b| / max|b|; infinite where something is not finite."""
+    if not np.isfinite(found).all():
+        return math.inf
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-300))
+
+
+def _keywords(case: Case, inputs: Inputs) -> dict[str, Any]:
+    return {"params": inputs.params, "constants": inputs.constants, "options": case.options, "dims": inputs.dims}
+
+
+def _torch(case: Case, inputs: Inputs, cotangent: np.ndarray | None, dtype: str) -> tuple[np.ndarray, Arrays]:
+    import torch
+
+    def tensors(arrays: Arrays, learned: bool) -> dict[str, torch.Tensor]:
+        return {
+            name: torch.tensor(array, dtype=getattr(torch, dtype), requires_grad=learned and cotangent is not None)
+            for name, array in arrays.items()
+        }
+
+    given, params = tensors(inputs.arrays, True), tensors(inputs.params, True)
+    out = case.mechanism.attend("torch")(
+        *given.values(),
+        lengths=None if inputs.lengths is None else torch.tensor(inputs.lengths),
+        **_keywords(case, inputs) | {"params": params, "constants": tensors(inputs.constants, False)},
+    )
+    out, penalty = out if case.mechanism.card.penalty else (out, None)
+    assert out.dtype == getattr(torch, dtype)
+    found = out.detach().to(torch.promote_types(out.dtype, torch.float32)).numpy()
+    if cotangent is None:
+        return found, {}
+    loss = (out * torch.tensor(cotangent, dtype=out.dtype)).sum() + (0 if penalty is None else penalty.sum())
+    wanted = given | params
+    grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, materialize_grads=True)
+    return found, {name: grad.numpy() for name, grad in zip(wanted, grads, strict=True)}
+
+
+def _jax(case: Case, inputs: Inputs, cotangent: np.ndarray | None, dtype: str) -> tuple[np.ndarray, Arrays]:
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(dtype == "float64"):
+        given, params, constants = (
+            {name: jnp.asarray(array, dtype) for name, array in arrays.items()}
+            for arrays in (inputs.arrays, inputs.params, inputs.constants)
+        )
+        lengths = None if inputs.lengths is None else jnp.asarray(inputs.lengths)
+        weight = None if cotangent is None else jnp.asarray(cotangent, dtype)
+        call = jax_call(case.mechanism.attend("jax"), case, inputs.dims)
+        out, grads = call(given, params, constants, lengths, weight)
+        assert out.dtype == jnp.dtype(dtype)
+        found = np.asarray(out.astype(jnp.promote_types(out.dtype, jnp.float32)))
+        return found, {name: np.asarray(grad) for name, grad in grads.items()}
+
+
+@functools.cache
+def jax_call(attend: Any, case: Case, dims: Dims) -> Any:
+    """Output and gradients as one compiled function, kept for the next call of the same shapes."""
+    import jax
+
+    card = case.mechanism.card
+
+    def call(given: Any, params: Any, constants: Any, lengths: Any, weight: Any) -> Any:
+        def loss(given: Any, params: Any) -> Any:
+            keywords = {"params": params, "constants": constants, "options": case.options, "dims": dims}
+            ordered = [given[letter] for letter in card.inputs]  # JAX sorts the keys of a dict
+            out = attend(*ordered, lengths=lengths, **keywords)
+            out, penalty = out if card.penalty else (out, None)
+            if weight is None:
+                return out.sum(), out
+            return (out * weight).sum() + (0 if penalty is None else penalty.sum()), out
+
+        if weight is None:
+            return loss(given, params)[1], {}
+        (by_input, by_param), out = jax.grad(loss, (0, 1), has_aux=True)(given, params)
+        return out, by_input | by_param
+
+    # The parity of one run with another needs no fast code, and compiling is most of what these tests do.
+    return jax.jit(call, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def count_jax(case: Case, inputs: Inputs, tokens: int) -> tuple[int, int]:
+    """Multiply-adds and the largest array of one example of `tokens` tokens, read off the jaxpr; nothing is run."""
+    import jax
+    import jax.numpy as jnp
+
+    given = {
+        letter: jax.ShapeDtypeStruct((1, tokens, *array.shape[2:]), jnp.float32)
+        for letter, array in inputs.arrays.items()
+    }
+    lengths = jax.ShapeDtypeStruct((1,), jnp.int32)
+    params, constants = (
+        {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
+        for arrays in (inputs.params, inputs.constants)
+    )
+    call = jax_call(case.mechanism.attend("jax"), case, inputs.dims)
+    jaxpr = jax.make_jaxpr(call)(given, params, constants, lengths, None)
+    return _count(jaxpr.jaxpr)
+
+
+def _count(jaxpr: Any) -> tuple[int, int]:
+    products, largest = 0, 0
+    for equation in jaxpr.eqns:
+        largest = max([largest, *(math.prod(out.aval.shape) for out in equation.outvars)])
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            products += depth * math.prod(equation.outvars[0].aval.shape)
+        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        for inner in _bodies(equation.params):
+            inside, size = _count(inner)
+            products, largest = products + times * inside, max(largest, size)
+    return products, largest
+
+
+def _bodies(params: dict[str, Any]) -> list[Any]:
+    """The jaxprs inside an equation's parameters."""
+    found = [item for value in params.values() for item in (value if isinstance(value, tuple | list) else [value])]
+    return [getattr(item, "jaxpr", item) for item in found if hasattr(getattr(item, "jaxpr", item), "eqns")]
+
+
+def count_torch(case: Case, inputs: Inputs, tokens: int) -> tuple[int, int]:
+    """The same in PyTorch, on the meta device, where fused attention is spelled out and nothing is run."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    class Largest(TorchDispatchMode):
+        elements = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            for one in out if isinstance(out, tuple) else (out,):
+                if isinstance(one, torch.Tensor) and not func.is_view:
+                    self.elements = max(self.elements, one.numel())
+            return out
+
+    def empty(shapes: Arrays) -> dict[str, torch.Tensor]:
+        return {name: torch.empty(array.shape, device="meta") for name, array in shapes.items()}
+
+    given = [torch.empty((1, tokens, *array.shape[2:]), device="meta") for array in inputs.arrays.values()]
+    lengths = torch.empty(1, dtype=torch.int32, device="meta")
+    keywords = _keywords(case, inputs) | {"params": empty(inputs.params), "constants": empty(inputs.constants)}
+    with FlopCounterMode(display=False) as flops, Largest() as sizes:
+        case.mechanism.attend("torch")(*given, lengths=lengths, **keywords)
+    return flops.get_total_flops() // 2, sizes.elements

@@ -1,0 +1,86 @@
+"""What every test shares: one thread, the CPU, a cache of its own, and the way to the raw data."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+# Set before either framework is imported, and inherited by pytest-xdist's workers and by every child process.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+class TorchBeforeJax(MetaPathFinder):
+    """Imports PyTorch just before the first import of JAX, whoever asks for it, and neither before that.
+
+    Each brings its own OpenMP and C++ runtime, and this order is the one that both are known to bear.
+    """
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        """Find nothing, ever: `jax` itself is left to the finders behind this one."""
+        if fullname == "jax":
+            sys.meta_path.remove(self)
+            if find_spec("torch") is not None:
+                import_module("torch")
+        return None
+
+
+class CompiledUnchecked(MetaPathFinder):
+    """Keeps jaxtyping's import hook away from what numba or Triton compiles; they choke on its wrappers."""
+
+    packages = ("attention_impls", "lra", "tasks")
+    compiled = re.compile(rb"^(?:import|from) (?:numba|triton)\b", re.MULTILINE)
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        """The module as it is if it imports a compiler, else nothing, which leaves it to the hook."""
+        if fullname.partition(".")[0] not in self.packages:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is None or spec.origin is None:
+            return None
+        return spec if self.compiled.search(Path(spec.origin).read_bytes()) else None
+
+
+sys.meta_path[:0] = [TorchBeforeJax(), CompiledUnchecked()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lra_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of prepared data, LRA_HOME: an empty one, so that no test reads or writes the user's."""
+    home = tmp_path_factory.mktemp("lra-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LRA_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def raw() -> Path:
+    """The folder that holds the real raw data; without one the test is skipped and says so."""
+    value = os.environ.get("LRA_RAW")
+    if not value:
+        pytest.skip("LRA_RAW is not set: name the folder that holds imdb, cifar10, aan and pathfinder to run this test")
+    folder = Path(value).resolve()
+    if not folder.is_dir():
+        pytest.fail(f"LRA_RAW={value} is no folder: name one that exists, or unset it")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def need_gpu(request: pytest.FixtureRequest) -> None:
+    """Skip a test marked `gpu` where PyTorch sees no GPU."""
+    if request.node.get_closest_marker("gpu") is None:
+        return
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU that PyTorch can use")

@@ -1,0 +1,167 @@
+"""The command line as a user meets it: help, did-you-mean, replay, one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lra.cli import main
+from lra.environment import ROOT
+
+RUN = [sys.executable, str(ROOT / "run_lra.py")]
+SMOKE = ["--task", "listops", "--attn", "softmax", "--preset", "smoke", "--device", "cpu"]
+
+
+def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RUN, *words], capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
+
+
+def failure(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line with which a command refuses."""
+    assert main(words) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_help_is_complete_fast_and_loads_no_framework() -> None:
+    check = (
+        "import sys\nsys.path.insert(0, sys.argv[1])\nfrom lra.cli import main\n"
+        "try:\n    main(['--task', 'pathfinder', '--attn', 'elfatt', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'jax', 'flax', 'numba', 'matplotlib', 'scipy', 'tensorflow'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", check, str(ROOT)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for flag in ("--task", "--attn", "--backend", "--preset", "--seed", "--device", "--results", "--resume", "--fresh"):
+        assert flag in done.stdout
+    for flag in ("--attn.block-size", "--attn.layout", "--train.batch-size", "--model.width", "--data.size"):
+        assert flag in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--task", "pathfnder", "--attn", "elfatt"], "did you mean 'pathfinder'"),
+        (["--task", "listops", "--attn", "elfat"], "did you mean 'elfatt'"),
+        (["--task", "listops", "--attn", "elfatt", "--preset", "quik"], "did you mean 'quick'"),
+        (["--attn", "elfatt"], "--task is missing"),
+        (["--task", "listops"], "--attn is missing"),
+        (["lits"], "unknown command 'lits'"),
+        (["data", "prepare"], "--task is missing"),
+        (["data", "prepar", "--task", "listops"], "data prepare"),
+        ([*SMOKE, "--resume", "--fresh"], "exclude each other"),
+        ([*SMOKE, "--raw", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
+        ([*SMOKE, "--model.heads", "3"], "a divisor of model.width"),
+        ([*SMOKE, "--model.vocabulary", "3"], "expected at least 16"),
+        ([*SMOKE, "--train.warmup", "600"], "train.warmup is 600"),
+        (["--config", "/nowhere.json"], "No such file"),
+        ([*SMOKE[:2], "--attn", "elfatt", "--preset", "smoke", "--attn.block-size", "0"], "block_size"),
+    ],
+    ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else None,
+)
+def test_a_mistake_gets_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in failure(capsys, *words)
+
+
+def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--task", "listops", "--attn", "elfatt", "--attn.blok-size", "64"])
+    assert stop.value.code == 2
+    assert "--attn.block-size" in capsys.readouterr().err
+
+
+def test_an_unknown_key_in_a_file_is_answered_with_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMOKE, "--print-config"]) == 0
+    values = yaml.safe_load(capsys.readouterr().out)
+    values["train"]["stepz"] = 7
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(values))
+    assert "unknown key 'stepz': did you mean 'steps'?" in failure(capsys, "--config", str(path))
+
+
+def test_print_config_shows_every_override_and_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--task", "pathfinder", "--attn", "elfatt", "--preset", "standard", "--attn.block-size", "64"]
+    assert main([*words, "--train.batch-size", "8", "--seed", "3", "--attn.no-local-conv", "--print-config"]) == 0
+    text = capsys.readouterr().out
+    values = yaml.safe_load(text)
+    assert (values["options"]["block_size"], values["options"]["local_conv"]) == (64, False)
+    assert (values["train"]["batch_size"], values["seed"]) == (8, 3)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert main(["--config", str(path), "--print-config"]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    for name in ("listops", "pathfinder", "softmax", "elfatt", "linear", "efficient", "smoke", "quick", "standard"):
+        assert name in text
+
+
+def test_a_run_from_another_directory_can_be_replayed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    done = run(*SMOKE, "--attn.local-conv", "--results", str(tmp_path / "one"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("listops (")
+    first = json.loads(next((tmp_path / "one" / "runs").glob("*.json")).read_text())
+    again = run(*first["command"].split()[2:], "--results", str(tmp_path / "two"), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    second = json.loads(next((tmp_path / "two" / "runs").glob("*.json")).read_text())
+    assert second["run_id"] == first["run_id"]
+    assert second["curve"] == first["curve"]
+
+
+def test_data_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--task", "listops", "--preset", "smoke", "--data.seed", "9"]
+    assert main(["data", "prepare", *words]) == 0
+    assert main(["data", "verify", *words]) == 0
+    assert "hold" in capsys.readouterr().out
+    assert main(["data", "show", *words, "--out", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    assert "is not prepared" in failure(capsys, "data", "show", "--task", "listops", "--data.train", "77")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_kill_minus_nine_at_any_moment(backend: str, tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    words = ["--task", "listops", "--attn", "elfatt", "--preset", "smoke", "--device", "cpu", "--backend", backend]
+    words += ["--train.steps", "120", "--train.evaluate-every", "20", "--train.chunk", "1"]
+    assert run(*words, "--results", str(tmp_path / "whole")).returncode == 0
+    cut = [*words, "--results", str(tmp_path / "cut")]
+    fast = (
+        "import sys, lra.train; lra.train.SNAPSHOT_SECONDS = 0; from lra.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done, kills = 1, 0
+    while done != 0:
+        snapshots = list((tmp_path / "cut").glob(".work/*/snapshot.safetensors"))
+        command = [sys.executable, "-c", fast, *cut, *(["--resume"] if snapshots else [])]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        wait = time.monotonic() + 60
+        while kills < 4 and process.poll() is None and time.monotonic() < wait:
+            found = list((tmp_path / "cut").glob(".work/*/snapshot.safetensors"))
+            if found and (not snapshots or found[0].stat().st_mtime_ns != snapshots[0].stat().st_mtime_ns):
+                time.sleep(0.05 * kills)
+                break
+            time.sleep(0.01)
+        if kills < 4 and process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        done = process.wait(timeout=240)
+    assert kills >= 2
+    curves = [
+        json.loads(next((tmp_path / each / "runs").glob("*.json")).read_text())["curve"] for each in ("whole", "cut")
+    ]
+    assert curves[0] == curves[1]

@@ -1,0 +1,97 @@
+"""Prepared data: built once, whole or not at all, and never trusted blindly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tasks import store
+from tasks.base import Shape, Source, TaskError
+from tests.toy import TOY, ToyOptions
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRA_HOME", str(tmp_path))
+
+
+def test_prepare_is_idempotent_and_what_was_built_is_what_is_read() -> None:
+    counted: list[int] = []
+    first = store.prepare(TOY, ToyOptions(), Source(), counted.append)
+    again = store.prepare(TOY, ToyOptions(), Source(), counted.append)
+    assert sum(counted) == 20
+    assert first.hash == again.hash
+    assert [len(again.splits[split]) for split in ("train", "validation", "test")] == [12, 4, 4]
+    train = again.splits["train"]
+    assert train.extras["place"].shape == (12, 1)
+    assert (train.document(3) == train.tokens[train.offsets[3] : train.offsets[4]]).all()
+    assert store.verify(TOY, ToyOptions(), again) == []
+
+
+def test_other_options_are_other_data() -> None:
+    one = store.prepare(TOY, ToyOptions(), Source())
+    two = store.prepare(TOY, ToyOptions(seed=1), Source())
+    assert one.folder != two.folder
+    assert one.hash != two.hash
+
+
+def test_nothing_half_built_remains_after_an_interruption(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        store.prepare(TOY, ToyOptions(fail_after=3), Source())
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_leftovers_of_a_killed_process_are_replaced() -> None:
+    place = store.folder(TOY, ToyOptions())
+    building = place.with_name(place.name + ".building")
+    (building / "train").mkdir(parents=True)
+    (building / "train" / "tokens.bin").write_bytes(b"rubbish")
+    assert store.verify(TOY, ToyOptions(), store.prepare(TOY, ToyOptions(), Source())) == []
+    assert not building.exists()
+
+
+def test_truncated_and_altered_data_are_noticed() -> None:
+    ready = store.prepare(TOY, ToyOptions(), Source())
+    path = ready.folder / "train" / "tokens.bin"
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] % 9 + 1]) + content[1:])
+    reread = store.load(TOY, ToyOptions())
+    assert reread is not None
+    assert "content hash" in store.verify(TOY, ToyOptions(), reread)[0]
+    path.write_bytes(content[:-1])
+    with pytest.raises(TaskError, match="delete the folder"):
+        store.load(TOY, ToyOptions())
+
+
+def test_a_truncated_index_is_noticed() -> None:
+    ready = store.prepare(TOY, ToyOptions(), Source())
+    path = ready.folder / "test" / "offsets.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(TaskError, match="is damaged"):
+        store.load(TOY, ToyOptions())
+
+
+def test_a_wrong_build_is_refused(tmp_path: Path) -> None:
+    short = replace(TOY, shape=lambda options: Shape(max_length=2))
+    with pytest.raises(TaskError, match="expected 1 to 2"):
+        store.prepare(short, ToyOptions(), Source())
+    assert not store.folder(short, ToyOptions()).exists()
+
+
+def test_too_small_a_disk_is_told_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(TaskError, match="set LRA_HOME"):
+        store.prepare(TOY, ToyOptions(), Source())
+
+
+def test_meta_says_what_the_data_is() -> None:
+    ready = store.prepare(TOY, ToyOptions(), Source())
+    meta = json.loads((ready.folder / "meta.json").read_text())
+    assert meta["counts"] == {"train": 12, "validation": 4, "test": 4}
+    assert meta["references"] == {"chance": 0.5}
+    assert np.dtype(meta["dtype"]) == np.uint8

@@ -1,0 +1,170 @@
+"""The loop: records, resuming bit for bit, stopping, and refusing to guess."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lra import data, record
+from lra.config import Model, Run, Train, UserError
+from lra.train import Diverged, Interrupted, train
+from tasks.base import Source
+from tests.small import Quiet, place, smoke_run
+
+BACKENDS = ["torch", "jax"]
+
+
+@pytest.fixture(autouse=True)
+def _framework(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip(
+        request.node.callspec.params.get("backend", "torch") if hasattr(request.node, "callspec") else "torch"
+    )
+
+
+def prepared(run: Run) -> Any:
+    return data.prepare(run.task, run.data, Source())
+
+
+def outcome(result: record.Record) -> tuple:
+    """What a run computed, without how long it took."""
+    return result.test_accuracy, result.test_accuracy_last, result.best_step, result.curve
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
+    run = smoke_run(backend=backend)
+    result, path = train(run, prepared(run), place(tmp_path, command="again"), Quiet())
+    assert record.load(path) == result
+    assert [point["step"] for point in result.curve] == [3, 6]
+    assert result.test_examples == 50
+    assert 0 <= result.test_accuracy <= 1
+    assert result.steps_per_second > 0
+    assert result.peak_memory_bytes > 1e6
+    assert {"chance", "majority", "root operator"} <= set(result.references)
+    assert not list((tmp_path / ".work").glob("*/snapshot.safetensors"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("how", ["ctrl-c", "crash"])
+def test_resume_is_bit_exact(backend: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = smoke_run("listops", "elfatt", backend, steps=8, evaluate_every=4, chunk=2)
+    whole, _ = train(run, prepared(run), place(tmp_path / "whole"), Quiet())
+    monkeypatch.setattr("lra.train.SNAPSHOT_SECONDS", 0.0)
+
+    def crash() -> None:
+        raise MemoryError
+
+    act = (lambda: os.kill(os.getpid(), signal.SIGINT)) if how == "ctrl-c" else crash
+    with pytest.raises(Interrupted if how == "ctrl-c" else MemoryError):
+        train(run, prepared(run), place(tmp_path / "cut"), Quiet({6: act}))
+    with pytest.raises(UserError, match="--resume goes on with it, --fresh starts over"):
+        train(run, prepared(run), place(tmp_path / "cut"), Quiet())
+    resumed, _ = train(run, prepared(run), place(tmp_path / "cut", resume=True), Quiet())
+    assert outcome(resumed) == outcome(whole)
+    best = [(next((tmp_path / each / ".work").glob("*/best.safetensors"))).read_bytes() for each in ("whole", "cut")]
+    assert best[0] == best[1]
+
+
+def test_fresh_discards_and_resume_needs_something(tmp_path: Path) -> None:
+    run = smoke_run(steps=8, evaluate_every=4, chunk=2)
+    with pytest.raises(UserError, match="no unfinished run"):
+        train(run, prepared(run), place(tmp_path, resume=True), Quiet())
+    with pytest.raises(Interrupted):
+        train(run, prepared(run), place(tmp_path), Quiet({2: lambda: os.kill(os.getpid(), signal.SIGINT)}))
+    result, _ = train(run, prepared(run), place(tmp_path, fresh=True), Quiet())
+    assert len(result.curve) == 2
+
+
+def test_a_damaged_snapshot_is_told(tmp_path: Path) -> None:
+    run = smoke_run(steps=8, evaluate_every=4, chunk=2)
+    with pytest.raises(Interrupted):
+        train(run, prepared(run), place(tmp_path), Quiet({2: lambda: os.kill(os.getpid(), signal.SIGINT)}))
+    path = next((tmp_path / ".work").glob("*/snapshot.safetensors"))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="is damaged"):
+        train(run, prepared(run), place(tmp_path, resume=True), Quiet())
+
+
+def test_a_finished_run_is_recorded_again_beside_the_first(tmp_path: Path) -> None:
+    run = smoke_run()
+    paths = [train(run, prepared(run), place(tmp_path), Quiet())[1] for _ in range(2)]
+    assert paths[0] != paths[1]
+    first, second = (record.load(path) for path in paths)
+    assert outcome(first) == outcome(second)
+    assert first.run_id == second.run_id
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loss_that_is_no_number_stops_with_the_step(backend: str, tmp_path: Path) -> None:
+    run = smoke_run(backend=backend, learning_rate=1e30, steps=8, warmup=1)
+    with pytest.raises(Diverged, match=r"at step \d+: lower --train.learning-rate"):
+        train(run, prepared(run), place(tmp_path), Quiet())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
+    run = smoke_run()
+    inner: list[Exception] = []
+
+    def second() -> None:
+        try:
+            train(run, prepared(run), place(tmp_path), Quiet())
+        except UserError as error:
+            inner.append(error)
+
+    train(run, prepared(run), place(tmp_path), Quiet({3: second}))
+    assert "another process" in str(inner[0])
+
+
+def test_a_full_disk_leaves_the_former_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lra import checkpoint
+
+    path = tmp_path / "snapshot.safetensors"
+    checkpoint.save_atomically({"a": np.zeros(3)}, path)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save_atomically({"a": np.ones(3)}, path)
+    assert (checkpoint.load(path)["a"] == 0).all()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_field_of_the_configuration_is_read(backend: str, tmp_path: Path) -> None:
+    """A key that nothing reads is a promise that nothing keeps."""
+    read: set[str] = set()
+
+    def recording(kind: type, prefix: str) -> type:
+        class Recording(kind):
+            def __getattribute__(self, name: str) -> Any:
+                read.add(f"{prefix}.{name}")
+                return super().__getattribute__(name)
+
+        return Recording
+
+    run = smoke_run(backend=backend)
+    model = recording(Model, "model")(**{f.name: getattr(run.model, f.name) for f in fields(Model)})
+    plan = recording(Train, "train")(**{f.name: getattr(run.train, f.name) for f in fields(Train)})
+    spied = replace(run, model=model, train=plan)
+    ready = prepared(run)
+    read.clear()  # what construction and checking read does not count
+    _ignore_hashing(spied, ready, tmp_path)
+    expected = {f"{part}.{f.name}" for part, kind in (("model", Model), ("train", Train)) for f in fields(kind)}
+    assert expected - read == set()
+
+
+def _ignore_hashing(run: Run, ready: Any, results: Path) -> None:
+    """Train without the parts that read every field only to write it down."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lra.train.run_id", lambda *_: "spied")
+        patch.setattr("lra.train.as_dict", lambda _: {})
+        train(run, ready, place(results), Quiet())
