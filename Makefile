@@ -25,11 +25,11 @@ run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--
 test: .venv/.ready ## the fast tests (minutes)
 	@$(PYTEST) $(ARGS)
 
-test-full: .venv/.ready ## the long tests too
-	@$(PYTEST) -m "not gpu" $(ARGS)
+test-full: .venv/.ready ## the long tests too, with JAX code compiled as users run it
+	@XLA_FLAGS=--xla_cpu_multi_thread_eigen=false $(PYTEST) -m "not gpu" $(ARGS)
 
 test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
-	@JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -q -m gpu $(ARGS)
+	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= $(BIN)/python -m pytest -q -m gpu $(ARGS)
 
 lint: .venv/.ready ## style, types, import floors, spelling
 	@$(BIN)/ruff check .

@@ -40,14 +40,15 @@ def _tasks() -> Table:
 
 
 def _mechanisms() -> Table:
-    table = _table("Mechanisms", "attention", "paper", "cost a head", "backends", "options (--attn.*)")
+    table = _table("Mechanisms", "attention", "paper", "cost a head", "backends", "options --attn.…")
     for name in attention_impls.names():
         mechanism = attention_impls.load(name)
         card = mechanism.card
-        options = ", ".join(
-            f"{field.name.replace('_', '-')}={getattr(card.options(), field.name)}" for field in fields(card.options)
+        options = "\n".join(
+            f"{field.name.replace('_', '-')} = {getattr(card.options(), field.name)}" for field in fields(card.options)
         )
-        table.add_row(name, f"{card.paper} ({card.year})", card.cost, ", ".join(mechanism.backends), options)
+        authors = card.paper.split(",")[0]
+        table.add_row(name, f"{authors} {card.year}", card.cost, ", ".join(mechanism.backends), options)
     return table
 
 

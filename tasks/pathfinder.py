@@ -7,7 +7,7 @@ is Pathfinder, 128×128 Path-X, 256×256 Path-256. The images are generated here
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Pathfinder:
     size: int = 32
     """Pixels a side: 16, 32 (Pathfinder), 64, 128 (Path-X) or 256 (Path-256)."""
     level: Level = "hard"
-    """Length of the curves: 6, 9 or 14 paddles (3, 4 or 5 at size 16)."""
+    """Length of the curves: 6, 9 or 14 paddles (2, 3 or 4 at size 16)."""
     contour_length: int | None = None
     """Paddles of each of the two long curves, instead of the level's; generated images only."""
     balance_distance: bool = False
@@ -83,9 +83,12 @@ def build(options: Pathfinder, source: Source) -> Iterator[Block]:
 
         yield from read(source.raw, options.size, options.level, TASK.counts(options))
         return
-    with ThreadPoolExecutor(max(source.processes, 1)) as pool:  # the compiled sampler releases the interpreter lock
-        with closing(_in_order(pool, _drawer(options), _parts(options), ahead=2 * source.processes)) as blocks:
-            yield from blocks
+    workers = max(source.processes, 1)
+    with (
+        ThreadPoolExecutor(workers) as pool,  # the compiled sampler releases the interpreter lock
+        closing(_in_order(pool, _drawer(options), _parts(options), ahead=2 * workers)) as blocks,
+    ):
+        yield from blocks
 
 
 def _parts(options: Pathfinder) -> Iterator[tuple[str, int, int]]:
@@ -114,7 +117,7 @@ def _drawer(options: Pathfinder) -> Callable[[str, int, int], Block]:
 
 def _in_order(
     pool: ThreadPoolExecutor, draw: Callable[[str, int, int], Block], parts: Iterator[tuple[str, int, int]], ahead: int
-) -> Iterator[Block]:
+) -> Generator[Block]:
     """draw(*part) for every part in turn, a few of them ahead of the reader."""
     pending: deque[Future[Block]] = deque()
     try:

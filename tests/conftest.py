@@ -17,7 +17,8 @@ import pytest
 # Set before either framework is imported, and inherited by pytest-xdist's workers and by every child process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+# Most of a JAX test is compiling; unoptimised code halves that. `make test-full` tests the optimised code.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 

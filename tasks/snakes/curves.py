@@ -13,7 +13,21 @@ import numpy as np
 from numba import njit
 
 from tasks.snakes.rng import below, uniform
-from tasks.snakes.stamps import FREE_MASK, SEED_DIRECTIONS, Tables
+from tasks.snakes.stamps import (
+    BLANK,
+    CORE,
+    EDGE,
+    FREE,
+    FREE_MASK,
+    INSIDE,
+    LIMIT,
+    MASK,
+    SEED_DIRECTIONS,
+    TO_HEAD,
+    TO_PIVOT,
+    TO_SECOND,
+    Tables,
+)
 
 COLUMNS = 5
 
@@ -21,7 +35,14 @@ COLUMNS = 5
 @njit(cache=True, nogil=True)
 def moved(y: int, x: int, step: np.ndarray) -> tuple[int, int]:
     """The ceiling of a position plus a step."""
-    return int(math.ceil(y + step[0])), int(math.ceil(x + step[1]))
+    return math.ceil(y + step[0]), math.ceil(x + step[1])
+
+
+@njit(cache=True, nogil=True)
+def copy(source: np.ndarray, target: np.ndarray) -> None:
+    """target[:] = source, which compiles much longer."""
+    for i in range(len(target)):
+        target[i] = source[i]
 
 
 @njit(cache=True, nogil=True)
@@ -32,8 +53,8 @@ def _within(size: int, y: int, x: int) -> bool:
 @njit(cache=True, nogil=True)
 def _place_seed(t: Tables, y: int, x: int, direction: int, row: np.ndarray) -> bool:
     """Writes a first paddle with its tail at (y, x); False where its head or the pivot behind it leaves the window."""
-    head_y, head_x = moved(y, x, t.seed_head[direction])
-    pivot_y, pivot_x = moved(head_y, head_x, t.seed_pivot[direction])
+    head_y, head_x = moved(y, x, t.seed_step[TO_HEAD, direction])
+    pivot_y, pivot_x = moved(head_y, head_x, t.seed_step[TO_PIVOT, direction])
     row[0], row[1], row[2], row[3], row[4] = y, x, direction, pivot_y, pivot_x
     return _within(t.size, head_y, head_x) and _within(t.size, pivot_y, pivot_x)
 
@@ -53,7 +74,7 @@ def _seed_pair(t: Tables, state: np.ndarray, retrials: int, first: np.ndarray, s
             break
     for _ in range(retrials + 1):
         direction = below(state, SEED_DIRECTIONS)
-        away = t.second_seed[below(state, len(t.second_seed))]
+        away = t.seed_step[TO_SECOND, below(state, SEED_DIRECTIONS)]
         y, x = int(np.rint(first[0] + away[0])), int(np.rint(first[1] + away[1]))
         if _place_seed(t, y, x, direction, second):
             return True
@@ -63,9 +84,9 @@ def _seed_pair(t: Tables, state: np.ndarray, retrials: int, first: np.ndarray, s
 @njit(cache=True, nogil=True)
 def _refused(t: Tables, mask: np.ndarray, here: int, direction: int) -> bool:
     """Whether mask and the paddle's own mask add up to 1.8 anywhere in the window."""
-    for i in range(t.limit.starts[direction], t.limit.starts[direction + 1]):
-        pixel = here + t.limit.offsets[i]
-        if mask[pixel] >= t.limit.values[i] and t.inside[pixel]:
+    for i in range(t.starts[LIMIT, direction], t.starts[LIMIT, direction + 1]):
+        pixel = here + t.pixels[i, 0]
+        if mask[pixel] >= t.pixels[i, 1] and t.window[INSIDE, pixel]:
             return True
     return False
 
@@ -74,9 +95,9 @@ def _refused(t: Tables, mask: np.ndarray, here: int, direction: int) -> bool:
 def block(t: Tables, mask: np.ndarray, row: np.ndarray) -> None:
     """Enters a paddle into the mask."""
     here = (row[0] + t.frame) * t.stride + row[1] + t.frame
-    for i in range(t.mask.starts[row[2]], t.mask.starts[row[2] + 1]):
-        pixel = here + t.mask.offsets[i]
-        mask[pixel] = max(mask[pixel], t.mask.values[i])
+    for i in range(t.starts[MASK, row[2]], t.starts[MASK, row[2] + 1]):
+        pixel = here + t.pixels[i, 0]
+        mask[pixel] = max(mask[pixel], t.pixels[i, 1])
 
 
 @njit(cache=True, nogil=True)
@@ -92,7 +113,7 @@ def _weigh(t: Tables, mask: np.ndarray, y: int, x: int, direction: int, total: n
             covered = np.uint8(0)
             for i in range(len(t.disc)):
                 covered = max(covered, mask[here + t.disc[i]])
-            weight += t.free[covered] * t.weights[direction, count]
+            weight += t.bytes[FREE, covered] * t.weights[direction, count]
         total[count] = weight
         count += 1
     return count
@@ -131,12 +152,12 @@ def grow_pair(
     """One attempt at both target curves, turn by turn; `history` (paddles, mask) is used by the wrong repair only."""
     if not _seed_pair(t, state, retrials, paths[0, 0], paths[1, 0]):
         return False
-    mask[:] = t.blank
+    copy(t.window[BLANK], mask)
     repairs = 50 if len(history) > 0 else 0
     step = 1
     while step < paths.shape[1]:
         if len(history) > 0:
-            history[step] = mask
+            copy(mask, history[step])
         grown = True
         for curve in range(2):
             last, new = paths[curve, step - 1], paths[curve, step]
@@ -148,7 +169,7 @@ def grow_pair(
         else:
             repairs -= 1
             step = max(step - 2, 1)
-            mask[:] = history[step]
+            copy(history[step], mask)
     block(t, mask, paths[1, paths.shape[1] - 1])
     return True
 
@@ -156,15 +177,17 @@ def grow_pair(
 @njit(cache=True, nogil=True)
 def _free_places(t: Tables, mask: np.ndarray, direction: int, places: np.ndarray) -> int:
     """Pixels where a distractor may start: the core of its mask meets neither mask nor the window's edge pixels."""
-    start, end = t.core.starts[direction], t.core.starts[direction + 1]
+    start, end = t.starts[CORE, direction], t.starts[CORE, direction + 1]
     count = 0
+    if start == end:
+        return count
     for y in range(t.size):
         for x in range(t.size):
             here = (y + t.frame) * t.stride + x + t.frame
             free = True
             for i in range(start, end):
-                pixel = here + t.core.offsets[i]
-                if t.edge[pixel] or (mask[pixel] > FREE_MASK and t.inside[pixel]):
+                pixel = here + t.pixels[i, 0]
+                if t.window[EDGE, pixel] or (mask[pixel] > FREE_MASK and t.window[INSIDE, pixel]):
                     free = False
                     break
             if free:
@@ -180,12 +203,12 @@ def _seed_distractor(
     """The first paddle of a distractor; fails at once where less than a hundredth of the window is free."""
     free = 0
     for pixel in range(len(mask)):
-        free += t.inside[pixel] and mask[pixel] <= FREE_MASK
+        free += t.window[INSIDE, pixel] and mask[pixel] <= FREE_MASK
     if free / (t.size * t.size) < 0.01:
         return False
     for _ in range(retrials + 1):
         direction = below(state, SEED_DIRECTIONS)
-        count = _free_places(t, mask, direction, places) if t.usable[direction] else 0
+        count = _free_places(t, mask, direction, places)
         if count == 0:
             return False
         place = places[below(state, count)]
@@ -202,10 +225,10 @@ def grow_distractor(
     """One attempt at a distractor; on failure the mask is what it was."""
     if not _seed_distractor(t, state, mask, path[0], places, retrials):
         return False
-    kept[:] = mask
+    copy(mask, kept)
     for step in range(1, len(path)):
         if not extend(t, state, mask, path[step - 1], path[step], total, retrials, prompt):
-            mask[:] = kept
+            copy(kept, mask)
             return False
     block(t, mask, path[len(path) - 1])
     return True

@@ -16,10 +16,10 @@ from tasks.base import SPLITS, TaskError
 from tasks.snakes.curves import COLUMNS, grow_distractor, grow_pair
 from tasks.snakes.rng import below, image_states
 from tasks.snakes.settings import Settings
-from tasks.snakes.stamps import Pixels, Tables, tables
+from tasks.snakes.stamps import DISTRACTOR, INSIDE, PADDLE, TARGET, Tables, tables
 
 # An image that needs more attempts than this is impossible: 64×64 hard, the hardest set, needs 4,500 on average.
-MAX_RESTARTS = 2_00_000
+MAX_RESTARTS = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ class Images:
 
 
 @njit(cache=True, nogil=True)
-def _draw(t: Tables, image: np.ndarray, path: np.ndarray, paddle: Pixels, brightness: np.ndarray) -> None:
+def _draw(t: Tables, image: np.ndarray, path: np.ndarray, brightness: int) -> None:
     for row in path:
         here = (row[0] + t.frame) * t.stride + row[1] + t.frame
-        for i in range(paddle.starts[row[2]], paddle.starts[row[2] + 1]):
-            pixel = here + paddle.offsets[i]
-            image[pixel] = max(image[pixel], brightness[paddle.values[i]])
+        for i in range(t.starts[PADDLE, row[2]], t.starts[PADDLE, row[2] + 1]):
+            pixel = here + t.pixels[i, 0]
+            image[pixel] = max(image[pixel], t.bytes[brightness, t.pixels[i, 1]])
 
 
 @njit(cache=True, nogil=True)
@@ -63,26 +63,34 @@ def _draw_marker(t: Tables, image: np.ndarray, y: int, x: int) -> None:
 @njit(cache=True, nogil=True)
 def _to_bytes(t: Tables, image: np.ndarray, out: np.ndarray) -> None:
     """Scales the least value of the window to 0 and the greatest to 255."""
-    framed = image.reshape(t.stride, t.stride)
-    window = framed[t.frame : t.frame + t.size, t.frame : t.frame + t.size]
-    low, high = window.min(), window.max()
+    low, high = np.inf, -np.inf
+    for pixel in range(len(image)):
+        if t.window[INSIDE, pixel]:
+            low, high = min(low, image[pixel]), max(high, image[pixel])
     scale = 255.0 / (high - low)
     for y in range(t.size):
         for x in range(t.size):
-            out[y, x] = np.uint8((window[y, x] - low) * scale + 0.5)
+            value = image[(y + t.frame) * t.stride + x + t.frame]
+            out[y, x] = np.uint8((value - low) * scale + 0.5)
 
 
 @njit(cache=True, nogil=True)
-def _same_distance(origin: np.ndarray, ends: np.ndarray) -> bool:
-    """Whether both ends are equally far from the origin in whole pixels."""
-    near = np.rint(math.hypot(origin[0] - ends[0, 0], origin[1] - ends[0, 1]))
-    return near == np.rint(math.hypot(origin[0] - ends[1, 0], origin[1] - ends[1, 1]))
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    """How far two paddles' pixels are apart, in whole pixels."""
+    return np.rint(math.hypot(one[0] - other[0], one[1] - other[1]))
+
+
+@njit(cache=True, nogil=True)
+def _same_distance(paths: np.ndarray, origin: int) -> bool:
+    """Whether both ends are equally far from the tail of curve `origin`."""
+    last = paths.shape[1] - 1
+    return _distance(paths[origin, 0], paths[0, last]) == _distance(paths[origin, 0], paths[1, last])
 
 
 @njit(cache=True, nogil=True)
 def _sample(
     t: Tables, states: np.ndarray, contour: int, distractor: int, requested: int, paddle_retrials: int,
-    distractor_retrials: int, balance: bool, repair: bool, prompt: bool,
+    distractor_retrials: int, balance: bool, repair: bool, prompt: bool, patience: int,
     images: np.ndarray, labels: np.ndarray, markers: np.ndarray, restarts: np.ndarray, distractors: np.ndarray,
 ) -> bool:  # fmt: skip
     """Fills the last five arrays, one row a state; False where an image turned out to be impossible."""
@@ -99,32 +107,36 @@ def _sample(
         while True:
             if grow_pair(t, state, mask, paths, total, history, paddle_retrials, prompt):
                 origin = below(state, 2)
-                if not balance or _same_distance(paths[origin, 0, :2], paths[:, contour - 1, :2]):
+                if not balance or _same_distance(paths, origin):
                     break
             restarts[index] += 1
-            if restarts[index] > MAX_RESTARTS:
+            if restarts[index] > patience:
                 return False
-        image[:] = 0.0
+        for pixel in range(cells):
+            image[pixel] = 0.0
         for curve in range(2):
-            _draw(t, image, paths[curve], t.paddle, t.target)
+            _draw(t, image, paths[curve], TARGET)
         for _ in range(requested):
             for _ in range(distractor_retrials + 1):
                 if grow_distractor(t, state, mask, path, total, places, kept, paddle_retrials, prompt):
-                    _draw(t, image, path, t.paddle, t.distractor)
+                    _draw(t, image, path, DISTRACTOR)
                     distractors[index] += 1
                     break
         labels[index] = below(state, 2)
         terminal = origin if labels[index] == 1 else 1 - origin
-        markers[index, :2] = paths[origin, 0, :2]
-        markers[index, 2:] = paths[terminal, contour - 1, :2]
+        for axis in range(2):
+            markers[index, axis] = paths[origin, 0, axis]
+            markers[index, 2 + axis] = paths[terminal, contour - 1, axis]
         _draw_marker(t, image, markers[index, 0], markers[index, 1])
         _draw_marker(t, image, markers[index, 2], markers[index, 3])
         _to_bytes(t, image, images[index])
     return True
 
 
-def generate(settings: Settings, seed: int, split: str, first: int, count: int) -> Images:
-    """Images first .. first + count - 1 of a split."""
+def generate(
+    settings: Settings, seed: int, split: str, first: int, count: int, *, patience: int = MAX_RESTARTS
+) -> Images:
+    """Images first .. first + count - 1 of a split; TaskError where one needs more than `patience` restarts."""
     if split not in SPLITS:
         raise TaskError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}")
     states = image_states(seed, SPLITS.index(split), first, count)
@@ -144,11 +156,11 @@ def generate(settings: Settings, seed: int, split: str, first: int, count: int) 
         possible = _sample(
             tables(settings, margin), states[rows, :4], settings.contour_length, settings.distractor_length,
             settings.distractors, settings.paddle_retrials, settings.distractor_retrials,
-            settings.balance_distance, settings.repair, settings.prompt_masks, *part,
+            settings.balance_distance, settings.repair, settings.prompt_masks, patience, *part,
         )  # fmt: skip
         if not possible:
             raise TaskError(
-                f"No two curves of {settings.contour_length} paddles found for {size}×{size} in {MAX_RESTARTS} "
+                f"No two curves of {settings.contour_length} paddles found for {size}×{size} in {patience:,} "
                 "attempts; ask for shorter ones"
             )
         for array, values in zip(arrays, part, strict=True):

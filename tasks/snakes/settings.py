@@ -1,7 +1,8 @@
 """The arguments of the snakes generator, for every size of the suite.
 
 Values for 32 to 256 are those the Long Range Arena gives for its data, everything else the generator's own defaults
-(drewlinsley/pathfinder, commit ab9c130). The set for 16 is this suite's own: two short curves, for quick runs.
+(drewlinsley/pathfinder, commit ab9c130). The set for 16 is this suite's own, for quick runs: two short curves in plain
+pixels of three values (background, curve, disc), no distractors.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Settings:
 
 
 CONTOURS: dict[int, dict[Level, int]] = {
-    16: {"easy": 3, "intermediate": 4, "hard": 5},
+    16: {"easy": 2, "intermediate": 3, "hard": 4},
     **{size: {"easy": 6, "intermediate": 9, "hard": 14} for size in (32, 64, 128, 256)},
 }
 
@@ -71,9 +72,9 @@ _DISTRACTOR_PADDLES = {16: 0, 32: 20, 64: 22, 128: 35, 256: 30}
 
 _SIZES: dict[int, Settings] = {
     16: Settings(
-        size=16, contour_length=5, distractor_length=0, distractors=0, padding=1, seed_distance=5, seed_border=6,
-        marker_radius=1.5, continuity=1.8, paddle_length=2, paddle_thickness=0.5, margins=(1,),
-        paddle_contrast=0.75, snake_contrast=2.0,
+        size=16, contour_length=4, distractor_length=1, distractors=0, padding=1, seed_distance=4, seed_border=5,
+        marker_radius=1.0, continuity=1.0, paddle_length=2, paddle_thickness=1.0, margins=(1,),
+        paddle_contrast=0.5, snake_contrast=1.0, antialias=1,
     ),
     32: Settings(
         size=32, contour_length=14, distractor_length=4, distractors=5, padding=1, seed_distance=7, seed_border=14,

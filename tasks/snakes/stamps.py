@@ -24,40 +24,37 @@ MASK_SUM = 459
 FREE_MASK = 76
 
 
-class Pixels(NamedTuple):
-    """Lists of pixels, one list a direction: entries starts[d]:starts[d + 1] belong to direction d."""
-
-    starts: np.ndarray
-    offsets: np.ndarray  # flat, relative to the pixel the paddle starts from
-    values: np.ndarray  # bytes as int64
+# The kinds of lists in `Tables.starts`: brightness; mask; the mask already there from which on the paddle is refused;
+# the full part of a first paddle's mask, for the search of free places (empty where that search never succeeds).
+PADDLE, MASK, LIMIT, CORE = range(4)
+# The rows of `Tables.bytes`: one minus a mask, the brightness of a target's byte and of a distractor's byte.
+FREE, TARGET, DISTRACTOR = range(3)
+# The rows of `Tables.window`: the mask before the first paddle, 1 inside the window, 1 on the window's edge.
+BLANK, INSIDE, EDGE = range(3)
+# The rows of `Tables.seed_step`: from a tail to its head, from there to the pivot behind the tail, to the second tail.
+TO_HEAD, TO_PIVOT, TO_SECOND = range(3)
 
 
 class Tables(NamedTuple):
-    """The tables for one margin. Directions 0..359 are first paddles, -180..179 degrees; 360 + c is candidate c."""
+    """The tables for one margin. Directions 0..359 are first paddles, -180..179 degrees; 360 + c is candidate c.
+
+    Few arrays, because compiled code pays for each of them: the rows of the larger ones are named above.
+    """
 
     size: int
     frame: int
     stride: int
-    paddle: Pixels  # brightness
-    mask: Pixels  # what the paddle will block
-    limit: Pixels  # the mask already there from which on the paddle is refused
-    core: Pixels  # where a first paddle's own mask is 255, for the search of free places
-    usable: np.ndarray  # (360,) uint8: whether the search of free places works in that direction
+    starts: np.ndarray  # (4, directions + 1): list d of a kind is pixels[starts[kind, d]:starts[kind, d + 1]]
+    pixels: np.ndarray  # (n, 2) int64: flat offset from the pixel the paddle starts from, byte
     pivot_step: np.ndarray  # (directions, 2) float64: from one pivot to the next
-    seed_head: np.ndarray  # (360, 2) float64: from a first paddle's tail to its head
-    seed_pivot: np.ndarray  # (360, 2) float64: from the head back to the pivot behind the tail
+    seed_step: np.ndarray  # (3, 360, 2) float64
     seed_area: np.ndarray  # (360, 4) y0, y1, x0, x1: where the first curve may start, ends excluded
-    second_seed: np.ndarray  # (360, 2) float64: from the first tail to the second
     candidates: np.ndarray  # (c, 2) int64: the next head, relative to the pivot
     choices: np.ndarray  # (directions, c) candidates with a positive weight, -1 after the last
     weights: np.ndarray  # (directions, c) their continuity weights
     disc: np.ndarray  # flat offsets of the small disc that widens the mask
-    free: np.ndarray  # (256,) float64: one minus a mask
-    target: np.ndarray  # (256,) float64: brightness of a target's byte
-    distractor: np.ndarray  # (256,) float64: brightness of a distractor's byte
-    blank: np.ndarray  # the framed window's mask before the first paddle, flat uint8
-    inside: np.ndarray  # 1 where the framed window is window
-    edge: np.ndarray  # 1 on the outermost pixels of the window
+    bytes: np.ndarray  # (3, 256) float64
+    window: np.ndarray  # (3, pixels of the framed window) uint8
     markers: np.ndarray  # (classes, classes, side, side) uint8: discs by their distance from the borders
 
 
@@ -68,7 +65,7 @@ def disc_offsets(radius: int) -> np.ndarray:
     return np.argwhere(inside) - radius
 
 
-def step(direction: float, length: float) -> tuple[float, float]:
+def step(direction: float, length: int) -> tuple[float, float]:
     """(dy, dx) of a move; the position moved to is the ceiling of start + move."""
     return float(length) * math.sin(direction), float(length) * math.cos(direction)
 
@@ -106,15 +103,18 @@ def candidate_heads(radius: int) -> np.ndarray:
     return np.unique(points.astype(np.int64), axis=0)
 
 
-def _pixels(images: list[np.ndarray], stride: int, shift: int = 0) -> Pixels:
-    radius = images[0].shape[0] // 2
-    starts, offsets, values = [0], [], []
-    for image in images:
-        places = np.argwhere(image)
-        offsets.append(((places - radius + shift) * (stride, 1)).sum(1))
-        values.append(image[tuple(places.T)])
-        starts.append(starts[-1] + len(places))
-    return Pixels(np.array(starts), np.concatenate(offsets), np.concatenate(values))
+def _lists(kinds: list[list[np.ndarray]], shifts: tuple[int, ...], stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and pixels of every list: the pixels of an image that are not zero, relative to its middle."""
+    starts, rows, total = np.zeros((len(kinds), len(kinds[0]) + 1), np.int64), [], 0
+    for kind, (images, shift) in enumerate(zip(kinds, shifts, strict=True)):
+        starts[kind, 0] = total
+        for direction, image in enumerate(images):
+            places = np.argwhere(image)
+            offsets = ((places - len(image) // 2 + shift) * (stride, 1)).sum(1)
+            rows.append(np.stack([offsets, image[tuple(places.T)]], axis=1))
+            total += len(places)
+            starts[kind, direction + 1] = total
+    return starts, np.concatenate(rows)
 
 
 def _continuity(settings: Settings, directions: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +134,8 @@ def _core(mask: np.ndarray, reach: int) -> np.ndarray:
     """The full part of a mask on the original's canvas of side 2·reach + 1, whose middle is one pixel off the tail."""
     offset = np.arange(len(mask)) - len(mask) // 2 + 1
     kept = np.abs(offset) <= reach
-    return np.where((mask == 255) & kept[:, None] & kept[None, :], mask, 0)
+    core = np.where((mask == 255) & kept[:, None] & kept[None, :], mask, 0)
+    return core if _usable(core) else np.zeros_like(core)
 
 
 def _usable(core: np.ndarray) -> bool:
@@ -143,18 +144,19 @@ def _usable(core: np.ndarray) -> bool:
     The original widens the mask with OpenCV, which gives such a corner the lowest number there is, and takes a
     negative number anywhere for a mask without free places. At 32×32 only 30 of the 360 directions are left.
     """
-    y, x = np.argwhere(core).T - core.shape[0] // 2 + 1
+    y, x = np.argwhere(core).T - len(core) // 2 + 1
     return all(((side_y * y <= 0) & (side_x * x <= 0)).any() for side_y in (-1, 1) for side_x in (-1, 1))
 
 
-def _seed_area(settings: Settings, core: list[np.ndarray], usable: np.ndarray) -> np.ndarray:
+def _seed_area(settings: Settings, cores: list[np.ndarray]) -> np.ndarray:
     """Where a first tail keeps the core of its mask inside the central square; a square eroded stays a rectangle."""
     low = max(settings.seed_border, settings.padding)
     high = settings.size - low
     area = np.zeros((SEED_DIRECTIONS, 4), np.int64)
-    for direction in np.flatnonzero(usable):
-        y, x = np.argwhere(core[direction]).T - core[direction].shape[0] // 2 + 1
-        area[direction] = low - y.min(), high - y.max(), low - x.min(), high - x.max()
+    for direction, core in enumerate(cores[:SEED_DIRECTIONS]):
+        if core.any():
+            y, x = np.argwhere(core).T - len(core) // 2 + 1
+            area[direction] = low - y.min(), high - y.max(), low - x.min(), high - x.max()
     return area
 
 
@@ -173,10 +175,6 @@ def _markers(settings: Settings) -> np.ndarray:
     return out
 
 
-def _brightness(contrast: float) -> np.ndarray:
-    return (np.arange(256) / 255 * contrast).astype(np.float32).astype(np.float64)
-
-
 @lru_cache(maxsize=16)
 def tables(settings: Settings, margin: int) -> Tables:
     """All tables for one margin."""
@@ -186,47 +184,62 @@ def tables(settings: Settings, margin: int) -> Tables:
     heads = candidate_heads(length + margin)
     seeds = np.arange(-180, 180) * np.pi / 180
     directions = np.concatenate([seeds, np.arctan2(heads[:, 0], heads[:, 1])])
-    # A first paddle is drawn forwards from its tail, every other backwards from its head.
-    drawn = np.where(np.arange(len(directions)) < SEED_DIRECTIONS, directions, _flipped(directions))
-    stamps = [draw_paddle(settings, margin, float(angle)) for angle in drawn]
-    paddles, masks = [stamp[0] for stamp in stamps], [stamp[1] for stamp in stamps]
-    core = [_core(mask, length + margin) for mask in masks[:SEED_DIRECTIONS]]
-    usable = np.array([_usable(mask) for mask in core], np.uint8)
-    limits = [np.where(mask > MASK_SUM - 256, MASK_SUM - mask, 0) for mask in masks]
+    stamps = _stamps(settings, margin, directions)
+    starts, pixels = _lists(stamps, (0, 0, 0, 1), stride)
     choices, weights = _continuity(settings, directions, heads)
-    inside = np.zeros((stride, stride), np.uint8)
-    inside[frame:-frame, frame:-frame] = 1
-    edge = inside.copy()
-    edge[frame + 1 : -frame - 1, frame + 1 : -frame - 1] = 0
-    blank = inside * np.uint8(255)
-    border = frame + settings.padding
-    blank[border:-border, border:-border] = 0
     return Tables(
         size=settings.size,
         frame=frame,
         stride=stride,
-        paddle=_pixels(paddles, stride),
-        mask=_pixels(masks, stride),
-        limit=_pixels(limits, stride),
-        core=_pixels(core, stride, shift=1),
-        usable=usable,
+        starts=starts,
+        pixels=pixels,
         pivot_step=np.array([step(float(angle), length + 2 * margin) for angle in directions]),
-        seed_head=np.array([step(float(angle), length) for angle in seeds]),
-        seed_pivot=np.array([step(float(angle), length + margin) for angle in _flipped(seeds)]),
-        seed_area=_seed_area(settings, core, usable),
-        second_seed=np.array([step(degree * math.pi / 180, settings.seed_distance) for degree in range(360)]),
+        seed_step=_seed_steps(settings, margin, seeds),
+        seed_area=_seed_area(settings, stamps[CORE]),
         candidates=heads,
         choices=choices,
         weights=weights,
         disc=(disc_offsets(margin) * (stride, 1)).sum(1),
-        free=1 - _brightness(1.0),
-        target=_brightness(settings.paddle_contrast * settings.snake_contrast),
-        distractor=_brightness(settings.snake_contrast),
-        blank=blank.reshape(-1),
-        inside=inside.reshape(-1),
-        edge=edge.reshape(-1),
+        bytes=_brightness(settings),
+        window=_window(settings, frame),
         markers=_markers(settings),
     )
+
+
+def _stamps(settings: Settings, margin: int, directions: np.ndarray) -> list[list[np.ndarray]]:
+    """The four kinds of images for every direction."""
+    # A first paddle is drawn forwards from its tail, every other backwards from its head.
+    drawn = np.where(np.arange(len(directions)) < SEED_DIRECTIONS, directions, _flipped(directions))
+    both = [draw_paddle(settings, margin, float(angle)) for angle in drawn]
+    paddles, masks = [paddle for paddle, _ in both], [mask for _, mask in both]
+    limits = [np.where(mask > MASK_SUM - 256, MASK_SUM - mask, 0) for mask in masks]
+    cores = [_core(mask, settings.paddle_length + margin) for mask in masks]
+    return [paddles, masks, limits, cores]
+
+
+def _seed_steps(settings: Settings, margin: int, seeds: np.ndarray) -> np.ndarray:
+    length = settings.paddle_length
+    heads = [step(float(angle), length) for angle in seeds]
+    pivots = [step(float(angle), length + margin) for angle in _flipped(seeds)]
+    seconds = [step(degree * math.pi / 180, settings.seed_distance) for degree in range(SEED_DIRECTIONS)]
+    return np.array([heads, pivots, seconds])
+
+
+def _brightness(settings: Settings) -> np.ndarray:
+    target = settings.paddle_contrast * settings.snake_contrast
+    full, *others = (
+        (np.arange(256) / 255 * contrast).astype(np.float32).astype(np.float64)
+        for contrast in (1.0, target, settings.snake_contrast)
+    )
+    return np.stack([1 - full, *others])
+
+
+def _window(settings: Settings, frame: int) -> np.ndarray:
+    inside = np.pad(np.ones((settings.size, settings.size), np.uint8), frame)
+    within_edge = np.pad(np.ones((settings.size - 2, settings.size - 2), np.uint8), frame + 1)
+    free = settings.size - 2 * settings.padding
+    blank = (inside - np.pad(np.ones((free, free), np.uint8), frame + settings.padding)) * np.uint8(255)
+    return np.stack([blank, inside, inside - within_edge]).reshape(3, -1)
 
 
 def _flipped(angles: np.ndarray) -> np.ndarray:

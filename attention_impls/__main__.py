@@ -1,0 +1,50 @@
+"""Writes attention_impls/README.md from the cards: `python -m attention_impls`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import attention_impls
+from attention_impls import Mechanism
+from attention_impls.base import Laws
+
+HEAD = """# Attention mechanisms
+
+Written from the cards by `python -m attention_impls`; edit the cards, not this page.
+
+A mechanism is a folder: `__init__.py` with its `CARD`, `torch_impl.py` or `jax_impl.py` or both with `attend`, and
+`reference.py` with the same in NumPy. `base.py` says what a card holds, what `attend` takes and gives, and which laws
+it obeys. A folder put here is listed, tested and can be chosen; `--attn path/to/folder` takes one from elsewhere.
+"""
+
+
+def readme() -> str:
+    """The page, from the cards alone."""
+    return "\n".join([HEAD, *(_section(attention_impls.load(name)) for name in attention_impls.names())])
+
+
+def _section(mechanism: Mechanism) -> str:
+    card, options = mechanism.card, mechanism.card.options()
+    chosen = ", ".join(f"`{field.name}={getattr(options, field.name)!r}`" for field in fields(options)) or "none"
+    rows = {
+        "Paper": card.paper,
+        "Equations": card.equations,
+        "Time of a head": card.cost,
+        "Options": chosen,
+        "Written in": ", ".join(mechanism.backends),
+        "Differs from the authors' code": card.differs,
+        "Is softmax attention when": "; ".join(dict.fromkeys(equality.why for equality in card.equals_softmax_when)),
+        "Precision": card.library_softmax,
+        "Laws that are off": "; ".join(f"{law}: {reason}" for law, reason in _broken(card.laws).items()),
+    }
+    lines = [f"- {title}: {text}" for title, text in rows.items() if text]
+    return "\n".join([f"## {mechanism.name}: {card.title} ({card.year})", "", *lines, ""])
+
+
+def _broken(laws: Laws) -> dict[str, str]:
+    held = {law.name: getattr(laws, law.name) for law in fields(laws)}
+    return {law: reason for law, reason in held.items() if reason is not True}
+
+
+if __name__ == "__main__":
+    (attention_impls.HERE / "README.md").write_text(readme(), encoding="utf-8")

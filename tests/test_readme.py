@@ -1,0 +1,74 @@
+"""The README's commands work, as written but for the preset."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lra.environment import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line.removesuffix("\\").strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def as_smoke(command: str, tmp: Path) -> list[str]:
+    """The command with the smoke preset and every output under `tmp`."""
+    words = shlex.split(command)
+    assert words[:2] == ["python", "run_lra.py"], command
+    if "list" in words:
+        return words[2:]
+    words += ["--preset", "smoke"]
+    if "data" not in words:
+        return [*words[2:], "--device", "cpu", "--results", str(tmp)]
+    return [str(tmp / word) if word.endswith(".png") else word for word in words[2:]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
+    if "jax" in command:
+        pytest.importorskip("jax")
+    words = as_smoke(command, tmp_path)
+    if words[:2] in (["data", "verify"], ["data", "show"]):
+        _run(["data", "prepare", *words[2:4], "--preset", "smoke"], tmp_path)
+    done = _run(words, tmp_path)
+    if "--results" in words and "--print-config" not in words:
+        assert list((tmp_path / "runs").glob("*.json")), done
+    if "--out" in words:
+        assert (tmp_path / "listops.png").stat().st_size > 1000
+
+
+def test_make_has_the_targets_that_the_readme_names() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^ +make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_file_map_names_files_that_exist() -> None:
+    lines = README.split("## Where things are\n")[1].splitlines()
+    named = [word for line in lines for word in re.split(r"\s{2,}", line.strip())[0].split()]
+    assert len(named) > 15
+    folder = ROOT
+    for name in named:
+        path = ROOT / name.replace("<name>", "elfatt")
+        path = path if "/" in name or path.exists() else folder / name
+        folder = path.parent
+        assert path.exists(), name
+
+
+def _run(words: list[str], cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_lra.py"), *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
