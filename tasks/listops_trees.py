@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+import tasks.compiled  # noqa: F401 - decides where compiled code is kept
 from tasks.listops_grammar import CLOSE, DIGIT, MAX, MED, MIN
 
 OPERATOR_PROBABILITY = 0.25

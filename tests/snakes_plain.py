@@ -77,7 +77,8 @@ def reduced(image: np.ndarray, side: int) -> np.ndarray:
 @cache
 def small_paddle(s: Settings, margin: int, direction: float) -> tuple[np.ndarray, np.ndarray]:
     radius, a = s.paddle_length + math.ceil(s.paddle_thickness) + margin, s.antialias
-    canvas = Image.new("F", (2 * radius * a + 1,) * 2, "black")
+    side = 2 * radius * a + 1
+    canvas = Image.new("F", (side, side), "black")
     y, x = move((radius * a, radius * a), direction, s.paddle_length * a)
     width = round(s.paddle_thickness * a)
     ImageDraw.Draw(canvas).line([(radius * a, radius * a), (x, y)], fill="white", width=width)

@@ -28,8 +28,8 @@ def sources(*folders: str) -> list[Path]:
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
         found = {Path(name) for name in listed if name.endswith(".py") and (ROOT / name).is_file()}
     except (OSError, subprocess.CalledProcessError):  # an unpacked archive rather than a clone
-        found = {path.relative_to(ROOT) for path in ROOT.rglob("*.py")}
-        found = {path for path in found if path.parts[0][0] != "." and (not folders or path.parts[0] in folders)}
+        tops = [ROOT / name for name in folders] or [top for top in ROOT.iterdir() if top.name[0] != "."]
+        found = {path.relative_to(ROOT) for top in tops for path in (top, *top.rglob("*")) if path.suffix == ".py"}
     return sorted(found)
 
 

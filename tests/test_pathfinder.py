@@ -14,8 +14,7 @@ from PIL import Image
 from tasks import load, store
 from tasks.base import SPLITS, Block, Source, Split, TaskError
 from tasks.pathfinder import Pathfinder, marker_distances, settings
-from tasks.snakes.rng import image_states
-from tasks.snakes.sampler import generate
+from tasks.snakes.sampler import generate, image_states, margin_of
 from tasks.snakes.settings import Settings, settings_for
 from tests.snakes_plain import Plain
 
@@ -58,10 +57,9 @@ def joined(options: Pathfinder) -> dict[str, Split]:
 )
 def test_images_equal_the_plain_generators(chosen: Settings, count: int) -> None:
     made = generate(chosen, 5, "test", 7, count)
-    words = image_states(5, SPLITS.index("test"), 7, count)
-    for i in range(count):
-        margin = chosen.margins[int(words[i, 4] % np.uint64(len(chosen.margins)))]
-        image, label, markers = Plain(chosen, margin, words[i, :4]).image()
+    words = image_states(5, "test", 7, count)
+    for i, margin in enumerate(margin_of(chosen, words)):
+        image, label, markers = Plain(chosen, int(margin), words[i, :4]).image()
         np.testing.assert_array_equal(made.images[i], image)
         assert made.labels[i] == label
         assert made.markers[i].tolist() == markers

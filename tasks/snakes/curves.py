@@ -2,34 +2,61 @@
 
 The rules are the original's. A curve's newest paddle enters the mask only when the next one is found; a pair in which
 anything fails is thrown away whole; nothing tests the second curve's first paddle against the first curve.
-`path` holds one row a paddle: (y, x) of the pixel it is drawn from, its direction, and (y, x) of the pivot before it.
+A path holds one row a paddle: (y, x) of the pixel it is drawn from, its direction, and (y, x) of the pivot before it.
+Random numbers come from xoshiro256++ (Blackman and Vigna), a state of four 64-bit words an image.
 """
 
+# All compiled geometry and its constants stand in this file: numba's cache notices a change of the function's own file,
+# not of those it calls into or takes constants from.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 
-from tasks.snakes.rng import below, uniform
-from tasks.snakes.stamps import (
-    BLANK,
-    CORE,
-    EDGE,
-    FREE,
-    FREE_MASK,
-    INSIDE,
-    LIMIT,
-    MASK,
-    SEED_DIRECTIONS,
-    TO_HEAD,
-    TO_PIVOT,
-    TO_SECOND,
-    Tables,
-)
+import tasks.compiled  # noqa: F401 - decides where compiled code is kept
+
+if TYPE_CHECKING:
+    from tasks.snakes.stamps import Tables
 
 COLUMNS = 5
+SEED_DIRECTIONS = 360
+# A pixel is free for a first paddle while its mask is at most 0.3, that is 76 in bytes.
+FREE_MASK = 76
+# The kinds of lists in `Tables.starts`: the mask; the mask already there from which on the paddle is refused; the full
+# part of a first paddle's mask, for the search of free places (empty where that search never succeeds).
+MASK, LIMIT, CORE = range(3)
+# The rows of `Tables.window`: the mask before the first paddle, 1 inside the window, 1 on the window's edge.
+BLANK, INSIDE, EDGE = range(3)
+# The rows of `Tables.seed_step`: from a tail to its head, from there to the pivot behind the tail, to the second tail.
+TO_HEAD, TO_PIVOT, TO_SECOND = range(3)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _rotated(word: np.uint64, left: int) -> np.uint64:
+    return (word << np.uint64(left)) | (word >> np.uint64(64 - left))
+
+
+@njit(cache=True, nogil=True)
+def uniform(state: np.ndarray) -> float:
+    """The next number in [0, 1), a multiple of 2⁻⁵³."""
+    result = _rotated(state[0] + state[3], 23) + state[0]
+    shifted = state[1] << np.uint64(17)
+    state[2] ^= state[0]
+    state[3] ^= state[1]
+    state[1] ^= state[2]
+    state[0] ^= state[3]
+    state[2] ^= shifted
+    state[3] = _rotated(state[3], 45)
+    return (result >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@njit(cache=True, nogil=True)
+def below(state: np.ndarray, high: int) -> int:
+    """A whole number in [0, high)."""
+    return int(uniform(state) * high)
 
 
 @njit(cache=True, nogil=True)
@@ -113,7 +140,7 @@ def _weigh(t: Tables, mask: np.ndarray, y: int, x: int, direction: int, total: n
             covered = np.uint8(0)
             for i in range(len(t.disc)):
                 covered = max(covered, mask[here + t.disc[i]])
-            weight += t.bytes[FREE, covered] * t.weights[direction, count]
+            weight += t.free[covered] * t.weights[direction, count]
         total[count] = weight
         count += 1
     return count
@@ -179,9 +206,7 @@ def _free_places(t: Tables, mask: np.ndarray, direction: int, places: np.ndarray
     """Pixels where a distractor may start: the core of its mask meets neither mask nor the window's edge pixels."""
     start, end = t.starts[CORE, direction], t.starts[CORE, direction + 1]
     count = 0
-    if start == end:
-        return count
-    for y in range(t.size):
+    for y in range(t.size if end > start else 0):
         for x in range(t.size):
             here = (y + t.frame) * t.stride + x + t.frame
             free = True
@@ -231,4 +256,46 @@ def grow_distractor(
             copy(kept, mask)
             return False
     block(t, mask, path[len(path) - 1])
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _same_distance(tail: np.ndarray, one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether both ends are equally far from the tail, in whole pixels."""
+    near = math.hypot(tail[0] - one[0], tail[1] - one[1])
+    return np.rint(near) == np.rint(math.hypot(tail[0] - other[0], tail[1] - other[1]))
+
+
+@njit(cache=True, nogil=True)
+def sample(
+    t: Tables, states: np.ndarray, paddle_retrials: int, distractor_retrials: int, balance: bool, repair: bool,
+    prompt: bool, patience: int, targets: np.ndarray, distractors: np.ndarray, facts: np.ndarray,
+) -> bool:  # fmt: skip
+    """Fills the last three arrays, one row a state; False where an image needs more than `patience` restarts.
+
+    targets (n, 2, paddles, 5); distractors (n, requested, paddles, 5), the first few of them found;
+    facts (n, 4): origin curve, label, restarts, distractors found.
+    """
+    mask, kept = np.empty(t.window.shape[1], np.uint8), np.empty(t.window.shape[1], np.uint8)
+    total = np.empty(len(t.candidates))
+    places = np.empty(t.size * t.size, np.int64)
+    history = np.empty((targets.shape[2] if repair else 0, len(mask)), np.uint8)
+    for n in range(len(states)):
+        state = states[n]
+        while True:
+            if grow_pair(t, state, mask, targets[n], total, history, paddle_retrials, prompt):
+                facts[n, 0] = below(state, 2)
+                tail, last = targets[n, facts[n, 0], 0], targets.shape[2] - 1
+                if not balance or _same_distance(tail, targets[n, 0, last], targets[n, 1, last]):
+                    break
+            facts[n, 2] += 1
+            if facts[n, 2] > patience:
+                return False
+        for _ in range(distractors.shape[1]):
+            path = distractors[n, facts[n, 3]]
+            for _ in range(distractor_retrials + 1):
+                if grow_distractor(t, state, mask, path, total, places, kept, paddle_retrials, prompt):
+                    facts[n, 3] += 1
+                    break
+        facts[n, 1] = below(state, 2)
     return True

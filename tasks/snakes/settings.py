@@ -42,6 +42,7 @@ class Settings:
     distractor_retrials: int = 4
     balance_distance: bool = False  # only images whose two possible second discs are equally far from the first
     repair: bool = False  # deliberately wrong: takes the last paddles back where the original starts again
+    every_direction: bool = False  # deliberately wrong: lacks the original's blind directions (see stamps.py)
     prompt_masks: bool = False  # deliberately wrong: a paddle blocks at once where the original waits one step
 
     def __post_init__(self) -> None:

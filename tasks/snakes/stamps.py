@@ -15,36 +15,23 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from tasks.snakes.curves import SEED_DIRECTIONS
 from tasks.snakes.settings import Settings
 
-SEED_DIRECTIONS = 360
 # A paddle is refused where the sum of two masks reaches 1.8, that is 459 in bytes.
 MASK_SUM = 459
-# A pixel is free for a first paddle while its mask is at most 0.3, that is 76 in bytes.
-FREE_MASK = 76
-
-
-# The kinds of lists in `Tables.starts`: brightness; mask; the mask already there from which on the paddle is refused;
-# the full part of a first paddle's mask, for the search of free places (empty where that search never succeeds).
-PADDLE, MASK, LIMIT, CORE = range(4)
-# The rows of `Tables.bytes`: one minus a mask, the brightness of a target's byte and of a distractor's byte.
-FREE, TARGET, DISTRACTOR = range(3)
-# The rows of `Tables.window`: the mask before the first paddle, 1 inside the window, 1 on the window's edge.
-BLANK, INSIDE, EDGE = range(3)
-# The rows of `Tables.seed_step`: from a tail to its head, from there to the pivot behind the tail, to the second tail.
-TO_HEAD, TO_PIVOT, TO_SECOND = range(3)
 
 
 class Tables(NamedTuple):
     """The tables for one margin. Directions 0..359 are first paddles, -180..179 degrees; 360 + c is candidate c.
 
-    Few arrays, because compiled code pays for each of them: the rows of the larger ones are named above.
+    Few arrays, because compiled code pays for each of them: curves.py and drawing.py name the rows of the larger ones.
     """
 
     size: int
     frame: int
     stride: int
-    starts: np.ndarray  # (4, directions + 1): list d of a kind is pixels[starts[kind, d]:starts[kind, d + 1]]
+    starts: np.ndarray  # (3, directions + 1): list d of a kind is pixels[starts[kind, d]:starts[kind, d + 1]]
     pixels: np.ndarray  # (n, 2) int64: flat offset from the pixel the paddle starts from, byte
     pivot_step: np.ndarray  # (directions, 2) float64: from one pivot to the next
     seed_step: np.ndarray  # (3, 360, 2) float64
@@ -53,9 +40,21 @@ class Tables(NamedTuple):
     choices: np.ndarray  # (directions, c) candidates with a positive weight, -1 after the last
     weights: np.ndarray  # (directions, c) their continuity weights
     disc: np.ndarray  # flat offsets of the small disc that widens the mask
-    bytes: np.ndarray  # (3, 256) float64
+    free: np.ndarray  # (256,) float64: one minus a mask
     window: np.ndarray  # (3, pixels of the framed window) uint8
+    lit_starts: np.ndarray  # (directions + 1): a paddle's brightness is lit[lit_starts[d]:lit_starts[d + 1]]
+    lit: np.ndarray  # (n, 2) int64: flat offset, byte
+    brightness: np.ndarray  # (2, 256) float64
     markers: np.ndarray  # (classes, classes, side, side) uint8: discs by their distance from the borders
+
+
+class _Stamps(NamedTuple):
+    """One image a direction of each kind."""
+
+    paddles: list[np.ndarray]
+    masks: list[np.ndarray]
+    limits: list[np.ndarray]  # the mask already there from which on the paddle is refused
+    cores: list[np.ndarray]  # the full part of the mask
 
 
 def disc_offsets(radius: int) -> np.ndarray:
@@ -130,12 +129,12 @@ def _continuity(settings: Settings, directions: np.ndarray, heads: np.ndarray) -
     return choices, weights
 
 
-def _core(mask: np.ndarray, reach: int) -> np.ndarray:
+def _core(mask: np.ndarray, reach: int, every_direction: bool) -> np.ndarray:
     """The full part of a mask on the original's canvas of side 2·reach + 1, whose middle is one pixel off the tail."""
     offset = np.arange(len(mask)) - len(mask) // 2 + 1
     kept = np.abs(offset) <= reach
     core = np.where((mask == 255) & kept[:, None] & kept[None, :], mask, 0)
-    return core if _usable(core) else np.zeros_like(core)
+    return core if every_direction or _usable(core) else np.zeros_like(core)
 
 
 def _usable(core: np.ndarray) -> bool:
@@ -185,7 +184,8 @@ def tables(settings: Settings, margin: int) -> Tables:
     seeds = np.arange(-180, 180) * np.pi / 180
     directions = np.concatenate([seeds, np.arctan2(heads[:, 0], heads[:, 1])])
     stamps = _stamps(settings, margin, directions)
-    starts, pixels = _lists(stamps, (0, 0, 0, 1), stride)
+    starts, pixels = _lists([stamps.masks, stamps.limits, stamps.cores], (0, 0, 1), stride)
+    lit_starts, lit = _lists([stamps.paddles], (0,), stride)
     choices, weights = _continuity(settings, directions, heads)
     return Tables(
         size=settings.size,
@@ -195,26 +195,33 @@ def tables(settings: Settings, margin: int) -> Tables:
         pixels=pixels,
         pivot_step=np.array([step(float(angle), length + 2 * margin) for angle in directions]),
         seed_step=_seed_steps(settings, margin, seeds),
-        seed_area=_seed_area(settings, stamps[CORE]),
+        seed_area=_seed_area(settings, stamps.cores),
         candidates=heads,
         choices=choices,
         weights=weights,
         disc=(disc_offsets(margin) * (stride, 1)).sum(1),
-        bytes=_brightness(settings),
+        free=1 - _bytes(1.0),
         window=_window(settings, frame),
+        lit_starts=lit_starts[0],
+        lit=lit,
+        brightness=np.stack(
+            [_bytes(settings.paddle_contrast * settings.snake_contrast), _bytes(settings.snake_contrast)]
+        ),
         markers=_markers(settings),
     )
 
 
-def _stamps(settings: Settings, margin: int, directions: np.ndarray) -> list[list[np.ndarray]]:
-    """The four kinds of images for every direction."""
+def _stamps(settings: Settings, margin: int, directions: np.ndarray) -> _Stamps:
     # A first paddle is drawn forwards from its tail, every other backwards from its head.
     drawn = np.where(np.arange(len(directions)) < SEED_DIRECTIONS, directions, _flipped(directions))
     both = [draw_paddle(settings, margin, float(angle)) for angle in drawn]
-    paddles, masks = [paddle for paddle, _ in both], [mask for _, mask in both]
-    limits = [np.where(mask > MASK_SUM - 256, MASK_SUM - mask, 0) for mask in masks]
-    cores = [_core(mask, settings.paddle_length + margin) for mask in masks]
-    return [paddles, masks, limits, cores]
+    masks = [mask for _, mask in both]
+    return _Stamps(
+        paddles=[paddle for paddle, _ in both],
+        masks=masks,
+        limits=[np.where(mask > MASK_SUM - 256, MASK_SUM - mask, 0) for mask in masks],
+        cores=[_core(mask, settings.paddle_length + margin, settings.every_direction) for mask in masks],
+    )
 
 
 def _seed_steps(settings: Settings, margin: int, seeds: np.ndarray) -> np.ndarray:
@@ -225,13 +232,9 @@ def _seed_steps(settings: Settings, margin: int, seeds: np.ndarray) -> np.ndarra
     return np.array([heads, pivots, seconds])
 
 
-def _brightness(settings: Settings) -> np.ndarray:
-    target = settings.paddle_contrast * settings.snake_contrast
-    full, *others = (
-        (np.arange(256) / 255 * contrast).astype(np.float32).astype(np.float64)
-        for contrast in (1.0, target, settings.snake_contrast)
-    )
-    return np.stack([1 - full, *others])
+def _bytes(contrast: float) -> np.ndarray:
+    """What each byte of a paddle is worth, in single precision as in the original."""
+    return (np.arange(256) / 255 * contrast).astype(np.float32).astype(np.float64)
 
 
 def _window(settings: Settings, frame: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Evidence that what is generated here is what the originals generate: run a module to print its table."""

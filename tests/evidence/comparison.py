@@ -1,0 +1,146 @@
+"""Two samples of Pathfinder images: numbers an image, tests between the samples, a network that tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+
+from tasks.snakes.settings import settings_for
+from tasks.snakes.stamps import tables
+
+CENTRE = slice(14, 18)
+
+
+def per_image(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Numbers of each image; the discs' distance only of images in which exactly two discs are found."""
+    found = disc_centres(images)
+    two = np.flatnonzero(found.reshape(len(found), -1).sum(1) == 2)
+    places = np.argwhere(found[two]).reshape(len(two), 2, 3)[:, :, 1:]
+    flat = images.reshape(len(images), -1)
+    rim = np.concatenate([images[:, :3].reshape(len(images), -1), images[:, -3:].reshape(len(images), -1)], axis=1)
+    return {
+        "label": labels.astype(float),
+        "mean": flat.mean(1),
+        "sd": flat.std(1),
+        "share above 0": (flat > 0).mean(1),
+        "share above 64": (flat > 64).mean(1),
+        "share at 255": (flat == 255).mean(1),
+        "share above 64, centre": (images[:, CENTRE, CENTRE] > 64).mean((1, 2)),
+        "share above 64, rim": (rim > 64).mean(1),
+        "neighbours both above 64": ((images[:, :, 1:] > 64) & (images[:, :, :-1] > 64)).mean((1, 2)),
+        "distance of the discs": np.hypot(*(places[:, 0] - places[:, 1]).T),
+    }
+
+
+def disc_centres(images: np.ndarray) -> np.ndarray:
+    """Pixels (n, size, size) around which every bright pixel of a disc is at least as bright as the disc would be."""
+    discs = tables(settings_for(32), 1).markers
+    middle = len(discs) // 2
+    disc = discs[middle, middle].astype(float)
+    offsets = np.argwhere(disc >= 60) - middle
+    values = images.astype(float)
+    padded = np.pad(values, ((0, 0), (4, 4), (4, 4)))
+    size = images.shape[1]
+    match = values >= 180
+    for y, x in offsets:
+        window = padded[:, 4 + y : 4 + y + size, 4 + x : 4 + x + size]
+        match &= window >= values * disc[middle + y, middle + x] / disc[middle, middle] - 2
+    return match
+
+
+def holm(values: Mapping[str, float]) -> dict[str, float]:
+    """p values adjusted for their number (Holm 1979)."""
+    adjusted, least = {}, 0.0
+    for rank, name in enumerate(sorted(values, key=lambda name: values[name])):
+        least = max(least, min(1.0, (len(values) - rank) * values[name]))
+        adjusted[name] = least
+    return adjusted
+
+
+def compare(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """p of a two-sample Kolmogorov–Smirnov test for each number (for the label: Fisher's exact test)."""
+    values = {}
+    for name in one:
+        if name == "label":
+            table = [[int(sample[name].sum()), int((1 - sample[name]).sum())] for sample in (one, other)]
+            values[name] = float(np.asarray(stats.fisher_exact(table))[1])
+        else:
+            values[name] = same(one[name], other[name])
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How often a network tells originals from others, every image held out once."""
+
+    correct: int
+    count: int
+
+    @property
+    def share(self) -> float:
+        return self.correct / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % (Wilson)."""
+        found = stats.binomtest(self.correct, self.count).proportion_ci(0.95, method="wilson")
+        return float(found.low), float(found.high)
+
+    def __str__(self) -> str:
+        return f"{self.share:.1%} ({self.interval[0]:.1%}–{self.interval[1]:.1%})"
+
+
+def tell_apart(originals: np.ndarray, others: np.ndarray, *, folds: int = 5, epochs: int = 12, seed: int = 0) -> Told:
+    """k-fold cross-validation of a small convolutional network on equally many images of each kind."""
+    count = min(len(originals), len(others))
+    x, y = _input(np.concatenate([originals[:count], others[:count]])), _kinds(count, count)
+    fold = np.random.default_rng(seed).permutation(len(x)) % folds
+    correct = 0
+    for held in range(folds):
+        train, test = torch.from_numpy(np.flatnonzero(fold != held)), torch.from_numpy(np.flatnonzero(fold == held))
+        network = _train(x[train], y[train], epochs, seed + held)
+        with torch.no_grad():
+            correct += int((network(x[test]).argmax(1) == y[test]).sum())
+    return Told(correct=correct, count=len(x))
+
+
+def likeness(
+    right: np.ndarray, wrong: np.ndarray, samples: Sequence[np.ndarray], *, epochs: int = 6, seed: int = 0
+) -> list[np.ndarray]:
+    """How much more each image of each sample is like `right` than like `wrong`, to a network trained on those two."""
+    network = _train(_input(np.concatenate([wrong, right])), _kinds(len(wrong), len(right)), epochs, seed)
+    with torch.no_grad():
+        scores = [network(_input(sample)).numpy() for sample in samples]
+    return [score[:, 1] - score[:, 0] for score in scores]
+
+
+def same(one: np.ndarray, other: np.ndarray) -> float:
+    """p of a two-sample Kolmogorov–Smirnov test."""
+    return float(np.asarray(stats.ks_2samp(one, other))[1])
+
+
+def _input(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images[:, None].astype(np.float32) / 255)
+
+
+def _kinds(zeros: int, ones: int) -> torch.Tensor:
+    return torch.cat([torch.zeros(zeros, dtype=torch.long), torch.ones(ones, dtype=torch.long)])
+
+
+def _train(x: torch.Tensor, y: torch.Tensor, epochs: int, seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    layers: list[torch.nn.Module] = []
+    for inputs, outputs in ((1, 16), (16, 32), (32, 64)):
+        layers += [torch.nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), torch.nn.ReLU()]
+    network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Dropout(0.3), torch.nn.Linear(64 * 16, 2))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-2)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(64):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+            optimizer.step()
+    return network.eval()
