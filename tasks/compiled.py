@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numba
 from platformdirs import user_cache_path
@@ -16,7 +18,8 @@ from platformdirs import user_cache_path
 
 def use_own_cache() -> None:
     """Point numba's cache at the folder of these sources; a cache the user has chosen stays chosen."""
-    if numba.config.CACHE_DIR:
+    settings: Any = import_module("numba.core.config")
+    if settings.CACHE_DIR:
         return
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
@@ -27,7 +30,7 @@ def use_own_cache() -> None:
     except OSError:
         return  # numba then caches beside the sources, or not at all
     if os.access(place, os.W_OK):
-        numba.config.CACHE_DIR = str(place)
+        settings.CACHE_DIR = str(place)
 
 
 use_own_cache()
