@@ -6,8 +6,6 @@ A path holds one row a paddle: (y, x) of the pixel it is drawn from, its directi
 Random numbers come from xoshiro256++ (Blackman and Vigna), a state of four 64-bit words an image.
 """
 
-# All compiled geometry and its constants stand in this file: numba's cache notices a change of the function's own file,
-# not of those it calls into or takes constants from.
 from __future__ import annotations
 
 import math

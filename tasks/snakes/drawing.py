@@ -1,6 +1,5 @@
 """The compiled drawing of paths that are already found: paddles, discs, bytes."""
 
-# All compiled drawing and its constants stand in this file; curves.py says why.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
