@@ -25,8 +25,9 @@ def train_and_report(run: Run, flags: Any, why_preset: str, command: str) -> int
         record, path = train(run, prepared, place, screen)
     except (Diverged, Interrupted) as stop:
         screen.ends()
-        errors.print(f"{'error' if isinstance(stop, Diverged) else 'stopped'}: {stop}")
-        return 1 if isinstance(stop, Diverged) else 130
+        failed = isinstance(stop, Diverged)
+        errors.print(f"error: {stop}" if failed else str(stop))
+        return 1 if failed else 130
     finally:
         screen.ends()
     console.print()

@@ -70,7 +70,7 @@ def prepare(task: Task, options: Any, source: Source, progress: Progress = lambd
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         if load(task, options) is None:
-            _require_space(task, options, place.parent)
+            _require_possible(task, options, place.parent)
             _build(task, options, source, place, progress)
     ready = load(task, options)
     assert ready is not None
@@ -104,7 +104,11 @@ def content_hash(splits: Mapping[str, Split]) -> str:
     return digest.hexdigest()
 
 
-def _require_space(task: Task, options: Any, parent: Path) -> None:
+def _require_possible(task: Task, options: Any, parent: Path) -> None:
+    counts = task.counts(options)
+    if min(counts.values()) < 1:
+        asked = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        raise TaskError(f"{task.name} was asked for {asked} examples: every split needs at least one")
     need, free = bytes_needed(task, options), shutil.disk_usage(parent).free
     if need > free:
         raise TaskError(

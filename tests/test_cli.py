@@ -123,6 +123,17 @@ def test_a_run_from_another_directory_can_be_replayed(tmp_path: Path) -> None:
     assert second["curve"] == first["curve"]
 
 
+@pytest.mark.parametrize(("backend", "absent"), [("torch", ["jax", "flax", "optax"]), ("jax", ["torch"])])
+def test_one_framework_is_enough(backend: str, absent: list[str], tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    hide = f"import sys\nsys.modules.update(dict.fromkeys({absent}))\n"
+    start = "from lra.cli import main\nsys.exit(main(sys.argv[1:]))"
+    words = [*SMOKE, "--backend", backend, "--results", str(tmp_path)]
+    command = [sys.executable, "-c", hide + start, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_data_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--task", "listops", "--preset", "smoke", "--data.seed", "9"]
     assert main(["data", "prepare", *words]) == 0

@@ -89,6 +89,11 @@ def test_too_small_a_disk_is_told_before_anything_is_written(monkeypatch: pytest
         store.prepare(TOY, ToyOptions(), Source())
 
 
+def test_an_empty_split_is_refused() -> None:
+    with pytest.raises(TaskError, match="every split needs at least one"):
+        store.prepare(TOY, ToyOptions(validation=0), Source())
+
+
 def test_meta_says_what_the_data_is() -> None:
     ready = store.prepare(TOY, ToyOptions(), Source())
     meta = json.loads((ready.folder / "meta.json").read_text())
