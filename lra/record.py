@@ -12,6 +12,7 @@ from lra.checkpoint import write_atomically
 from lra.config import UserError
 
 SCHEMA = 1
+CLEAR = 3.0  # standard errors that a difference needs to be called one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,12 @@ class Record:
         """Binomial standard error of the test accuracy."""
         return standard_error(self.test_accuracy, self.test_examples)
 
+    @property
+    def at_chance(self) -> bool:
+        """Whether the test accuracy is within three standard errors of guessing, or below."""
+        chance = self.references["chance"]
+        return self.test_accuracy < chance + CLEAR * standard_error(chance, self.test_examples)
+
 
 def standard_error(accuracy: float, examples: int) -> float:
     """√(p(1 − p)/n): how far a test accuracy would wander with another test set of that size."""
@@ -74,7 +81,8 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 def save(record: Record, results: Path) -> Path:
     """Write the record under results/runs and return its path; no earlier record is overwritten."""
-    stem = f"{record.task}-{record.attn}-{record.backend}-{record.preset}-s{record.seed}-{record.run_id[:8]}"
+    attn = Path(record.attn).name  # a mechanism from outside is given as a path
+    stem = f"{record.task}-{attn}-{record.backend}-{record.preset}-s{record.seed}-{record.run_id[:8]}"
     path, again = results / "runs" / f"{stem}.json", 1
     while path.exists():
         again += 1

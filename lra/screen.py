@@ -11,11 +11,10 @@ from rich.table import Table
 
 from lra.config import Run
 from lra.history import History
-from lra.record import Record, standard_error
+from lra.record import CLEAR, Record, standard_error
 
 ESTIMATE_AFTER_SECONDS = 3.0
 LINE_EVERY_SECONDS = 10.0
-CLEAR = 3.0  # standard errors
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -145,9 +144,8 @@ def _verdict(record: Record) -> str:
     """How far the accuracy stands from what needs no learning, in standard errors of that line."""
     rule, best = max(record.references.items(), key=lambda item: item[1])
     above = (record.test_accuracy - best) / standard_error(best, record.test_examples)
-    chance = record.references["chance"]
-    if record.test_accuracy < chance + CLEAR * standard_error(chance, record.test_examples):
-        return f"at chance ({100 * chance:.1f} %)"
+    if record.at_chance:
+        return f"at chance ({100 * record.references['chance']:.1f} %)"
     if above < CLEAR:
         return f"not clearly above {rule} ({100 * best:.1f} %), which needs no learning"
     return f"{above:.1f} standard errors above {rule} ({100 * best:.1f} %), the best line without learning"

@@ -7,9 +7,7 @@ generated here from a seed, or read from the released files.
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +18,7 @@ import numpy as np
 
 from tasks.base import SPLITS, Block, Shape, Source, Split, Task, TaskError
 from tasks.listops_grammar import VOCAB
+from tasks.parallel import in_order
 
 if TYPE_CHECKING:
     from tasks.listops_trees import Trees
@@ -94,10 +93,9 @@ def build(options: ListOps, source: Source) -> Iterator[Block]:
         yield from read(source.raw, TASK.counts(options), shape(options).max_length)
         return
     seen: set[bytes] = set()
-    with ThreadPoolExecutor(max(source.processes, 1)) as pool:  # the compiled sampler releases the interpreter lock
-        for split in reversed(SPLITS):  # test first: its examples then depend on no other count
-            with closing(_in_order(pool, _sampler(options, split), ahead=2 * source.processes)) as drawn:
-                yield from _distinct(options, split, drawn, seen)
+    for split in reversed(SPLITS):  # test first: its examples then depend on no other count
+        with closing(in_order(_sampler(options, split), itertools.count(), source.processes)) as drawn:
+            yield from _distinct(options, split, drawn, seen)
 
 
 def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
@@ -116,20 +114,6 @@ def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
         )
 
     return draw
-
-
-def _in_order(pool: ThreadPoolExecutor, draw: Callable[[int], Trees], ahead: int) -> Generator[Trees]:
-    """draw(0), draw(1), … without end, a few of them ahead of the reader."""
-    numbers = itertools.count()
-    pending: deque[Future[Trees]] = deque(pool.submit(draw, next(numbers)) for _ in range(max(ahead, 1)))
-    try:
-        while True:
-            trees = pending.popleft().result()
-            pending.append(pool.submit(draw, next(numbers)))
-            yield trees
-    finally:
-        for future in pending:
-            future.cancel()
 
 
 def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: set[bytes]) -> Iterator[Block]:

@@ -6,9 +6,7 @@ is Pathfinder, 128×128 Path-X, 256×256 Path-256. The images are generated here
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.base import SPLITS, Block, Shape, Source, Split, Task, TaskError
+from tasks.parallel import in_order
 from tasks.snakes.settings import Level, Settings, settings_for
 
 
@@ -83,11 +82,7 @@ def build(options: Pathfinder, source: Source) -> Iterator[Block]:
 
         yield from read(source.raw, options.size, options.level, TASK.counts(options))
         return
-    workers = max(source.processes, 1)
-    with (
-        ThreadPoolExecutor(workers) as pool,  # the compiled sampler releases the interpreter lock
-        closing(_in_order(pool, _drawer(options), _parts(options), ahead=2 * workers)) as blocks,
-    ):
+    with closing(in_order(_drawer(options), _parts(options), source.processes)) as blocks:
         yield from blocks
 
 
@@ -100,36 +95,20 @@ def _parts(options: Pathfinder) -> Iterator[tuple[str, int, int]]:
             yield split, first, min(length, count - first)
 
 
-def _drawer(options: Pathfinder) -> Callable[[str, int, int], Block]:
+def _drawer(options: Pathfinder) -> Callable[[tuple[str, int, int]], Block]:
     from tasks.snakes.sampler import generate  # compiling and loading numba is left to those who generate
 
     chosen = settings(options)
     pixels = options.size**2
 
-    def draw(split: str, first: int, count: int) -> Block:
+    def draw(part: tuple[str, int, int]) -> Block:
+        split, first, count = part
         made = generate(chosen, options.seed, split, first, count)
         lengths = np.full(count, pixels, np.int64)
         tokens, extras = made.images.reshape(-1), {"markers": made.markers}
         return Block(split=split, tokens=tokens, lengths=lengths, labels=made.labels, extras=extras)
 
     return draw
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, draw: Callable[[str, int, int], Block], parts: Iterator[tuple[str, int, int]], ahead: int
-) -> Generator[Block]:
-    """draw(*part) for every part in turn, a few of them ahead of the reader."""
-    pending: deque[Future[Block]] = deque()
-    try:
-        for part in parts:
-            pending.append(pool.submit(draw, *part))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
 
 
 def marker_distances(markers: np.ndarray) -> np.ndarray:

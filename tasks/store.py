@@ -141,7 +141,6 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
             "counts": {split: len(splits[split]) for split in SPLITS},
             "hash": content_hash(splits),
             "references": task.references(options, splits),
-            "raw": str(source.raw) if source.raw else None,
             "seconds": round(time.time() - started, 2),
         }
         (building / "meta.json").write_text(json.dumps(meta, indent=1))

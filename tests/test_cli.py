@@ -121,6 +121,8 @@ def test_a_run_from_another_directory_can_be_replayed(tmp_path: Path) -> None:
     second = json.loads(next((tmp_path / "two" / "runs").glob("*.json")).read_text())
     assert second["run_id"] == first["run_id"]
     assert second["curve"] == first["curve"]
+    shown = run("--config", str(next((tmp_path / "one" / "runs").glob("*.json"))), "--print-config")
+    assert yaml.safe_load(shown.stdout) == first["config"]
 
 
 @pytest.mark.parametrize(("backend", "absent"), [("torch", ["jax", "flax", "optax"]), ("jax", ["torch"])])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lra.environment import ROOT
+from tests.evidence.table import tables
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -41,6 +42,15 @@ def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
         assert list((tmp_path / "runs").glob("*.json")), done
     if "--out" in words:
         assert (tmp_path / "listops.png").stat().st_size > 1000
+
+
+def test_the_tables_of_runs_are_what_the_records_say() -> None:
+    assert tables() in README, "run python -m tests.evidence.table and put its output into the README"
+
+
+def test_the_evidence_in_the_readme_is_the_committed_one() -> None:
+    parity = (ROOT / "results" / "evidence" / "parity.md").read_text()
+    assert parity[parity.index("| task") :].strip() in README
 
 
 def test_make_has_the_targets_that_the_readme_names() -> None:

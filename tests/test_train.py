@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from lra import data, record
 from lra.config import Model, Run, Train, UserError
+from lra.environment import ROOT
 from lra.train import Diverged, Interrupted, train
 from tasks.base import Source
 from tests.small import Quiet, place, smoke_run
@@ -106,6 +108,18 @@ def test_a_loss_that_is_no_number_stops_with_the_step(backend: str, tmp_path: Pa
     with pytest.raises(Diverged, match=r"at step \d+: lower --train.learning-rate"):
         train(run, prepared(run), place(tmp_path), Quiet())
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_mechanism_from_outside_trains_like_the_one_inside(tmp_path: Path) -> None:
+    outside = tmp_path / "mine"
+    shutil.copytree(ROOT / "attention_impls" / "linear", outside)
+    results = []
+    for attn in ("linear", str(outside)):
+        run = smoke_run(attn=attn)
+        result, path = train(run, prepared(run), place(tmp_path / "results"), Quiet())
+        assert path.parent == tmp_path / "results" / "runs"
+        results.append(outcome(result))
+    assert results[0] == results[1]
 
 
 def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
