@@ -145,7 +145,8 @@ class _Loop:
                 if stopped() and history.step < plan.steps:
                     self._save()
                     raise Interrupted(
-                        f"stopped at step {history.step:,} of {plan.steps:,}; --resume goes on from there"
+                        f"stopped and saved at step {history.step:,} of {plan.steps:,}; "
+                        "the same command with --resume goes on from there"
                     )
                 if time.monotonic() - saved > SNAPSHOT_SECONDS:
                     self._save()
