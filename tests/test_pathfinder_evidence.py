@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from tasks.snakes.sampler import generate
 from tasks.snakes.settings import settings_for
-from tests.evidence.comparison import compare, disc_centres, holm, per_image
+from tests.evidence.comparison import compare, disc_centres, holm, per_image, same, turning
 from tests.evidence.pathfinder import OURS, against_figures, generators, judge, originals
 
 
@@ -32,6 +33,13 @@ def test_discs_are_found_where_the_generator_put_them() -> None:
     hits = [found[rows, made.markers[:, i], made.markers[:, i + 1]].mean() for i in (0, 2)]
     assert min(hits) > 0.8  # the rest have a brighter pixel within the disc or overlap
     assert found.sum() < 2.05 * 400
+
+
+def test_straighter_curves_turn_less() -> None:
+    usual = turning(generate(settings_for(32), 1, "train", 0, 300).images)
+    straighter = turning(generate(replace(settings_for(32), continuity=1.5), 1, "train", 0, 300).images)
+    assert straighter.mean() < usual.mean()
+    assert same(usual, straighter) < 1e-4
 
 
 def test_images_agree_with_the_originals(raw: Path) -> None:

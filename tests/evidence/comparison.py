@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import ndimage, stats
 
 from tasks.snakes.settings import settings_for
 from tasks.snakes.stamps import tables
@@ -32,8 +32,25 @@ def per_image(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         "share above 64, centre": (images[:, CENTRE, CENTRE] > 64).mean((1, 2)),
         "share above 64, rim": (rim > 64).mean(1),
         "neighbours both above 64": ((images[:, :, 1:] > 64) & (images[:, :, :-1] > 64)).mean((1, 2)),
+        "turning": turning(images),
         "distance of the discs": np.hypot(*(places[:, 0] - places[:, 1]).T),
     }
+
+
+def turning(images: np.ndarray) -> np.ndarray:
+    """How much an image's lines bend: the spread of their direction within 7×7 pixels, mean over pixels above 64.
+
+    The direction at a pixel is the doubled angle of the structure tensor, smoothed over one pixel; a spread of 0 is a
+    straight line, 1 means that every direction occurs alike.
+    """
+    values = images.astype(float)
+    down, right = (ndimage.gaussian_filter(values, (0, 1, 1), order=order) for order in ((0, 1, 0), (0, 0, 1)))
+    doubled = ndimage.gaussian_filter((right + 1j * down) ** 2, (0, 1, 1))
+    lit = values > 64
+    direction = np.where(lit, doubled / np.maximum(abs(doubled), 1e-9), 0)
+    lit_nearby = np.maximum(ndimage.uniform_filter(lit.astype(float), (0, 7, 7)), 1e-9)
+    spread = 1 - abs(ndimage.uniform_filter(direction, (0, 7, 7))) / lit_nearby
+    return (spread * lit).sum((1, 2)) / lit.sum((1, 2))
 
 
 def disc_centres(images: np.ndarray) -> np.ndarray:
