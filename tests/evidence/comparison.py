@@ -44,12 +44,13 @@ def turning(images: np.ndarray) -> np.ndarray:
     straight line, 1 means that every direction occurs alike.
     """
     values = images.astype(float)
-    down, right = (ndimage.gaussian_filter(values, (0, 1, 1), order=order) for order in ((0, 1, 0), (0, 0, 1)))
+    smooth = [ndimage.gaussian_filter1d(values, 1, axis=axis) for axis in (2, 1)]
+    down, right = (ndimage.gaussian_filter1d(smooth[i], 1, axis=i + 1, order=1) for i in range(2))
     doubled = ndimage.gaussian_filter((right + 1j * down) ** 2, (0, 1, 1))
     lit = values > 64
     direction = np.where(lit, doubled / np.maximum(abs(doubled), 1e-9), 0)
-    lit_nearby = np.maximum(ndimage.uniform_filter(lit.astype(float), (0, 7, 7)), 1e-9)
-    spread = 1 - abs(ndimage.uniform_filter(direction, (0, 7, 7))) / lit_nearby
+    lit_nearby = np.maximum(ndimage.uniform_filter(lit.astype(float), 7, axes=(1, 2)), 1e-9)
+    spread = 1 - abs(ndimage.uniform_filter(direction, 7, axes=(1, 2))) / lit_nearby
     return (spread * lit).sum((1, 2)) / lit.sum((1, 2))
 
 
