@@ -57,7 +57,10 @@ def load(task: Task, options: Any) -> Prepared | None:
     place = folder(task, options)
     if not (place / "meta.json").exists():
         return None
-    meta = json.loads((place / "meta.json").read_text())
+    try:
+        meta = json.loads((place / "meta.json").read_text())
+    except ValueError as error:
+        raise TaskError(f"{place / 'meta.json'} is damaged ({error}): delete the folder and run again") from error
     return Prepared(folder=place, meta=meta, splits={split: _open(place / split, meta) for split in SPLITS})
 
 

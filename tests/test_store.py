@@ -76,6 +76,13 @@ def test_a_truncated_index_is_noticed() -> None:
         store.load(TOY, ToyOptions())
 
 
+def test_a_truncated_description_is_noticed() -> None:
+    path = store.prepare(TOY, ToyOptions(), Source()).folder / "meta.json"
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(TaskError, match="delete the folder"):
+        store.load(TOY, ToyOptions())
+
+
 def test_a_wrong_build_is_refused(tmp_path: Path) -> None:
     short = replace(TOY, shape=lambda options: Shape(max_length=2))
     with pytest.raises(TaskError, match="expected 1 to 2"):
