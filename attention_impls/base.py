@@ -86,6 +86,11 @@ def _anything(options: Any, dims: Dims) -> None:
     """The check of a mechanism whose every option is possible."""
 
 
+def _linear(options: Any, dims: Dims, length: int) -> int:
+    """The memory of a mechanism that keeps a few numbers a token and feature."""
+    return dims.heads * dims.head_dim * length
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attention:
     """A mechanism's card: everything about it but the code. Importing one loads no framework."""
@@ -100,6 +105,8 @@ class Attention:
     """(options, dims, length) -> multiply-adds of all matrix products in one example's forward pass."""
     options: type
     """Frozen dataclass whose defaults are what tables show."""
+    memory: Callable[[Any, Dims, int], int] = _linear
+    """(options, dims, length) -> elements held at once in one example's forward pass, up to a constant factor."""
     variants: Sequence[Any]
     """Options worth testing beside one another, small enough for a few dozen tokens."""
     quadratic: bool = False

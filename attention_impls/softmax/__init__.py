@@ -38,6 +38,7 @@ CARD = Attention(
     options=Options,
     variants=(Options(), Options(local_conv=True)),
     quadratic=True,
+    memory=lambda options, dims, length: dims.heads * length**2,
     params=params,
     differs="No attention dropout, as for every mechanism here: fused kernels lose their speed with it.",
     library_softmax="jax.nn.dot_product_attention always takes its softmax in float32",
