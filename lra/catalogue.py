@@ -33,7 +33,7 @@ def _tasks() -> Table:
     for name in tasks.names():
         task = tasks.load(name)
         standard, quick = (task.options(**preset_values(name, preset)["data"]) for preset in ("standard", "quick"))
-        counts = " / ".join(f"{count:,}" for count in task.counts(standard).values())
+        counts = " / ".join("all" if n is None else f"{n:,}" for n in task.counts(standard).values())
         length = f"{task.shape(standard).max_length:,}"
         table.add_row(name, task.describe(standard), task.describe(quick), counts, str(task.classes), length)
     return table

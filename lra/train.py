@@ -215,7 +215,7 @@ def _make_record(run: Run, task: Task, data: Prepared, place: Place, identity: s
         test_accuracy_last=last,
         test_examples=len(data.splits["test"]),
         validation_accuracy=history.best_accuracy,
-        validation=task.validation,
+        validation=task.validation(run.data),
         best_step=history.best_step,
         references=data.meta["references"],
         curve=history.points(),

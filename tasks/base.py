@@ -64,15 +64,47 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Archive:
+    """One file of the public network, with the size and the checksum that its owner's users agree on."""
+
+    url: str
+    size: int
+    """Bytes."""
+    sha256: str
+    dataset: str
+    """The dataset of tensorflow-datasets that downloads it too, so that either finds the other's copy."""
+
+
+def _no_network(archive: Archive) -> Path:
+    raise TaskError(f"{archive.url} is needed and nothing here may download it: name your own copy with --raw DIR")
+
+
+def _unheard(origin: str) -> None:
+    """Nobody asked where the data came from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a build may draw on: the user's own raw files, if any, and how many processes it may start."""
+    """What a build may draw on, and whom it tells."""
 
     raw: Path | None = None
+    """The user's own raw files; a task that finds none of its own there looks elsewhere."""
     processes: int = 1
+    """How many it may start."""
+    fetch: Callable[[Archive], Path] = _no_network
+    """Downloads and checks an archive, unless it is there already; TaskError where that fails."""
+    tell: Callable[[str], None] = _unheard
+    """Called once, before the first block, with where the data comes from: "aclImdb_v1.tar.gz"."""
 
 
 # Yields every example of every split of the data that its options describe.
 Build = Callable[[Any, Source], Iterator[Block]]
+
+
+def _largest(task: Task, options: Any) -> int:
+    """Every document of every example as long as can be."""
+    width = 1 if task.vocab <= 256 else 2
+    return sum(filter(None, task.counts(options).values())) * task.towers * task.shape(options).max_length * width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +113,7 @@ class Task:
 
     `options` is a frozen dataclass whose fields say which data is meant: every one of them changes the examples,
     so together with `version` they name the prepared folder. It has the fields train, validation and test (how
-    many examples), and seed where the data is generated. Raise `version` whenever an example changes.
+    many examples; None for all there are), and seed where chance has a part. Raise `version` whenever an example changes.
     """
 
     name: str
@@ -90,7 +122,7 @@ class Task:
     classes: int
     vocab: int  # token values are below this
     options: type
-    validation: str  # where the validation examples come from, printed with every score
+    validation: Callable[[Any], str]  # where the validation examples come from, printed with every score
     shape: Callable[[Any], Shape]
     describe: Callable[[Any], str]  # a few words for tables, "16×16, contour 5"
     build: Build
@@ -98,6 +130,9 @@ class Task:
     picture: Callable[[Any, Mapping[str, Split], Path], None]  # writes one PNG that shows the examples
     towers: int = 1
 
-    def counts(self, options: Any) -> dict[str, int]:
-        """How many examples each split holds."""
+    size: Callable[[Task, Any], int] = _largest
+    """An upper bound on the bytes of the prepared tokens."""
+
+    def counts(self, options: Any) -> dict[str, Any]:
+        """How many examples each split holds; None where that is known only once the data is there."""
         return {split: getattr(options, split) for split in SPLITS}

@@ -90,8 +90,9 @@ def build(options: ListOps, source: Source) -> Iterator[Block]:
     if options.source == "official":
         from tasks.listops_official import read
 
-        yield from read(source.raw, TASK.counts(options), shape(options).max_length)
+        yield from read(source, TASK.counts(options), shape(options).max_length)
         return
+    source.tell(f"generated from seed {options.seed}")
     seen: set[bytes] = set()
     for split in reversed(SPLITS):  # test first: its examples then depend on no other count
         with closing(in_order(_sampler(options, split), itertools.count(), source.processes)) as drawn:
@@ -192,7 +193,7 @@ TASK = Task(
     classes=10,
     vocab=VOCAB,
     options=ListOps,
-    validation="separate expressions from the same source",
+    validation=lambda options: "separate expressions from the same source",
     shape=shape,
     describe=describe,
     build=build,

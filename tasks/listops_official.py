@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base import Block, TaskError
+from tasks.base import Block, Source, TaskError
 from tasks.listops_grammar import encode, evaluate
 
 FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
@@ -18,9 +18,10 @@ DIGITS = [str(digit).encode() for digit in range(10)]
 BLOCK = 1000
 
 
-def read(raw: Path | None, counts: Mapping[str, int], longest: int) -> Iterator[Block]:
+def read(source: Source, counts: Mapping[str, int], longest: int) -> Iterator[Block]:
     """The first counts[split] expressions of every file, recomputed; TaskError names the file and line of a bad one."""
-    folder = find(raw)
+    folder = find(source.raw)
+    source.tell(str(folder))
     for split, name in FILES.items():
         yield from _read_split(split, folder / name, counts[split], longest)
 

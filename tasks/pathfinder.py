@@ -80,8 +80,9 @@ def build(options: Pathfinder, source: Source) -> Iterator[Block]:
     if options.source == "official":
         from tasks.pathfinder_official import read
 
-        yield from read(source.raw, options.size, options.level, TASK.counts(options))
+        yield from read(source, options.size, options.level, TASK.counts(options))
         return
+    source.tell(f"generated from seed {options.seed}")
     with closing(in_order(_drawer(options), _parts(options), source.processes)) as blocks:
         yield from blocks
 
@@ -149,7 +150,7 @@ TASK = Task(
     classes=2,
     vocab=256,
     options=Pathfinder,
-    validation="separate images from the same source",
+    validation=lambda options: "separate images from the same source",
     shape=shape,
     describe=describe,
     build=build,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tasks.base import SPLITS, Block, TaskError
+from tasks.base import SPLITS, Block, Source, TaskError
 
 LEVELS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
 ROOTS = ("", "lra_release/lra_release", "lra_release", "pathfinder")
@@ -31,9 +31,10 @@ class Record:
     label: int
 
 
-def read(raw: Path | None, size: int, level: str, counts: Mapping[str, int]) -> Iterator[Block]:
+def read(source: Source, size: int, level: str, counts: Mapping[str, int]) -> Iterator[Block]:
     """The first counts[split] records of every split in the official order."""
-    folder = find(raw, size, level)
+    folder = find(source.raw, size, level)
+    source.tell(str(folder))
     records = read_records(folder)
     parts = dict(zip(SPLITS, cut(official_order(level, [record.key for record in records])), strict=True))
     for split, part in parts.items():

@@ -1,7 +1,8 @@
 """Prepared data on disk: built beside and renamed into place, locked, hashed, memory-mapped.
 
 A folder holds one choice of a task's data: `<home>/<task>-v<version>-<digest of the options>/` with meta.json and,
-for each split, tokens.bin (flat), offsets.npy, examples.npy, labels.npy and one .npy for each of the extras.
+for each split, tokens.bin (flat), lengths.npy, labels.npy, one .npy for each of the extras, and examples.npy where
+example i is not document i. Opening maps the files; only the offsets are computed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from platformdirs import user_cache_path
 from tasks.base import SPLITS, Source, Split, Task, TaskError
 from tasks.writer import SplitWriter
 
+LAYOUT = 2  # of the files in a prepared folder; folders of another layout are not looked at
 Progress = Callable[[int], None]  # called with the number of examples that have just been written
 
 
@@ -48,7 +50,7 @@ def home() -> Path:
 
 def folder(task: Task, options: Any) -> Path:
     """The folder of this choice of data, whether it exists or not."""
-    text = json.dumps({"version": task.version, **asdict(options)}, sort_keys=True, default=str)
+    text = json.dumps({"layout": LAYOUT, "version": task.version, **asdict(options)}, sort_keys=True, default=str)
     return home() / f"{task.name}-v{task.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -82,8 +84,7 @@ def prepare(task: Task, options: Any, source: Source, progress: Progress = lambd
 
 def bytes_needed(task: Task, options: Any) -> int:
     """An upper bound on the size of the prepared tokens, in bytes."""
-    width = 1 if task.vocab <= 256 else 2
-    return sum(task.counts(options).values()) * task.towers * task.shape(options).max_length * width
+    return task.size(task, options)
 
 
 def verify(task: Task, options: Any, prepared: Prepared) -> list[str]:
@@ -108,8 +109,8 @@ def content_hash(splits: Mapping[str, Split]) -> str:
 
 
 def _require_possible(task: Task, options: Any, parent: Path) -> None:
-    counts = task.counts(options)
-    if min(counts.values()) < 1:
+    counts = {split: count for split, count in task.counts(options).items() if count is not None}
+    if min(counts.values(), default=1) < 1:
         asked = ", ".join(f"{count:,} {split}" for split, count in counts.items())
         raise TaskError(f"{task.name} was asked for {asked} examples: every split needs at least one")
     need, free = bytes_needed(task, options), shutil.disk_usage(parent).free
@@ -123,10 +124,16 @@ def _require_possible(task: Task, options: Any, parent: Path) -> None:
 def _build(task: Task, options: Any, source: Source, place: Path, progress: Progress) -> None:
     building = place.with_name(place.name + ".building")
     shutil.rmtree(building, ignore_errors=True)  # left by a process that was killed; we hold the lock
-    started = time.time()
+    started, origin = time.time(), ""
+
+    def tell(where: str) -> None:
+        nonlocal origin
+        origin = where
+        source.tell(where)
+
     try:
         writers = {split: SplitWriter(building / split, task) for split in SPLITS}
-        for block in task.build(options, source):
+        for block in task.build(options, replace(source, tell=tell)):
             writers[block.split].add(block)
             progress(len(block.labels))
         for writer in writers.values():
@@ -140,6 +147,7 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
             "task": task.name,
             "version": task.version,
             "description": task.describe(options),
+            "origin": origin,
             "options": asdict(options),
             "counts": {split: len(splits[split]) for split in SPLITS},
             "hash": content_hash(splits),
@@ -154,10 +162,11 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
 
 def _open(place: Path, meta: Mapping[str, Any]) -> Split:
     try:
-        extras = {path.stem: np.load(path) for path in sorted((place / "extras").glob("*.npy"))}
-        offsets = np.load(place / "offsets.npy")
+        extras = {path.stem: np.load(path, mmap_mode="r") for path in sorted((place / "extras").glob("*.npy"))}
         tokens = np.memmap(place / "tokens.bin", dtype=meta["dtype"], mode="r")
-        examples, labels = np.load(place / "examples.npy"), np.load(place / "labels.npy")
+        labels = np.load(place / "labels.npy", mmap_mode="r")
+        offsets = np.concatenate([[0], np.cumsum(np.load(place / "lengths.npy"), dtype=np.int64)])
+        examples = _examples(place / "examples.npy", len(labels))
     except (OSError, ValueError, EOFError) as error:
         raise TaskError(f"prepared data in {place} is damaged ({error}): delete the folder and run again") from error
     if len(tokens) != offsets[-1]:
@@ -168,12 +177,18 @@ def _open(place: Path, meta: Mapping[str, Any]) -> Split:
     return Split(tokens=tokens, offsets=offsets, examples=examples, labels=labels, extras=extras)
 
 
+def _examples(path: Path, count: int) -> np.ndarray:
+    if not path.exists():
+        return np.arange(count, dtype=np.int64)[:, None]
+    return np.load(path).astype(np.int64)
+
+
 def _problems(task: Task, options: Any, splits: Mapping[str, Split]) -> list[str]:
     wrong = []
     longest = task.shape(options).max_length
     for name, count in task.counts(options).items():
         split = splits[name]
-        if len(split) != count:
+        if count not in (None, len(split)):
             wrong.append(f"{name} holds {len(split):,} examples, expected {count:,}")
         if len(split) and int(split.tokens.max()) >= task.vocab:
             wrong.append(f"{name} holds token {int(split.tokens.max())}, expected below {task.vocab}")

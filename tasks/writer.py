@@ -40,12 +40,18 @@ class SplitWriter:
         self._documents += len(block.lengths)
 
     def finish(self) -> None:
-        """Close the tokens and write offsets, examples, labels and extras."""
+        """Close the tokens and write lengths, labels, extras and, where they say anything, examples."""
         self._file.close()
-        lengths = np.concatenate(self._lengths)
-        np.save(self._folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        np.save(self._folder / "lengths.npy", _narrow(np.concatenate(self._lengths)))
         np.save(self._folder / "labels.npy", np.concatenate(self._labels))
-        np.save(self._folder / "examples.npy", np.concatenate(self._examples))
+        examples = np.concatenate(self._examples)
+        if not np.array_equal(examples, np.arange(self._documents)[:, None]):
+            np.save(self._folder / "examples.npy", _narrow(examples))
         (self._folder / "extras").mkdir()
         for name, arrays in self._extras.items():
             np.save(self._folder / "extras" / f"{name}.npy", np.concatenate(arrays))
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """The same numbers, none negative, in as few bytes as hold them: short documents have no room for an index."""
+    return array.astype(np.min_scalar_type(array.max(initial=0)))

@@ -70,8 +70,8 @@ def test_truncated_and_altered_data_are_noticed() -> None:
 
 def test_a_truncated_index_is_noticed() -> None:
     ready = store.prepare(TOY, ToyOptions(), Source())
-    path = ready.folder / "test" / "offsets.npy"
-    path.write_bytes(path.read_bytes()[:-8])
+    path = ready.folder / "test" / "lengths.npy"
+    path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(TaskError, match="is damaged"):
         store.load(TOY, ToyOptions())
 

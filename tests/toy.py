@@ -53,7 +53,7 @@ TOY = Task(
     classes=2,
     vocab=10,
     options=ToyOptions,
-    validation="drawn",
+    validation=lambda options: "drawn",
     shape=lambda options: Shape(max_length=8),
     describe=lambda options: "toy",
     build=build,
