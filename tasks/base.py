@@ -113,7 +113,8 @@ class Task:
 
     `options` is a frozen dataclass whose fields say which data is meant: every one of them changes the examples,
     so together with `version` they name the prepared folder. It has the fields train, validation and test (how
-    many examples; None for all there are), and seed where chance has a part. Raise `version` whenever an example changes.
+    many examples; None for all there are), and seed where chance has a part. Raise `version` whenever an example
+    changes.
     """
 
     name: str
