@@ -12,7 +12,7 @@ import tyro
 
 import attention_impls
 import tasks
-from lra.config import PRESETS, Run, resolve
+from lra.config import PRESETS, Run, at_most, resolve
 from lra.environment import ROOT
 
 Flag = tyro.conf.FlagCreatePairsOff
@@ -52,7 +52,7 @@ def train_arguments(base: Run) -> Arguments:
         "Train one attention mechanism on one task, evaluate it, and leave a record under results/runs.\n\n"
         f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
         "name others to see theirs. "
-        "Other commands: run_lra.py list; run_lra.py data prepare|verify|show --task TASK."
+        "Other commands: run_lra.py list; run_lra.py data list; run_lra.py data prepare|verify|show --task TASK."
     )
     return _arguments(own, extra, text, "run_lra.py", base)
 
@@ -64,7 +64,10 @@ def data_arguments(base: Run, action: str) -> Arguments:
         *_source_flags(),
         ("out", _arg(Path | None, "Where `show` writes its picture; <task>.png by default."), None),
     ]
-    text = "Prepare, verify or show (as a PNG) a task's data: run_lra.py data prepare|verify|show --task TASK."
+    text = (
+        "Prepare, verify or show (as a PNG) a task's data: run_lra.py data prepare|verify|show --task TASK. "
+        "What is prepared already: run_lra.py data list."
+    )
     return _arguments(own, extra, text, f"run_lra.py data {action}", base)
 
 
@@ -79,7 +82,8 @@ def parse(arguments: Arguments, argv: Sequence[str]) -> tuple[Run, Any]:
     )
     values = {field.name: getattr(arguments.base, field.name) for field in fields(Run)}
     values |= {name: getattr(given, name) for name in values if hasattr(given, name)}
-    return Run(**values), given
+    run = Run(**values)
+    return (run if given.count is None else at_most(run, given.count)), given
 
 
 def command_of(run: Run) -> str:
@@ -107,7 +111,11 @@ def _fields(base: Run, names: tuple[str, ...], parts: tuple[str, ...]) -> list[t
     kinds = {
         "task": _arg(Literal[tuple(tasks.names())], "Which task."),
         # A mechanism may live in a folder outside, so the first pass, not tyro, says which names there are.
-        "attn": _arg(str, f"Which attention: {', '.join(attention_impls.names())}, or a folder.", "attn"),
+        "attn": _arg(
+            str,
+            f"Which attention: {', '.join(attention_impls.names())}; several with commas, all, or a folder.",
+            "attn",
+        ),
         "backend": _arg(Literal["torch", "jax"], "Which framework."),
         "preset": _arg(
             Literal[PRESETS], "smoke: is it wired; quick: does it learn, in minutes on a CPU; standard: ranked."
@@ -124,6 +132,7 @@ def _fields(base: Run, names: tuple[str, ...], parts: tuple[str, ...]) -> list[t
 
 def _source_flags() -> list[tuple[str, Any, Any]]:
     return [
+        ("count", _arg(int | None, "At most so many examples in each split."), None),
         ("raw", _arg(Path | None, "Your own raw files (default: $LRA_RAW); generated tasks need none."), None),
         ("processes", _arg(int | None, "Processes that prepare data; as many as there are cores."), None),
     ]

@@ -53,12 +53,14 @@ def _mechanisms() -> Table:
 
 
 def _presets() -> Table:
-    table = _table("Presets", "preset", "what for", *(f"{name} steps × batch" for name in tasks.names()))
-    for preset in PRESETS:
-        plans = [preset_values(name, preset)["train"] for name in tasks.names()]
-        table.add_row(preset, MEANING[preset], *(f"{plan['steps']:,} × {plan['batch_size']}" for plan in plans))
+    table = _table("Presets, steps × batch", "task", *PRESETS)
+    for name in tasks.names():
+        plans = [preset_values(name, preset)["train"] for preset in PRESETS]
+        table.add_row(name, *(f"{plan['steps']:,} × {plan['batch_size']}" for plan in plans))
     absent = [name for name in ("torch", "jax") if not installed(name)]
-    table.caption = f"not installed here: {', '.join(absent)}" if absent else None
+    lines = [f"{preset}: {MEANING[preset]}" for preset in PRESETS]
+    table.caption = "\n".join(lines + ([f"not installed here: {', '.join(absent)}"] if absent else []))
+    table.caption_justify = "left"
     return table
 
 

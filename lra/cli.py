@@ -53,6 +53,9 @@ def _train(argv: list[str]) -> int:
         for name, known in (("task", tasks.names()), ("attn", attention_impls.names())):
             if getattr(chosen, name) is None:
                 raise UserError(f"--{name} is missing: choose one of {', '.join(known)}, or see --help")
+    several = _several(chosen.attn)
+    if len(several) > 1 and not asked_for_help:
+        return _train_several(chosen, several, argv)
     base, why = _base_run(chosen)
     run, extra = parse(train_arguments(base), argv)
     if extra.print_config:
@@ -61,6 +64,37 @@ def _train(argv: list[str]) -> int:
     from lra.session import train_and_report  # after the parse: --help and --print-config need none of it
 
     return train_and_report(run, extra, why, command_of(run))
+
+
+def _several(attn: str | None) -> list[str]:
+    """The mechanisms that --attn names: one, several with commas between, or `all`."""
+    if attn is None:
+        return []
+    names = attention_impls.names() if attn == "all" else [name for name in attn.split(",") if name]
+    return list(dict.fromkeys(names))
+
+
+def _train_several(chosen: argparse.Namespace, names: list[str], argv: list[str]) -> int:
+    """Every mechanism in turn; all of them are parsed, and so refused, before the first is trained."""
+    from lra.session import require_possible, train_several
+
+    jobs, results = [], Path()
+    for name in names:
+        base, _ = _base_run(argparse.Namespace(**{**vars(chosen), "attn": name}))
+        arguments = _with_attn(argv, name)
+        run, flags = parse(train_arguments(base), arguments)
+        if flags.print_config:
+            raise UserError("--print-config prints one configuration: name one mechanism")
+        require_possible(run, flags)
+        jobs.append((run, arguments))
+        results = flags.results
+    return train_several(jobs, results)
+
+
+def _with_attn(argv: list[str], name: str) -> list[str]:
+    """The arguments with --attn's value replaced."""
+    replaced = [f"--attn={name}" if word.startswith("--attn=") else word for word in argv]
+    return [name if before == "--attn" else word for before, word in zip(["", *replaced], replaced, strict=False)]
 
 
 def _list(argv: list[str]) -> int:
@@ -73,8 +107,10 @@ def _list(argv: list[str]) -> int:
 
 
 def _data(argv: list[str]) -> int:
-    actions = ("prepare", "verify", "show")
+    actions = ("prepare", "verify", "show", "list")
     action = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    if action == "list":
+        return _data_list(argv)
     asked_for_help = bool({"-h", "--help"} & set(argv))
     if action not in actions and not asked_for_help:
         raise UserError(f"data {action or ''}: expected data {' | data '.join(actions)}, then --task and options")
@@ -92,6 +128,15 @@ def _data(argv: list[str]) -> int:
         data.verify(run.task, run.data)
     else:
         data.show(run.task, run.data, extra.out or Path(f"{run.task}.png"))
+    return 0
+
+
+def _data_list(argv: list[str]) -> int:
+    if argv:
+        raise UserError(f"data list takes no arguments, given: {' '.join(argv)}")
+    from lra.data import print_prepared
+
+    print_prepared()
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import yaml
 
 import attention_impls
 import tasks
+from tasks.base import SPLITS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 PRESETS = ("smoke", "quick", "standard")
@@ -119,6 +120,13 @@ def resolve(task: str, attn: str, *, backend: BackendName = "torch", preset: str
         model=_strict(Model, values["model"], f"{task}.yaml: model"),
         train=_strict(Train, values["train"], f"{task}.yaml: train"),
     )
+
+
+def at_most(run: Run, count: int) -> Run:
+    """The run with no split of its data larger than `count`."""
+    _require(count > 0, "--count", count, "at least 1")
+    counts = {split: getattr(run.data, split) for split in SPLITS}
+    return replace(run, data=replace(run.data, **{name: min(count, have or count) for name, have in counts.items()}))
 
 
 def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:

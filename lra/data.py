@@ -1,29 +1,37 @@
-"""Preparing, checking and showing a task's data."""
+"""Preparing, checking, listing and showing a task's data."""
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import tasks
 from lra.config import UserError
 from lra.screen import console, duration
-from tasks import store
-from tasks.base import SPLITS, Source
+from tasks import inspection, store
+from tasks.base import SPLITS, Archive, Source
+from tasks.download import fetch
 
-LARGE_BYTES = 10_000_000
+LONG = 60  # seconds of preparing that are worth a word beforehand
+TRIAL = 2  # seconds after which the rest can be estimated
 
 
 def source(raw: Path | None, processes: int | None) -> Source:
-    """Where data comes from: --raw or $LRA_RAW, and as many processes as there are cores."""
+    """Where data comes from: --raw or $LRA_RAW, else the network; and as many processes as there are cores."""
     given = raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
     if given is not None and not given.exists():
-        raise UserError(f"raw data folder {given} does not exist: mend --raw or LRA_RAW, or leave it away")
-    return Source(raw=given, processes=processes or os.cpu_count() or 1)
+        raise UserError(f"raw data {given} does not exist: mend --raw or LRA_RAW, or leave it away")
+    return Source(raw=given, processes=processes or os.cpu_count() or 1, fetch=_fetch)
+
+
+def _fetch(archive: Archive) -> Path:
+    return fetch(archive, console.print)
 
 
 def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
@@ -33,31 +41,77 @@ def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
     if ready is not None:
         return ready
     counts = task.counts(options)
-    total = sum(counts.values())
     size = store.bytes_needed(task, options)
+    asked = ", ".join(f"{'all' if counts[split] is None else f'{counts[split]:,}'} {split}" for split in SPLITS)
     console.print(
-        f"preparing {name} ({task.describe(options)}): {', '.join(f'{counts[s]:,} {s}' for s in SPLITS)}, "
-        f"up to {size / 1e6:,.0f} MB in {store.folder(task, options)}"
+        f"preparing {name} ({task.describe(options)}): {asked}, "
+        f"up to {size / 1e6:,.{0 if size > 1e7 else 1}f} MB in {store.folder(task, options)}"
     )
     started = time.monotonic()
-    bar = (TextColumn("generating"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*bar, console=console, transient=True, disable=not console.is_terminal) as progress:
-        job = progress.add_task("examples", total=total)
-        ready = store.prepare(task, options, origin, lambda count: progress.advance(job, count))
+    watch = _Watch(None if None in counts.values() else sum(counts.values()))
+    told = replace(origin, tell=lambda where: console.print(f"source: {where}", markup=False))
+    try:
+        ready = store.prepare(task, options, told, watch)
+    finally:
+        watch.stop()
+    total = sum(ready.meta["counts"].values())
     console.print(f"prepared {total:,} examples in {duration(time.monotonic() - started)}")
     return ready
 
 
+class _Watch:
+    """A progress bar, and one line about the time where it will be long: seen also where no bar can be."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total, self._done, self._first, self._told = total, 0, 0.0, False
+        columns = (TextColumn("preparing"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._job = self._bar.add_task("examples", total=total)
+
+    def __call__(self, count: int) -> None:
+        if not self._first:  # a download has a bar of its own, so this one begins with the first examples
+            self._first = time.monotonic()
+            self._bar.start()
+            self._bar.advance(self._job, count)
+            return
+        self._done += count
+        self._bar.advance(self._job, count)
+        passed = time.monotonic() - self._first
+        if not self._told and passed > TRIAL and self._total:
+            self._told = True
+            rest = passed / self._done * (self._total - self._done)
+            if rest > LONG:
+                speed = f"{self._done / passed:,.0f} examples/s"
+                console.print(f"this takes about {duration(rest)} ({speed}); --count N prepares fewer")
+
+    def stop(self) -> None:
+        """Take the bar off the screen."""
+        self._bar.stop()
+
+
 def verify(name: str, options: Any) -> None:
-    """Check prepared data again; raises UserError naming what is wrong."""
-    ready = _existing(name, options)
-    wrong = store.verify(tasks.load(name), options, ready)
+    """Check prepared data again and say what is in it; raises UserError naming what is wrong."""
+    task, ready = tasks.load(name), _existing(name, options)
+    wrong = store.verify(task, options, ready)
     if wrong:
         raise UserError(f"{ready.folder}: {'; '.join(wrong)}: delete the folder and prepare it again")
-    sizes = ", ".join(f"{len(ready.splits[split]):,} {split}" for split in SPLITS)
-    console.print(f"{ready.folder}: {sizes}; counts, ranges and hash {ready.hash[:16]}… hold")
+    console.print(f"{ready.folder}: counts, ranges and hash {ready.hash[:16]}… hold")
+    for line in inspection.summary(task, ready.splits):
+        console.print(f"  {line}")
     for line, accuracy in ready.meta["references"].items():
         console.print(f"  {line}: {accuracy:.1%}")
+
+
+def print_prepared() -> None:
+    """Everything prepared on this machine: what, from where, how large, which version and hash."""
+    found = store.inventory()
+    console.print(f"{len(found)} prepared in {store.home()}{'' if found else ': run_lra.py data prepare --task …'}")
+    for folder, meta in found:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        counts = ", ".join(f"{meta['counts'][split]:,} {split}" for split in SPLITS)
+        console.print(f"\n[bold]{meta['task']}[/] version {meta['version']}, {meta['description']}", highlight=False)
+        console.print(f"  {counts}; {size / 1e6:,.1f} MB; hash {meta['hash'][:16]}…; {folder.name}", highlight=False)
+        console.print(f"  source: {escape(meta['origin'])}", highlight=False)
 
 
 def show(name: str, options: Any, picture: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.checkpoint import write_atomically
-from lra.config import UserError
+from lra.config import Run, UserError
 
 SCHEMA = 1
 CLEAR = 3.0  # standard errors that a difference needs to be called one
@@ -81,14 +81,26 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 def save(record: Record, results: Path) -> Path:
     """Write the record under results/runs and return its path; no earlier record is overwritten."""
-    attn = Path(record.attn).name  # a mechanism from outside is given as a path
-    stem = f"{record.task}-{attn}-{record.backend}-{record.preset}-s{record.seed}-{record.run_id[:8]}"
+    stem = f"{_stem(record)}-{record.run_id[:8]}"
     path, again = results / "runs" / f"{stem}.json", 1
     while path.exists():
         again += 1
         path = results / "runs" / f"{stem}.{again}.json"
     write_atomically((json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode(), path)
     return path
+
+
+def newest(results: Path, run: Run, since: float) -> Record:
+    """The last record of this task, mechanism, backend, preset and seed, written at or after the time `since`."""
+    written = [path for path in (results / "runs").glob(f"{_stem(run)}-*.json") if path.stat().st_mtime >= since - 1]
+    if not written:
+        raise UserError(f"no new record {_stem(run)}-*.json in {results / 'runs'}: was it deleted?")
+    return load(max(written, key=lambda path: path.stat().st_mtime))
+
+
+def _stem(run: Run | Record) -> str:
+    attn = Path(run.attn).name  # a mechanism from outside is given as a path
+    return f"{run.task}-{attn}-{run.backend}-{run.preset}-s{run.seed}"
 
 
 def load(path: Path) -> Record:

@@ -122,9 +122,34 @@ def result_table(record: Record) -> Table:
         *((name, accuracy, "no learning") for name, accuracy in record.references.items()),
     ]
     for name, accuracy, remark in rows:
-        error = standard_error(accuracy, record.test_examples)
-        table.add_row(name, f"{100 * accuracy:.1f}", f"{100 * error:.1f}", remark)
+        table.add_row(name, *_percent(accuracy, record.test_examples), remark)
     return table
+
+
+def comparison_table(records: list[Record]) -> Table:
+    """One row a mechanism, in the order they were trained, above what needs no learning on the same examples."""
+    first = records[0]
+    table = Table(title=f"{first.task} ({first.data}) · {first.backend} · {first.preset}", title_justify="left")
+    table.add_column("attention")
+    for heading in ("test %", "± s.e.", "parameters", "seconds", "samples/s", "MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for record in records:
+        table.add_row(
+            f"{record.attn}{', at chance' if record.at_chance else ''}",
+            *_percent(record.test_accuracy, record.test_examples),
+            f"{record.parameters:,}",
+            f"{record.seconds:,.1f}",
+            f"{record.samples_per_second:,.0f}",
+            f"{record.peak_memory_bytes / 1e6:,.0f}",
+        )
+    table.add_section()
+    for name, accuracy in first.references.items():
+        table.add_row(name, *_percent(accuracy, first.test_examples), *[""] * 4)
+    return table
+
+
+def _percent(accuracy: float, examples: int) -> tuple[str, str]:
+    return f"{100 * accuracy:.1f}", f"{100 * standard_error(accuracy, examples):.1f}"
 
 
 def result_lines(record: Record) -> list[str]:

@@ -33,8 +33,9 @@ class Block:
     """Some examples of one split as a builder yields them; the store joins blocks in the order they come.
 
     `tokens` holds the documents end to end, `lengths` one entry a document. `examples` (n, towers) names each
-    example's documents by their number inside the block; None means that document i is example i. `extras` are
-    further arrays with one row an example (the reference lines use them), the same names in every block.
+    example's documents by their number inside the block, and a split then holds equal documents once, whichever
+    blocks they come in; None means that document i is example i. `extras` are further arrays with one row an example
+    (the reference lines use them), the same names in every block.
     """
 
     split: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tasks.base import SPLITS, Block, Shape, Source, Split, Task, TaskError
-from tasks.listops_grammar import VOCAB
+from tasks.listops_grammar import CLOSE, VOCAB
 from tasks.parallel import in_order
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class ListOps:
     """Levels of the tree; at the last one there are only digits."""
     max_args: int = 10
     """Most arguments of an operator; the fewest are two."""
+    brackets: bool = True
+    """Keep the closing brackets; without them, as the benchmark was until June 2021, the ends of lists cannot be
+    seen (lengths are bounded with them in either case)."""
 
     def __post_init__(self) -> None:
         if min(self.train, self.validation, self.test, self.seed, self.min_length) < 0:
@@ -82,11 +85,23 @@ def shape(options: ListOps) -> Shape:
 def describe(options: ListOps) -> str:
     """Length bounds and depth, and the source where it is not the generator."""
     text = f"{options.min_length:,}–{options.max_length:,} tokens, depth {options.max_depth}"
+    text += "" if options.brackets else ", WITHOUT CLOSING BRACKETS (as before June 2021)"
     return text if options.source == "generated" else f"{text}, released files"
 
 
 def build(options: ListOps, source: Source) -> Iterator[Block]:
     """Every example of every split; no expression occurs twice in generated data."""
+    blocks = _complete(options, source)
+    yield from blocks if options.brackets else map(_without_brackets, blocks)
+
+
+def _without_brackets(block: Block) -> Block:
+    kept = block.tokens != CLOSE
+    starts = np.cumsum(block.lengths) - block.lengths
+    return replace(block, tokens=block.tokens[kept], lengths=np.add.reduceat(kept, starts, dtype=np.int64))
+
+
+def _complete(options: ListOps, source: Source) -> Iterator[Block]:
     if options.source == "official":
         from tasks.listops_official import read
 

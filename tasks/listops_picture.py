@@ -39,13 +39,16 @@ def draw(split: Split, max_length: int, path: Path) -> None:
     hundred = [split.document(i) for i in range(min(100, len(split)))]
     _tree(left.subplots(), min(hundred, key=lambda tokens: abs(ROWS - np.count_nonzero(tokens == CLOSE))))
     texts, lengths, labels = right.subplots(3, 1, height_ratios=(1.15, 1, 1)).flat
-    _expressions(texts, hundred[:4])
+    _expressions(texts, hundred[:4], split.labels)
     _lengths(lengths, np.diff(split.offsets), max_length)
     _labels(labels, split.labels)
     figure.savefig(path)
 
 
 def _tree(axes: Axes, tokens: np.ndarray) -> None:
+    if not (tokens == CLOSE).any() and len(tokens) > 1:
+        _bare(axes, "Without closing brackets nobody can tell where a list ends")
+        return
     lines = sorted(_lists(tokens), key=lambda item: item[0])
     shown = [line for _, line in lines][:ROWS]
     _bare(axes, f"One of {len(tokens):,} tokens as a tree")
@@ -76,13 +79,13 @@ def _lists(tokens: np.ndarray) -> Iterator[tuple[int, _Line]]:
             arguments[-1].append(str(token - DIGIT))
 
 
-def _expressions(axes: Axes, documents: list[np.ndarray]) -> None:
+def _expressions(axes: Axes, documents: list[np.ndarray], values: np.ndarray) -> None:
     _bare(axes, "As the model reads them")
     for row, tokens in enumerate(documents):
         text = decode(map(int, tokens))
         head = text if len(text) <= WIDTH else f"{text[: WIDTH - 12].rsplit(' ', 1)[0]} … {text[-9:].lstrip()}"
         _write(axes, 0.0, 2 * row, head)
-        _write(axes, 0.0, 2 * row + 0.85, f"= {evaluate(map(int, tokens))}", color=ACCENT, weight="bold")
+        _write(axes, 0.0, 2 * row + 0.85, f"= {values[row]}", color=ACCENT, weight="bold")
         _write(axes, 0.07, 2 * row + 0.85, f"{len(tokens):,} tokens", color=FAINT)
     axes.set_ylim(7.6, -0.8)
 

@@ -53,6 +53,22 @@ class Pathfinder:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PathX(Pathfinder):
+    """Which Path-X data is meant."""
+
+    size: Literal[128] = 128
+    """Pixels a side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path256(Pathfinder):
+    """Which Path-256 data is meant."""
+
+    size: Literal[256] = 256
+    """Pixels a side."""
+
+
 def settings(options: Pathfinder) -> Settings:
     """The generator's arguments for these options; impossible ones raise TaskError."""
     chosen = settings_for(options.size, options.level, options.contour_length)
@@ -140,7 +156,8 @@ def picture(options: Pathfinder, splits: Mapping[str, Split], path: Path) -> Non
     """The first images of the training set, those with the discs on one curve beside the others."""
     from tasks.pathfinder_picture import draw
 
-    draw(splits["train"], options.size, f"Pathfinder {describe(options)}", path)
+    named = {128: "Path-X", 256: "Path-256"}.get(options.size, "Pathfinder")
+    draw(splits["train"], options.size, f"{named}: {describe(options)}", path)
 
 
 TASK = Task(
@@ -157,3 +174,5 @@ TASK = Task(
     references=references,
     picture=picture,
 )
+PATHX = replace(TASK, name="pathx", title="Path-X", options=PathX)
+PATH256 = replace(TASK, name="path256", title="Path-256", options=Path256)

@@ -6,8 +6,7 @@ tensorflow-datasets stores them: by the MD5 of a salt and the record's key, whic
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tasks.base import SPLITS, Block, Source, TaskError
+from tasks.tfds_records import official_order
 
 LEVELS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
 ROOTS = ("", "lra_release/lra_release", "lra_release", "pathfinder")
@@ -80,12 +80,6 @@ def read_records(folder: Path) -> list[Record]:
     if not records:
         raise TaskError(f"{folder / 'metadata'} names no image: expected files 0.npy, 1.npy, … of the release")
     return records
-
-
-def official_order(level: str, keys: Sequence[str]) -> np.ndarray:
-    """Positions of the keys in the order of MD5(level ‖ key) as a 128-bit number."""
-    digests = [hashlib.md5(f"{level}{key}".encode(), usedforsecurity=False).digest() for key in keys]
-    return np.array(sorted(range(len(keys)), key=digests.__getitem__), np.int64)
 
 
 def cut(order: np.ndarray) -> list[np.ndarray]:

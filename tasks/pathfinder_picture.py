@@ -15,20 +15,24 @@ from tasks.base import Split
 INK = "#22303c"
 COLOURS = ("#b4532a", "#2f6f9f")
 TITLES = ("discs on different curves (label 0)", "discs on one curve (label 1)")
-ROWS, COLUMNS = 4, 4  # of images, for each label
 
 
 def draw(split: Split, size: int, title: str, path: Path) -> None:
-    """Write the PNG: the first images of each label."""
+    """Write the PNG: the first images of each label, fewer and larger where they have more pixels."""
+    columns = 4 if size <= 64 else 2
+    rows = min(columns, -(-int(np.bincount(split.labels).max()) // columns))
     figure = Figure(
-        figsize=(13, 7.2), dpi=110, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04)
+        figsize=(13, 0.9 + 6.4 * rows / columns),
+        dpi=110,
+        facecolor="white",
+        layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04),
     )
     FigureCanvasAgg(figure)
     figure.suptitle(title, color=INK, weight="bold", fontsize=14)
     for label, part in enumerate(figure.subfigures(1, 2, squeeze=False)[0]):
         part.suptitle(TITLES[label], color=COLOURS[label], fontsize=12)
-        chosen = np.flatnonzero(split.labels == label)[: ROWS * COLUMNS]
-        panels = part.subplots(ROWS, COLUMNS, squeeze=False).flat
+        chosen = np.flatnonzero(split.labels == label)[: rows * columns]
+        panels = part.subplots(rows, columns, squeeze=False).flat
         for place, axes in enumerate(panels):
             _bare(axes, COLOURS[label])
             if place < len(chosen):

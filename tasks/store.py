@@ -82,6 +82,19 @@ def prepare(task: Task, options: Any, source: Source, progress: Progress = lambd
     return ready
 
 
+def inventory() -> list[tuple[Path, Mapping[str, Any]]]:
+    """Every prepared folder with what its meta.json says, by name; damaged and half-made ones are passed over."""
+    found = []
+    for path in sorted(home().glob("*/meta.json")):
+        try:
+            meta = json.loads(path.read_text())
+        except ValueError:
+            continue
+        if meta.get("layout") == LAYOUT:
+            found.append((path.parent, meta))
+    return found
+
+
 def bytes_needed(task: Task, options: Any) -> int:
     """An upper bound on the size of the prepared tokens, in bytes."""
     return task.size(task, options)
@@ -144,6 +157,7 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
         if wrong:
             raise TaskError(f"{task.name} was built wrong: {'; '.join(wrong)}")
         meta |= {
+            "layout": LAYOUT,
             "task": task.name,
             "version": task.version,
             "description": task.describe(options),

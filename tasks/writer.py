@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +24,37 @@ class SplitWriter:
         self._examples: list[np.ndarray] = [np.zeros((0, task.towers), np.int64)]
         self._extras: dict[str, list[np.ndarray]] = {}
         self._documents = 0
+        self._seen: dict[bytes, int] = {}  # digest of a document that examples name -> its number in the split
 
     def add(self, block: Block) -> None:
         """Append one block."""
-        rows = block.examples
-        if rows is None:
-            rows = np.arange(len(block.labels), dtype=np.int64)[:, None]
+        tokens, lengths = np.ascontiguousarray(block.tokens, dtype=self.dtype), block.lengths.astype(np.int64)
+        assert lengths.sum() == len(tokens), "lengths must cover the tokens"
+        if block.examples is None:
+            rows = self._documents + np.arange(len(lengths))[:, None]
+        else:
+            numbers, new = self._numbers(tokens, lengths)
+            rows = numbers[block.examples]
+            tokens, lengths = tokens[np.repeat(new, lengths)], lengths[new]
         assert rows.shape == (len(block.labels), self._towers), "examples must name one document a tower"
-        assert block.lengths.sum() == len(block.tokens), "lengths must cover the tokens"
-        self._file.write(np.ascontiguousarray(block.tokens, dtype=self.dtype).data)
-        self._lengths.append(block.lengths.astype(np.int64))
+        self._file.write(tokens.data)
+        self._lengths.append(lengths)
         self._labels.append(block.labels.astype(np.uint8))
-        self._examples.append(rows + self._documents)
+        self._examples.append(rows)
         for name, array in block.extras.items():
             self._extras.setdefault(name, []).append(array)
-        self._documents += len(block.lengths)
+        self._documents += len(lengths)
+
+    def _numbers(self, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each document's number in the split, and which of them the split does not hold yet."""
+        ends = np.cumsum(lengths)
+        numbers, new = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), bool)
+        following = self._documents
+        for i, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
+            numbers[i] = self._seen.setdefault(blake2b(tokens[start:end].data, digest_size=16).digest(), following)
+            new[i] = numbers[i] == following
+            following += int(new[i])
+        return numbers, new
 
     def finish(self) -> None:
         """Close the tokens and write lengths, labels, extras and, where they say anything, examples."""

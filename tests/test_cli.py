@@ -58,6 +58,7 @@ def test_help_is_complete_fast_and_loads_no_framework() -> None:
         (["lits"], "unknown command 'lits'"),
         (["data", "prepare"], "--task is missing"),
         (["data", "prepar", "--task", "listops"], "data prepare"),
+        (["data", "list", "--task", "listops"], "data list takes no arguments"),
         ([*SMOKE, "--resume", "--fresh"], "exclude each other"),
         ([*SMOKE, "--raw", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
         ([*SMOKE, "--model.heads", "3"], "a divisor of model.width"),
@@ -140,6 +141,24 @@ def test_one_framework_is_enough(backend: str, absent: list[str], tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
+def test_several_mechanisms_under_one_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    words = ["--task", "listops", "--preset", "smoke", "--device", "cpu", "--results", str(tmp_path)]
+    assert main([*words, "--attn", "linear,elfatt"]) == 0
+    table = capfd.readouterr().out.rpartition("listops (")[2]
+    assert [line.split()[1].strip(",") for line in table.splitlines() if "│" in line][:2] == ["linear", "elfatt"]
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 2
+
+
+def test_several_mechanisms_are_all_read_before_the_first_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--task", "listops", "--preset", "smoke", "--results", str(tmp_path)]
+    assert "did you mean 'elfatt'" in failure(capsys, *words, "--attn", "linear,elfat")
+    assert "name one mechanism" in failure(capsys, *words, "--attn", "linear,elfatt", "--print-config")
+    assert not list(tmp_path.iterdir())
+
+
 def test_data_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--task", "listops", "--preset", "smoke", "--data.seed", "9"]
     assert main(["data", "prepare", *words]) == 0
@@ -148,6 +167,16 @@ def test_data_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "show", *words, "--out", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     assert "is not prepared" in failure(capsys, "data", "show", "--task", "listops", "--data.train", "77")
+    assert main(["data", "list"]) == 0
+    assert "source: generated from seed 9" in capsys.readouterr().out
+
+
+def test_count_limits_every_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "prepare", "--task", "listops", "--preset", "smoke", "--count", "60"]) == 0
+    assert "60 train, 50 validation, 50 test" in capsys.readouterr().out
+    assert "--count is 0, expected at least 1" in failure(
+        capsys, "data", "prepare", "--task", "listops", "--count", "0"
+    )
 
 
 @pytest.mark.long

@@ -257,6 +257,18 @@ def test_description_names_bounds_depth_and_source() -> None:
     assert TASK.describe(ListOps(source="official")) == "500–2,000 tokens, depth 10, released files"
 
 
+def test_without_closing_brackets_nothing_else_changes(tmp_path: Path) -> None:
+    bare, whole = (
+        build(train=50, validation=5, test=5, brackets=brackets, **SHORT)["train"] for brackets in (False, True)
+    )
+    assert documents(bare) == [document.replace(bytes([CLOSE]), b"") for document in documents(whole)]
+    assert bare.labels.tolist() == whole.labels.tolist()
+    options = ListOps(train=50, brackets=False, **SHORT)
+    assert "WITHOUT CLOSING BRACKETS" in TASK.describe(options)
+    TASK.picture(options, {"train": bare}, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
 def test_picture_is_drawn(tmp_path: Path) -> None:
     for name, bounds in {"long": STANDARD, "short": SHORT}.items():
         splits = build(train=120, validation=10, test=10, **bounds)

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tasks import store
-from tasks.base import Shape, Source, TaskError
+from tasks import inspection, store
+from tasks.base import Shape, Source, Split, TaskError
+from tasks.listops import TASK as LISTOPS
+from tasks.listops import ListOps
 from tests.toy import TOY, ToyOptions
 
 
@@ -107,3 +109,39 @@ def test_meta_says_what_the_data_is() -> None:
     assert meta["counts"] == {"train": 12, "validation": 4, "test": 4}
     assert meta["references"] == {"chance": 0.5}
     assert np.dtype(meta["dtype"]) == np.uint8
+
+
+def test_opening_maps_the_files_and_the_index_is_small() -> None:
+    options = ListOps(train=20_000, validation=100, test=100, min_length=8, max_length=64, max_depth=4)
+    ready = store.prepare(LISTOPS, options, Source())
+    assert isinstance(ready.splits["train"].tokens, np.memmap)
+    assert isinstance(ready.splits["train"].labels, np.memmap)
+    raw = sum(len(split.tokens) for split in ready.splits.values())
+    on_disk = sum(path.stat().st_size for path in ready.folder.rglob("*") if path.is_file())
+    assert on_disk < 1.1 * raw
+
+
+def test_the_inventory_lists_what_is_prepared(tmp_path: Path) -> None:
+    assert store.inventory() == []
+    ready = store.prepare(TOY, ToyOptions(), Source())
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "meta.json").write_text("{")
+    assert [(folder, meta["hash"]) for folder, meta in store.inventory()] == [(ready.folder, ready.hash)]
+
+
+def test_the_summary_counts_repeats_and_shared_examples() -> None:
+    def split(*documents: bytes) -> Split:
+        tokens = np.frombuffer(b"".join(documents), np.uint8)
+        lengths = [len(document) for document in documents]
+        rows = np.arange(len(documents))[:, None]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Split(tokens=tokens, offsets=offsets, examples=rows, labels=np.zeros(len(documents), np.uint8))
+
+    splits = {"train": split(b"aa", b"b", b"aa"), "validation": split(b"b"), "test": split(b"ab", b"c")}
+    lines = inspection.summary(TOY, splits)
+    assert lines[0] == "train: 3 examples, 1 repeated, labels 3/0, lengths 1 to 2, median 2"
+    assert lines[3:] == [
+        "in train and validation: 1 examples",
+        "in train and test: 0 examples",
+        "in validation and test: 0 examples",
+    ]

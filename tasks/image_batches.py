@@ -1,0 +1,128 @@
+"""Reads CIFAR-10's own two releases, Python pickles and binary files, unpacked or inside their archives."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from tasks.base import TaskError
+from tasks.image_forms import SIDE, Form, Images
+
+Parsed = tuple[np.ndarray, np.ndarray]  # (n, 3072) channel after channel, (n,) labels
+PIXELS = 3 * SIDE**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One of the two: how its folder, archive and files are named, and what a file's bytes mean."""
+
+    folder: str
+    archive: str
+    suffix: str
+    parse: Callable[[bytes], Parsed]
+
+    @property
+    def files(self) -> dict[str, tuple[str, int]]:
+        """File name -> split and number of the batch in it."""
+        train = {f"data_batch_{i + 1}{self.suffix}": ("train", i) for i in range(5)}
+        return {**train, f"test_batch{self.suffix}": ("test", 0)}
+
+
+def find_batches(raw: Path, release: Release, batch: int) -> Form | None:
+    """The release at `raw`, unpacked or not, or where it usually stands below; `batch` images are in a file."""
+    for below in ("", release.folder, f"cifar10/{release.folder}"):
+        if any((raw / below / name).is_file() for name in release.files):
+            return Form(origin=str(raw / below), images=_images(_in_folder(raw / below, release), release, batch))
+    if raw.is_file() and release.archive in raw.name:
+        return from_archive(raw, release, batch)
+    for path in (raw / f"{release.archive}.tar.gz", raw / "cifar10" / f"{release.archive}.tar.gz"):
+        if path.is_file():
+            return from_archive(path, release, batch)
+    return None
+
+
+def from_archive(path: Path, release: Release, batch: int, origin: str | None = None) -> Form:
+    """The release inside a tar archive."""
+    return Form(origin=origin or str(path), images=_images(_in_archive(path, release), release, batch))
+
+
+def _images(files: Iterator[tuple[str, bytes]], release: Release, batch: int) -> Iterator[Images]:
+    for file, content in files:
+        try:
+            planes, labels = release.parse(content)
+            if planes.shape != (batch, PIXELS) or planes.dtype != np.uint8 or labels.shape != (batch,):
+                raise ValueError(f"it holds {planes.dtype} {planes.shape}, expected uint8 {(batch, PIXELS)} and labels")
+        except ValueError as error:
+            raise TaskError(f"{file} is not CIFAR-10's: {error}: restore it") from None
+        split, index = release.files[PurePosixPath(file).name]
+        yield Images(
+            file=file,
+            split=split,
+            numbers=np.arange(index * batch, (index + 1) * batch),
+            pixels=planes.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1),
+            labels=labels,
+        )
+
+
+def _in_folder(folder: Path, release: Release) -> Iterator[tuple[str, bytes]]:
+    for name in release.files:
+        try:
+            yield (folder / name).as_posix(), (folder / name).read_bytes()
+        except OSError as error:
+            raise TaskError(f"{folder / name} cannot be read ({error.strerror}): restore it") from None
+
+
+def _in_archive(path: Path, release: Release) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                content = archive.extractfile(member) if name in release.files else None
+                if content is not None:
+                    yield f"{path}/{name}", content.read()
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise TaskError(f"{path} cannot be read ({error}): download it again") from None
+
+
+def _binary(content: bytes) -> Parsed:
+    """One byte of label and 3,072 of image, again and again."""
+    rows = np.frombuffer(content, np.uint8)
+    if len(rows) % (PIXELS + 1):
+        raise ValueError(f"it has {len(rows):,} bytes, no multiple of {PIXELS + 1:,}")
+    rows = rows.reshape(-1, PIXELS + 1)
+    return rows[:, 1:], rows[:, 0]
+
+
+def _pickled(content: bytes) -> Parsed:
+    """A dictionary of Python 2 with an array `data` and a list `labels`."""
+    try:
+        found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+        return np.atleast_2d(found[b"data"]), np.array(found[b"labels"], np.int64)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows what the release's pickles are made of and nothing else, so that no file can run code."""
+
+    _KNOWN = {  # noqa: RUF012
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in self._KNOWN:
+            raise ValueError(f"it asks for {module}.{name}")
+        return self._KNOWN[module, name]
+
+
+PYTHON = Release(folder="cifar-10-batches-py", archive="cifar-10-python", suffix="", parse=_pickled)
+BINARY = Release(folder="cifar-10-batches-bin", archive="cifar-10-binary", suffix=".bin", parse=_binary)

@@ -1,0 +1,113 @@
+"""CIFAR-10 (Krizhevsky 2009) from whichever form is at hand, made gray and split as Long Range Arena has it.
+
+The benchmark takes 90 / 10 % of the training images in the order in which tensorflow-datasets stores them, and makes
+them gray with TensorFlow; both are computed here without either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tasks.base import Archive, Block, Source, TaskError
+from tasks.image_batches import BINARY, PYTHON, find_batches, from_archive
+from tasks.image_forms import BATCH, CLASSES, SIDE, Form, Images
+from tasks.image_png import find_records, find_strips
+from tasks.tfds_records import official_order
+
+ARCHIVE = Archive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    size=170_052_171,
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    dataset="cifar10",
+)
+PIXELS = SIDE**2
+BLOCK = 1000
+
+
+def read(source: Source, counts: Mapping[str, int], batch: int = BATCH) -> Iterator[Block]:
+    """The first counts[split] images of every split in the official order; `batch` is a sixth of all images."""
+    form = find(source, batch)
+    source.tell(form.origin)
+    pools = {"train": Pool("train", 5 * batch), "test": Pool("test", batch)}
+    for images in form.images:
+        pools[images.split].add(images)
+    for pool in pools.values():
+        pool.require_all(form.origin)
+    for split, part in split_numbers(batch).items():
+        pool = pools["test" if split == "test" else "train"]
+        for first in range(0, counts[split], BLOCK):
+            chosen = part[first : min(first + BLOCK, counts[split])]
+            yield Block(
+                split=split,
+                tokens=pool.grays[chosen].reshape(-1),
+                lengths=np.full(len(chosen), PIXELS, np.int64),
+                labels=pool.labels[chosen],
+            )
+
+
+def find(source: Source, batch: int = BATCH) -> Form:
+    """The first form that is there; the binary archive is fetched where none is."""
+    raw, form = source.raw, None
+    if raw is not None:
+        form = find_batches(raw, PYTHON, batch) or find_batches(raw, BINARY, batch) or find_strips(raw, batch)
+    return form or find_records(raw) or from_archive(_fetched(source), BINARY, batch, origin=ARCHIVE.url)
+
+
+def _fetched(source: Source) -> Path:
+    try:
+        return source.fetch(ARCHIVE)
+    except TaskError as error:
+        if source.raw is None:
+            raise
+        wanted = f"{PYTHON.folder}, {BINARY.folder}, their .tar.gz, rgb_png or tensorflow-datasets' cifar10"
+        raise TaskError(f"no {wanted} in {source.raw}; {error}") from None
+
+
+def split_numbers(batch: int = BATCH) -> dict[str, np.ndarray]:
+    """The numbers of each split's images in the archive, in the official order."""
+    order = official_order("train", [str(number) for number in range(5 * batch)])
+    train, validation = np.split(order, [round(len(order) * 0.9)])
+    test = official_order("test", [str(number) for number in range(batch)])
+    return {"train": train, "validation": validation, "test": test}
+
+
+def gray(rgb: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 to (...) uint8 as tf.image.rgb_to_grayscale has it, every float32 operation in its order.
+
+    Another order, or dividing by 255 where TensorFlow multiplies with its reciprocal, changes some pixels by one.
+    """
+    unit = rgb.astype(np.float32) * np.float32(1 / 255)
+    red, green, blue = (unit[..., i] * np.float32(weight) for i, weight in enumerate((0.2989, 0.5870, 0.1140)))
+    return ((red + green + blue) * np.float32(255.5)).astype(np.uint8)
+
+
+class Pool:
+    """All gray images of one of the archive's two sets, by number; filled in any order."""
+
+    def __init__(self, split: str, size: int) -> None:
+        self.grays = np.zeros((size, PIXELS), np.uint8)
+        self.labels = np.zeros(size, np.uint8)
+        self._split = split
+        self._there = np.zeros(size, bool)
+
+    def add(self, images: Images) -> None:
+        """Put some images in their places; TaskError for what cannot be CIFAR-10's."""
+        if not 0 <= images.labels.min() <= images.labels.max() < CLASSES:
+            found = f"labels {images.labels.min()} to {images.labels.max()}"
+            raise TaskError(f"{images.file} has {found}, expected 0 to {CLASSES - 1}: restore it")
+        if not 0 <= images.numbers.min() <= images.numbers.max() < len(self.labels):
+            raise TaskError(f"{images.file} has more than {len(self.labels):,} {self._split} images: restore it")
+        for first in range(0, len(images.labels), BLOCK):
+            part = slice(first, first + BLOCK)
+            self.grays[images.numbers[part]] = gray(images.pixels[part]).reshape(-1, PIXELS)
+        self.labels[images.numbers] = images.labels
+        self._there[images.numbers] = True
+
+    def require_all(self, origin: str) -> None:
+        """TaskError unless every image has come."""
+        if not self._there.all():
+            found = f"{self._there.sum():,} of {len(self._there):,} {self._split} images"
+            raise TaskError(f"{origin} has {found}: restore it")

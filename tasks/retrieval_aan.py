@@ -1,0 +1,137 @@
+"""Retrieval on free data: 1,818 ACL Anthology papers with their real citations, and negatives that give nothing away.
+
+A cousin of LRA's Retrieval with a tenth of the papers and other pairs: scores on the two are not comparable, hence the
+name of its own. 1,663 of the texts are those of ScisummNet (Yasunaga et al. 2019) and CL-SciSumm (CC BY 4.0), the
+citations those of the ACL Anthology Network (Radev et al. 2009). Only papers up to 2012 take part, where the network
+ends: of later ones it is not known whom they do not cite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tasks.base import Block, Shape, Source, Split, Task, TaskError
+from tasks.retrieval_corpus import Corpus, find, read
+from tasks.retrieval_documents import VOCAB, block, require
+from tasks.retrieval_pairs import Division, divide, mixed
+
+BLOCK = 500
+PAPERS = 1711  # of 1,818: those up to 2012
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalAAN:
+    """Which pairs of the 1,818 papers are meant."""
+
+    split: Division = "papers"
+    """Divide the papers 60 / 10 / 30, so that no paper is in two splits, or the pairs 80 / 10 / 10, as LRA does."""
+    max_length: int = 4096
+    """Bytes of a document, from its beginning; the rest is cut off."""
+    train: int | None = None
+    """Training pairs; None for all there are, a number for the beginning of them."""
+    validation: int | None = None
+    """Validation pairs."""
+    test: int | None = None
+    """Test pairs."""
+    seed: int = 0
+    """Decides the splits, the negatives and the order."""
+
+    def __post_init__(self) -> None:
+        require("retrieval-aan1818", self.max_length, self.train, self.validation, self.test, self.seed)
+
+
+def shape(options: RetrievalAAN) -> Shape:
+    """The length of one document; the two are never joined."""
+    return Shape(max_length=options.max_length)
+
+
+def describe(options: RetrievalAAN) -> str:
+    """Length, and whether the splits share papers."""
+    return f"{options.max_length:,} bytes, papers {'apart' if options.split == 'papers' else 'shared between splits'}"
+
+
+def validation(options: RetrievalAAN) -> str:
+    """Where the validation pairs come from."""
+    if options.split == "papers":
+        return "the pairs inside a tenth of the papers, which no other split has"
+    return "a tenth of the pairs, whose papers are in the other splits too"
+
+
+def build(options: RetrievalAAN, source: Source) -> Iterator[Block]:
+    """Every pair of every split: the later paper, the earlier one, and whether one cites the other.
+
+    In a whole split the labels are balanced and every paper stands on either side as often with label 0 as with
+    label 1; the beginning of one is balanced, and alike in this only on average.
+    """
+    folder = find(source.raw)
+    corpus = read(folder, options.max_length)
+    splits = divide(corpus, options.split, options.seed)
+    dropped = sum(pairs.dropped for pairs in splits.values())
+    source.tell(f"{folder}: {len(corpus):,} papers; {dropped} citations without a like negative left out")
+    for split, pairs in splits.items():
+        examples, labels = mixed(pairs, split, options.seed)
+        count = _count(split, len(labels), TASK.counts(options)[split])
+        for first in range(0, count, BLOCK):
+            part = slice(first, min(first + BLOCK, count))
+            yield _block(split, corpus, examples[part], labels[part])
+
+
+def _count(split: str, found: int, asked: int | None) -> int:
+    if not found:
+        raise TaskError(f"no two {split} papers of retrieval-aan1818 cite each other: restore the corpus")
+    if asked is not None and asked > found:
+        raise TaskError(f"retrieval-aan1818 has {found:,} {split} pairs, {asked:,} were asked for: set {split} lower")
+    return found if asked is None else asked
+
+
+def _block(split: str, corpus: Corpus, examples: np.ndarray, labels: np.ndarray) -> Block:
+    papers, numbers = np.unique(examples, return_inverse=True)
+    documents = [corpus.texts[paper] for paper in papers]
+    years = (corpus.years[examples[:, 0]] - corpus.years[examples[:, 1]]).astype(np.uint8)
+    return block(split, documents, numbers.reshape(-1, 2).astype(np.int64), labels, years=years)
+
+
+def references(options: RetrievalAAN, splits: Mapping[str, Split]) -> dict[str, float]:
+    """Test accuracy of guessing, of the commonest label, of popularity, of shared words and of the years between.
+
+    No model is shown when a paper appeared, but a text may tell it.
+    """
+    from tasks.retrieval_references import by_level  # SciPy is left to those who prepare data
+    from tasks.retrieval_references import references as measure
+
+    train, test = splits["train"], splits["test"]
+    return {**measure(splits), "years between": by_level(train, test, train.extras["years"], test.extras["years"])}
+
+
+def picture(options: RetrievalAAN, splits: Mapping[str, Split], path: Path) -> None:
+    """Some pairs side by side, the lengths, and how popular the documents of either label are."""
+    from tasks.retrieval_picture import draw
+
+    draw(splits["train"], options.max_length, f"Retrieval (AAN 1818), {describe(options)}", path)
+
+
+def size(task: Task, options: RetrievalAAN) -> int:
+    """Every paper once, or once a split where the splits share papers."""
+    return PAPERS * options.max_length * (1 if options.split == "papers" else 3)
+
+
+TASK = Task(
+    name="retrieval-aan1818",
+    title="Retrieval (AAN 1818)",
+    version=1,
+    classes=2,
+    vocab=VOCAB,
+    towers=2,
+    options=RetrievalAAN,
+    validation=validation,
+    shape=shape,
+    describe=describe,
+    build=build,
+    references=references,
+    picture=picture,
+    size=size,
+)

@@ -1,0 +1,44 @@
+"""What both Retrieval tasks share: a document is its bytes, each plus one, and an example is two documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks.base import Block, Split, TaskError
+
+LAST_BYTE = 0xF4  # UTF-8 has none above
+VOCAB = LAST_BYTE + 2
+
+
+def block(
+    split: str, documents: Sequence[bytes], examples: np.ndarray, labels: np.ndarray, **extras: np.ndarray
+) -> Block:
+    """A block of pairs (n, 2) of these documents, none of them empty."""
+    return Block(
+        split=split,
+        tokens=np.frombuffer(b"".join(documents), np.uint8) + np.uint8(1),
+        lengths=np.array([len(document) for document in documents], np.int64),
+        labels=labels.astype(np.uint8),
+        examples=examples,
+        extras=extras,
+    )
+
+
+def text(split: Split, document: int) -> bytes:
+    """The bytes of one document."""
+    return (split.document(document) - np.uint8(1)).tobytes()
+
+
+def popularity(split: Split) -> np.ndarray:
+    """(n, 2) in how many of the split's pairs each document of an example is."""
+    return np.bincount(split.examples.reshape(-1))[split.examples]
+
+
+def require(name: str, max_length: int, *numbers: int | None) -> None:
+    """Raise TaskError for counts or a seed below 0 and for a max_length below 1."""
+    if min((number for number in numbers if number is not None), default=0) < 0:
+        raise TaskError(f"{name} takes no negative count or seed: give 0 or more")
+    if max_length < 1:
+        raise TaskError(f"{name} has max_length {max_length}: give at least 1 byte")

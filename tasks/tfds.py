@@ -1,0 +1,147 @@
+"""The tasks as tensorflow-datasets builders, for people who live there; TensorFlow itself is not needed.
+
+    import tasks.tfds
+    import tensorflow_datasets as tfds
+    train = tfds.data_source("lra_pathfinder32", split="train")
+    train[0]  # {"tokens": uint8 (1024,), "label": 1}
+
+Each builder prepares the task as `run_lra.py data prepare` does (raw files from $LRA_RAW, else generated or downloaded
+by the builder's own download manager) and stores it once more as ArrayRecord files. Tokens are unpadded; a two-tower
+task has tokens_0 and tokens_1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+import tasks
+from tasks import store
+from tasks.base import SPLITS, Archive, Source, Split, Task
+from tasks.download import through
+from tasks.pathfinder import Pathfinder
+
+
+@dataclass(kw_only=True)
+class Config(tfds.core.BuilderConfig):
+    """A choice of a task's data: `options` is an instance of that task's options, None its defaults."""
+
+    options: Any = None
+
+
+class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """What all builders share; a subclass names the task."""
+
+    TASK: ClassVar[str]
+    BUILDER_CONFIGS: ClassVar = [Config(name="standard", description="what the standard preset trains on")]
+
+    def __init_subclass__(cls, **flags: Any) -> None:
+        cls.VERSION = tfds.core.Version(f"{tasks.load(cls.TASK).version}.0.0")
+        super().__init_subclass__(**flags)
+
+    def __init__(self, *, file_format: str | None = "array_record", **choices: Any) -> None:
+        super().__init__(file_format=file_format, **choices)  # tfrecord, the usual default, needs TensorFlow
+
+    @property
+    def task(self) -> Task:
+        """The task whose examples these are."""
+        return tasks.load(self.TASK)
+
+    @property
+    def options(self) -> Any:
+        """Which data of the task."""
+        config = self.builder_config
+        return self.task.options() if config is None or config.options is None else config.options
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        tokens = tfds.features.Tensor(shape=(None,), dtype=np.uint8, encoding="bytes")
+        features = dict.fromkeys(self._documents(), tokens)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"{self.task.title} of the Long Range Arena: {self.task.describe(self.options)}",
+            features=tfds.features.FeaturesDict(
+                {**features, "label": tfds.features.ClassLabel(num_classes=self.task.classes)}
+            ),
+            supervised_keys=None,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        raw = os.environ.get("LRA_RAW")
+
+        def fetch(archive: Archive) -> Path:
+            return through(dl_manager, Path(dl_manager.download_dir), archive)
+
+        source = Source(raw=Path(raw) if raw else None, processes=os.cpu_count() or 1, fetch=fetch)
+        prepared = store.prepare(self.task, self.options, source)
+        return {split: self._generate_examples(prepared.splits[split]) for split in SPLITS}
+
+    def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
+        names = self._documents()
+        for i, (rows, label) in enumerate(zip(split.examples, split.labels, strict=True)):
+            documents = {name: np.asarray(split.document(int(row))) for name, row in zip(names, rows, strict=True)}
+            yield i, {**documents, "label": int(label)}
+
+    def _documents(self) -> list[str]:
+        towers = self.task.towers
+        return ["tokens"] if towers == 1 else [f"tokens_{tower}" for tower in range(towers)]
+
+
+class LraListops(Builder):
+    """ListOps."""
+
+    TASK = "listops"
+
+
+class LraText(Builder):
+    """Text: IMDB as bytes."""
+
+    TASK = "text"
+
+
+class LraRetrieval(Builder):
+    """Retrieval: the official pairs of AAN papers."""
+
+    TASK = "retrieval"
+
+
+class LraRetrievalAan1818(Builder):
+    """Retrieval from 1,818 ACL papers."""
+
+    TASK = "retrieval-aan1818"
+
+
+class LraImage(Builder):
+    """Image: CIFAR-10 in gray."""
+
+    TASK = "image"
+
+
+class LraPathfinder32(Builder):
+    """Pathfinder at 32×32."""
+
+    TASK = "pathfinder"
+
+
+class LraPathfinder64(Builder):
+    """Pathfinder at 64×64."""
+
+    TASK = "pathfinder"
+    BUILDER_CONFIGS: ClassVar = [Config(name="standard", options=Pathfinder(size=64))]
+
+
+class LraPathx(Builder):
+    """Path-X: Pathfinder at 128×128."""
+
+    TASK = "pathx"
+
+
+class LraPath256(Builder):
+    """Path-256: Pathfinder at 256×256."""
+
+    TASK = "path256"
