@@ -8,17 +8,19 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from attention_impls.base import Attention
+from attention_impls.adapter import adapt, adapt_card, default_card
+from attention_impls.base import Attention, AttentionError
 
 HERE = Path(__file__).parent
 BACKENDS = ("torch", "jax")
 
 
-class UnknownAttention(ValueError):
+class UnknownAttention(AttentionError):
     """A name or a path that leads to no mechanism."""
 
 
@@ -40,11 +42,25 @@ class Mechanism:
         """The `attend` of one framework; ValueError where there is none."""
         if backend not in self.backends:
             raise ValueError(f"{self.name} has no {backend!r} code: it has {', '.join(self.backends)}")
-        return importlib.import_module(f"{self.module}.{backend}_impl").attend
+        code = self._code(backend)
+        return code.attend if hasattr(code, "attend") else adapt(backend, code.Attention)
 
     def reference(self) -> Callable[..., Any]:
         """The `attend` of reference.py: NumPy float64, written from the paper's equations."""
         return importlib.import_module(f"{self.module}.reference").attend
+
+    def on(self, backend: str) -> Mechanism:
+        """Itself; or, where its code is a module, with a card that has that module's arrays. Loads the framework."""
+        if self.folder.parent == HERE or backend not in self.backends or not importlib.util.find_spec(backend):
+            return self
+        code = self._code(backend)
+        return self if hasattr(code, "attend") else replace(self, card=adapt_card(self.card, backend, code.Attention))
+
+    def _code(self, backend: str) -> ModuleType:
+        code = importlib.import_module(f"{self.module}.{backend}_impl")
+        if not hasattr(code, "attend") and not hasattr(code, "Attention"):
+            raise AttentionError(f"{self.folder / f'{backend}_impl.py'} has neither `attend` nor `class Attention`")
+        return code
 
 
 def names() -> list[str]:
@@ -73,9 +89,10 @@ def _is_mechanism(folder: Path) -> bool:
 
 def _load_folder(folder: Path) -> Mechanism:
     """A mechanism from outside the package, imported under a name of its own so that relative imports work."""
-    if not _is_mechanism(folder) or not (folder / "__init__.py").exists():
+    if not _is_mechanism(folder):
         raise UnknownAttention(
-            f"no attention in {folder}: expected __init__.py with CARD, and torch_impl.py or jax_impl.py beside it"
+            f"no attention in {folder}: expected torch_impl.py or jax_impl.py, and __init__.py with CARD beside it, "
+            "which modules (class Attention) can do without"
         )
     module = f"outside_attention_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     if module not in sys.modules:
@@ -84,6 +101,17 @@ def _load_folder(folder: Path) -> Mechanism:
 
 
 def _import_package(module: str, folder: Path) -> None:
+    """Import the folder's __init__.py; where it has none or no CARD in it, the package gets a default card."""
+    if not (folder / "__init__.py").exists():
+        package = sys.modules[module] = ModuleType(module)
+        package.__path__ = [str(folder)]
+    else:
+        package = _import_init(module, folder)
+    if not hasattr(package, "CARD"):
+        package.CARD = default_card(folder.name)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _import_init(module: str, folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         module, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
@@ -96,3 +124,4 @@ def _import_package(module: str, folder: Path) -> None:
     except BaseException:
         del sys.modules[module]
         raise
+    return package

@@ -15,6 +15,8 @@ Written from the cards by `python -m attention_impls`; edit the cards, not this 
 A mechanism is a folder: `__init__.py` with its `CARD`, `torch_impl.py` or `jax_impl.py` or both with `attend`, and
 `reference.py` with the same in NumPy. `base.py` says what a card holds, what `attend` takes and gives, and which laws
 it obeys. A folder put here is listed, tested and can be chosen; `--attn path/to/folder` takes one from elsewhere.
+There `torch_impl.py` or `jax_impl.py` may hold a plain module instead, `class Attention` called with (q, k, v, mask),
+and the card may be left out; `adapter/__init__.py` says what such a module is given.
 """
 
 

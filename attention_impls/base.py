@@ -34,6 +34,10 @@ Tokens = Float[np.ndarray, "B N H D"]
 Lengths = Int[np.ndarray, " B"]
 
 
+class AttentionError(ValueError):
+    """A mechanism, or one of its options, that cannot be had; the message is one line for the user."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dims:
     """The sizes one layer works at. `grid` is the (rows, columns) of the pixels that the tokens scan, if they do."""
@@ -64,7 +68,7 @@ class Laws:
     shape_and_dtype_kept: Law = True
     """The output has the shape and the dtype of v."""
     cost_grows_as_claimed: Law = True
-    """Matrix products cost what `operations` says, from N to 4N."""
+    """Matrix products cost what `operations` says, and the arrays alive at once grow as `memory` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,8 @@ class Equality:
     lengths: tuple[int, ...]
     tolerance: float
     why: str
+    inputs: Callable[[Arrays], Arrays] = lambda arrays: arrays
+    """The q, k and v of that softmax attention, from the mechanism's own inputs by letter."""
 
 
 def _nothing(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -111,7 +117,8 @@ class Attention:
     """Options worth testing beside one another, small enough for a few dozen tokens."""
     quadratic: bool = False
     """Whether an N × N array is allowed."""
-    inputs: tuple[str, ...] = ("q", "k", "v")
+    inputs: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = ("q", "k", "v")
+    """Which of x, q, k, v `attend` takes, in its order; a callable where the options decide."""
     params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     check: Callable[[Any, Dims], None] = _anything
@@ -126,6 +133,10 @@ class Attention:
     """Whether a vector added to every key changes nothing, so that the key projection's bias gets no gradient."""
     penalty: bool = False
     """Whether `attend` returns (out, penalty (B,)) for the loss."""
+
+    def inputs_of(self, options: Any) -> tuple[str, ...]:
+        """The `inputs` under these options."""
+        return self.inputs(options) if callable(self.inputs) else self.inputs
 
 
 def check_length(tokens: int, dims: Dims) -> None:

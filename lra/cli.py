@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 asked for the impossible, 130 stopped by the user."""
     try:
         return _dispatch(list(argv))
-    except (UserError, TaskError, attention_impls.UnknownAttention) as error:
+    except (UserError, TaskError, attention_impls.AttentionError) as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("stopped; nothing half-written is left", 130)

@@ -36,6 +36,11 @@ class Blueprint:
     towers: int
     seed: int
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Which of x, q, k, v the mechanism takes."""
+        return self.mechanism.card.inputs_of(self.options)
+
 
 def initial_weights(blueprint: Blueprint) -> Weights:
     """Every learned array and constant of the encoder, float32.
@@ -101,7 +106,7 @@ def _block(blueprint: Blueprint, draw: _Draw, layer: int) -> Weights:
     card, dims, model = blueprint.mechanism.card, blueprint.dims, blueprint.model
     at = f"layers.{layer}"
     weights = {**_norm(f"{at}.attention_norm", model.width), **_norm(f"{at}.ffn_norm", model.width)}
-    for letter in card.inputs:
+    for letter in blueprint.inputs:
         if letter in PROJECTIONS:
             weights |= draw.dense(f"{at}.{PROJECTIONS[letter]}", model.width, model.width)
     weights |= draw.dense(f"{at}.output", model.width, model.width)

@@ -64,7 +64,7 @@ class Place:
 def make_blueprint(run: Run, task: Task) -> Blueprint:
     """What the backend has to build; options that cannot be raise UserError."""
     shape = task.shape(run.data)
-    mechanism = attention_impls.load(run.attn)
+    mechanism = attention_impls.load(run.attn).on(run.backend)
     dims = _dims(run, shape)
     if run.model.vocabulary < task.vocab:
         raise UserError(f"model.vocabulary is {run.model.vocabulary}, expected at least {task.vocab} for {run.task}")

@@ -101,7 +101,7 @@ def draw(
     shapes = {"x": (batch, tokens, dims.width)}
     arrays = {
         letter: rng.normal(size=shapes.get(letter, (batch, tokens, dims.heads, dims.head_dim)))
-        for letter in card.inputs
+        for letter in card.inputs_of(case.options)
     }
     return Inputs(
         dims=dims,
@@ -133,7 +133,7 @@ def cotangent_for(inputs: Inputs) -> np.ndarray:
 
 def reference(case: Case, inputs: Inputs) -> np.ndarray:
     """What the NumPy reference returns."""
-    out = case.mechanism.reference()(*inputs.arrays.values(), **_keywords(case, inputs), lengths=inputs.lengths)
+    out = case.mechanism.reference()(*inputs.arrays.values(), **keywords_of(case, inputs), lengths=inputs.lengths)
     return out[0] if case.mechanism.card.penalty else out
 
 
@@ -144,7 +144,7 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-300))
 
 
-def _keywords(case: Case, inputs: Inputs) -> dict[str, Any]:
+def keywords_of(case: Case, inputs: Inputs) -> dict[str, Any]:
     return {"params": inputs.params, "constants": inputs.constants, "options": case.options, "dims": inputs.dims}
 
 
@@ -161,7 +161,7 @@ def _torch(case: Case, inputs: Inputs, cotangent: np.ndarray | None, dtype: str)
     out = case.mechanism.attend("torch")(
         *given.values(),
         lengths=None if inputs.lengths is None else torch.tensor(inputs.lengths),
-        **_keywords(case, inputs) | {"params": params, "constants": tensors(inputs.constants, False)},
+        **keywords_of(case, inputs) | {"params": params, "constants": tensors(inputs.constants, False)},
     )
     out, penalty = out if case.mechanism.card.penalty else (out, None)
     assert out.dtype == getattr(torch, dtype)
@@ -202,7 +202,7 @@ def jax_call(attend: Any, case: Case, dims: Dims) -> Any:
     def call(given: Any, params: Any, constants: Any, lengths: Any, weight: Any) -> Any:
         def loss(given: Any, params: Any) -> Any:
             keywords = {"params": params, "constants": constants, "options": case.options, "dims": dims}
-            ordered = [given[letter] for letter in card.inputs]  # JAX sorts the keys of a dict
+            ordered = [given[letter] for letter in card.inputs_of(case.options)]  # JAX sorts the keys of a dict
             out = attend(*ordered, lengths=lengths, **keywords)
             out, penalty = out if card.penalty else (out, None)
             if weight is None:
@@ -215,69 +215,3 @@ def jax_call(attend: Any, case: Case, dims: Dims) -> Any:
         return out, by_input | by_param
 
     return jax.jit(call, compiler_options=QUICK_COMPILE)
-
-
-def count_jax(case: Case, inputs: Inputs, tokens: int) -> tuple[int, int]:
-    """Multiply-adds and the largest array of one example of `tokens` tokens, read off the jaxpr; nothing is run."""
-    import jax
-    import jax.numpy as jnp
-
-    given = {
-        letter: jax.ShapeDtypeStruct((1, tokens, *array.shape[2:]), jnp.float32)
-        for letter, array in inputs.arrays.items()
-    }
-    lengths = jax.ShapeDtypeStruct((1,), jnp.int32)
-    params, constants = (
-        {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
-        for arrays in (inputs.params, inputs.constants)
-    )
-    call = jax_call(case.mechanism.attend("jax"), case, inputs.dims)
-    return _count(call.trace(given, params, constants, lengths, None).jaxpr.jaxpr)
-
-
-def _count(jaxpr: Any) -> tuple[int, int]:
-    products, largest = 0, 0
-    for equation in jaxpr.eqns:
-        largest = max([largest, *(math.prod(out.aval.shape) for out in equation.outvars)])
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
-            products += depth * math.prod(equation.outvars[0].aval.shape)
-        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-        for inner in _bodies(equation.params):
-            inside, size = _count(inner)
-            products, largest = products + times * inside, max(largest, size)
-    return products, largest
-
-
-def _bodies(params: dict[str, Any]) -> list[Any]:
-    """The jaxprs inside an equation's parameters."""
-    found = [item for value in params.values() for item in (value if isinstance(value, tuple | list) else [value])]
-    return [getattr(item, "jaxpr", item) for item in found if hasattr(getattr(item, "jaxpr", item), "eqns")]
-
-
-def count_torch(case: Case, inputs: Inputs, tokens: int) -> tuple[int, int]:
-    """The same in PyTorch, on the meta device, where fused attention is spelled out and nothing is run."""
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import FlopCounterMode
-
-    class Largest(TorchDispatchMode):
-        elements = 0
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            out = func(*args, **(kwargs or {}))
-            for one in out if isinstance(out, tuple) else (out,):
-                if isinstance(one, torch.Tensor) and not func.is_view:
-                    self.elements = max(self.elements, one.numel())
-            return out
-
-    def empty(shapes: Arrays) -> dict[str, torch.Tensor]:
-        return {name: torch.empty(array.shape, device="meta") for name, array in shapes.items()}
-
-    given = [torch.empty((1, tokens, *array.shape[2:]), device="meta") for array in inputs.arrays.values()]
-    lengths = torch.empty(1, dtype=torch.int32, device="meta")
-    keywords = _keywords(case, inputs) | {"params": empty(inputs.params), "constants": empty(inputs.constants)}
-    with FlopCounterMode(display=False) as flops, Largest() as sizes:
-        case.mechanism.attend("torch")(*given, lengths=lengths, **keywords)
-    return flops.get_total_flops() // 2, sizes.elements

@@ -81,7 +81,7 @@ def test_a_folder_from_outside_with_one_framework(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_code_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UnknownAttention, match=r"expected __init__\.py with CARD"):
+    with pytest.raises(UnknownAttention, match=r"expected torch_impl\.py or jax_impl\.py"):
         attention_impls.load(f"{tmp_path}/")
 
 

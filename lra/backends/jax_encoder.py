@@ -22,7 +22,7 @@ class Block(nnx.Module):
         self._blueprint = nnx.static(blueprint)
         self.attention_norm = _norm(model.width, rngs)
         self.ffn_norm = _norm(model.width, rngs)
-        for letter in blueprint.mechanism.card.inputs:
+        for letter in blueprint.inputs:
             if letter in PROJECTIONS:
                 setattr(self, PROJECTIONS[letter], nnx.Linear(model.width, model.width, rngs=rngs))
         self.output = nnx.Linear(model.width, model.width, rngs=rngs)
@@ -46,7 +46,7 @@ class Block(nnx.Module):
             getattr(self, PROJECTIONS[letter])(x).reshape(*x.shape[:2], dims.heads, dims.head_dim)
             if letter in PROJECTIONS
             else x
-            for letter in blueprint.mechanism.card.inputs
+            for letter in blueprint.inputs
         ]
         out = blueprint.mechanism.attend("jax")(
             *inputs,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lra.backends import Device, Sums, host_peak_memory
-from lra.backends.torch_encoder import Encoder, canonical, to_numpy
+from lra.backends.torch_encoder import Encoder, canonical, to_numpy, turned
 from lra.batches import NO_EXAMPLE, Chunk
 from lra.config import UserError
 from lra.init import Blueprint, Weights, within
@@ -133,7 +133,7 @@ def _dropout_seed(seed: int, step: int) -> int:
 def _load_moments(encoder: Encoder, optimiser: torch.optim.AdamW, snapshot: Weights) -> None:
     for name, parameter in encoder.named_parameters():
         mu, nu = snapshot[f"adam.mu/{canonical(name)}"], snapshot[f"adam.nu/{canonical(name)}"]
-        turn = canonical(name).endswith(".kernel")
+        turn = turned(name)
         optimiser.state[parameter] = {
             "step": torch.tensor(float(snapshot["adam.count"]), device=parameter.device),
             "exp_avg": torch.tensor(mu.T if turn else mu).contiguous().to(parameter.device),

@@ -25,7 +25,7 @@ class Block(nn.Module):
         self._rate = model.dropout
         self.attention_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         self.ffn_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
-        for letter in blueprint.mechanism.card.inputs:
+        for letter in blueprint.inputs:
             if letter in PROJECTIONS:
                 self.add_module(PROJECTIONS[letter], nn.Linear(model.width, model.width))
         self.output = nn.Linear(model.width, model.width)
@@ -46,7 +46,7 @@ class Block(nn.Module):
             getattr(self, PROJECTIONS[letter])(x).unflatten(-1, (dims.heads, dims.head_dim))
             if letter in PROJECTIONS
             else x
-            for letter in self._blueprint.mechanism.card.inputs
+            for letter in self._blueprint.inputs
         ]
         own = {name.replace("/", "."): array for name, array in self.attention.items()}
         out = self._attend(
@@ -127,15 +127,20 @@ def canonical(name: str) -> str:
     return f"{owner}.{kind}"
 
 
+def turned(name: str) -> bool:
+    """Whether PyTorch keeps the transpose of lra.init's array: of its dense kernels, not of a mechanism's own."""
+    return ".attention." not in name and canonical(name).endswith(".kernel")
+
+
 def to_numpy(name: str, tensor: Tensor) -> Any:
     """The array of lra.init for a PyTorch parameter, or for an optimiser moment of it."""
     array = tensor.detach().cpu()
-    return (array.T if canonical(name).endswith(".kernel") else array).numpy().copy()
+    return (array.T if turned(name) else array).numpy().copy()
 
 
 def _to_torch(name: str, array: Any) -> Tensor:
     tensor = torch.tensor(array)
-    return tensor.T if canonical(name).endswith(".kernel") else tensor
+    return tensor.T if turned(name) else tensor
 
 
 def _attention_name(name: str) -> tuple[int, str]:

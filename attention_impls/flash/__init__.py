@@ -1,0 +1,55 @@
+"""Softmax attention whose scores are never written to memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attention_impls.base import Attention, Dims, Equality
+from attention_impls.flash.kernels import Kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of flash attention."""
+
+    kernel: Kernel = "auto"
+    """Force one: flash-attn or sdpa in PyTorch, cudnn or scan in JAX. Auto takes the first that can run here."""
+    block_size: int = 512
+    """Tokens of a block of the scan, whose scores are held at once; the libraries choose their own."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for blocks that cannot be."""
+    if options.block_size < 1:
+        raise ValueError(f"block_size {options.block_size} given, at least 1 expected")
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """q kᵀ and its product with v, as often as softmax attention."""
+    return 2 * dims.heads * dims.head_dim * length**2
+
+
+CARD = Attention(
+    title="Flash",
+    year=2022,
+    paper="Dao et al., FlashAttention, NeurIPS 2022, arXiv 2205.14135; Dao, FlashAttention-2, arXiv 2307.08691",
+    equations=(
+        "O = softmax(Q Kᵀ / √D) V over real keys, by blocks of keys with a running maximum m and sum l: "
+        "m' = max(m, max S), l' = e^(m − m') l + Σ e^(S − m'), O' = e^(m − m') O + e^(S − m') V; at the end O/l"
+    ),
+    cost="O(N²·D), memory O(N·D)",
+    operations=operations,
+    options=Options,
+    variants=(Options(block_size=16), Options(block_size=24)),
+    check=check,
+    differs=(
+        "The kernel is a library's. PyTorch: flash-attn where it is installed and the inputs are 16-bit on a GPU, its "
+        "variable-length form for ragged batches; else PyTorch's own, its flash kernel for full 16-bit batches and "
+        "its memory-efficient one, with a mask, for others; on a CPU its CPU kernel. JAX: cuDNN for 16-bit inputs "
+        "on a GPU, else a scan over blocks, which recomputes the scores in the backward pass."
+    ),
+    equals_softmax_when=(
+        Equality(options=Options(block_size=16), lengths=(1, 33, 130), tolerance=1e-12, why="always"),
+    ),
+    key_bias_invariant=True,
+)

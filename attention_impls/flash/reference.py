@@ -1,0 +1,31 @@
+"""Flash attention in NumPy, float64: it is softmax attention, Vaswani et al. 2017, equation 1."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.flash import Options
+from attention_impls.ops.reference_ops import Example, each_example, softmax
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        out = np.empty(v.shape)
+        for h in range(dims.heads):
+            out[:, h] = softmax(q[:, h] @ k[:, h].T / math.sqrt(dims.head_dim), 1) @ v[:, h]
+        return out
+
+    return each_example(q, k, v, lengths, attend_one)

@@ -1,0 +1,70 @@
+"""LSH attention in NumPy, float64, from Kitaev et al. 2020, section 2.
+
+Equations 4 to 6 weigh the rounds so that each token that i sees in any of them counts once: O is one softmax over the
+union of the rounds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.ops.reference_ops import Example, each_example, softmax
+from attention_impls.reformer import SMALLEST, Options
+
+
+def attend(
+    q: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    def attend_one(q: Example, _: Example, v: Example) -> Example:
+        out = np.empty(v.shape)
+        for h in range(dims.heads):
+            rounds = [[table[r, h] for table in constants.values()] for r in range(options.rounds)]
+            seen = np.any([_seen(q[:, h], rotations, options) for rotations in rounds], axis=0)
+            if not options.allow_self and len(v) > 1:
+                seen &= ~np.eye(len(v), dtype=bool)
+            k = q[:, h] / np.maximum(np.linalg.norm(q[:, h], axis=1, keepdims=True), SMALLEST)
+            out[:, h] = softmax(np.where(seen, q[:, h] @ k.T, -np.inf), 1) @ v[:, h]
+        return out
+
+    return each_example(q, q, v, lengths, attend_one)
+
+
+def _seen(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], options: Options) -> Bool[np.ndarray, "n n"]:
+    """Whether token i has token j in its own or the previous chunk of one round."""
+    n, size = len(q), options.chunk_size
+    total = 2
+    while 2 * total <= 2 * (n // size):
+        total *= 2
+    most, hashes = 2, 1
+    while 2 * most <= 2 * size:
+        most *= 2
+    while most**hashes < total:
+        hashes += 1
+    buckets = np.zeros(n, int)
+    for rotation, left in zip(rotations, range(hashes, 0, -1), strict=False):
+        # `left` hashes share what is left of the buckets: equal powers of two, the first ones larger where uneven.
+        count = 2 ** math.ceil(math.log2(total) / left)
+        buckets = buckets * count + _hash(q, rotation, count)
+        total //= count
+    place = np.empty(n, int)
+    place[sorted(range(n), key=lambda i: (buckets[i], i))] = np.arange(n)
+    chunk = place // size
+    back = chunk[:, None] - chunk[None, :]
+    return (back == 0) | (back == 1)
+
+
+def _hash(q: Float[np.ndarray, "n D"], rotation: np.ndarray, buckets: int) -> np.ndarray:
+    """Equation of the hash: argmax of [q R; −q R]."""
+    rotated = q @ rotation[:, : buckets // 2]
+    return np.concatenate([rotated, -rotated], 1).argmax(1)

@@ -1,0 +1,105 @@
+"""Synthesizer: attention weights that are learned or computed from single tokens, not from pairs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims
+
+ALPHA = "alpha"
+BIAS_STD = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the Synthesizer."""
+
+    kind: Literal["random", "factorised-random", "dense", "factorised-dense"] = "random"
+    """Logits: a learned matrix, a product of two thin ones, an MLP of each query, or a product of two shorter MLPs."""
+    dot_product: bool = True
+    """Mix the logits with Q Kᵀ / √D in a learned proportion."""
+    rank: int = 32
+    """Columns of the two thin matrices; in factorised-dense the length of the first, repeated, output."""
+
+
+def inputs(options: Options) -> tuple[str, ...]:
+    """A random synthesizer looks at no query, and without the dot product none looks at keys."""
+    if options.dot_product:
+        return ("q", "k", "v")
+    return ("v",) if options.kind.endswith("random") else ("q", "v")
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for a rank that cannot be."""
+    if options.rank < 1:
+        raise ValueError(f"rank {options.rank} given, at least 1 expected")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """Arrays for max_length rows and columns, Xavier uniform in each head; biases and alpha close to zero."""
+    heads, depth, most, rank = dims.heads, dims.head_dim, dims.max_length, options.rank
+
+    def matrix(rows: int, columns: int) -> np.ndarray:
+        bound = math.sqrt(6 / (rows + columns))
+        return rng.uniform(-bound, bound, (heads, rows, columns))
+
+    def layer(name: str, outputs: int) -> Arrays:
+        return {f"{name}.weight": matrix(depth, outputs), f"{name}.bias": rng.normal(0, BIAS_STD, (heads, outputs))}
+
+    made = {
+        "random": lambda: {"random": matrix(most, most)},
+        "factorised-random": lambda: {"left": matrix(most, rank), "right": matrix(most, rank)},
+        "dense": lambda: layer("dense", most),
+        "factorised-dense": lambda: layer("repeated", rank) | layer("stretched", -(-most // rank)),
+    }[options.kind]()
+    return made | ({ALPHA: rng.normal(0, BIAS_STD, 1)} if options.dot_product else {})
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """The logits, and the weights' product with v."""
+    depth, pairs = dims.head_dim, length**2
+    logits = {
+        "random": 0,
+        "factorised-random": options.rank * pairs,
+        "dense": depth * pairs,
+        "factorised-dense": depth * length * (options.rank + -(-length // options.rank)),
+    }[options.kind]
+    return dims.heads * (logits + depth * pairs * (2 if options.dot_product else 1))
+
+
+CARD = Attention(
+    title="Synthesizer",
+    year=2020,
+    paper="Tay et al., Synthesizer: Rethinking Self-Attention for Transformer Models, ICML 2021, arXiv 2005.00743",
+    equations=(
+        "O = softmax(S) V over real keys; random: S = R; factorised-random: S = R₁ R₂ᵀ; "
+        "dense: S_ij = W_j·relu(q_i) + b_j; factorised-dense: S_ij = A_i[j mod a]·B_i[⌊j/a⌋] with A and B as in dense, "
+        "a = rank; with dot_product: S ← σ(α)·S + (1 − σ(α))·Q Kᵀ / √D"
+    ),
+    cost="O(N²·D)",
+    operations=operations,
+    memory=lambda options, dims, length: dims.heads * length**2,
+    options=Options,
+    variants=(
+        Options(),
+        Options(kind="factorised-random", dot_product=False, rank=8),
+        Options(kind="dense", dot_product=False),
+        Options(kind="factorised-dense", rank=8),
+    ),
+    quadratic=True,
+    inputs=inputs,
+    params=params,
+    check=check,
+    differs=(
+        "The encoder's query projection is the first layer of the dense kinds' MLP, as in the authors' Mesh TensorFlow "
+        "code; the dot product shares it. Each head has its own second layer, as the paper's equations, where the code "
+        "shares one. The shorter outputs of factorised-dense are tiled in opposite orders, so that every column is "
+        "another pair. The mixture's alpha is the Mesh TensorFlow one; Long Range Arena's code just adds the logits. "
+        "Parameters hold max_length rows and columns, of which a sequence uses its own."
+    ),
+    key_bias_invariant=True,
+)

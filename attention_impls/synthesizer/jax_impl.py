@@ -1,0 +1,61 @@
+"""The Synthesizer in JAX."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.synthesizer import ALPHA, Options
+from attention_impls.synthesizer import inputs as letters
+
+
+def attend(
+    *inputs: Float[Array, "B N H D"],
+    lengths: Int[Array, " B"] | None,
+    params: dict[str, Array],
+    constants: dict[str, Array],
+    options: Options,
+    dims: Dims,
+) -> Float[Array, "B N H D"]:
+    given = dict(zip(letters(options), inputs, strict=True))
+    v = given["v"]
+    check_length(v.shape[1], dims)
+    real = None if lengths is None else real_tokens(lengths, v.shape[1])
+    scores = _synthetic(given.get("q"), params, options, v.shape[1])
+    if options.dot_product:
+        share = jax.nn.sigmoid(params[ALPHA])
+        pairs = jnp.einsum("bnhd,bmhd->bhnm", given["q"] / math.sqrt(dims.head_dim), given["k"])
+        scores = share * scores + (1 - share) * pairs
+    scores = scores.astype(jnp.promote_types(v.dtype, jnp.float32))
+    if real is not None:
+        scores = jnp.where(real[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
+    weights, v = jax.nn.softmax(scores, -1).astype(v.dtype), zero_padding(v, real)
+    out = jnp.einsum("hnm,bmhd->bnhd" if weights.ndim == 3 else "bhnm,bmhd->bnhd", weights, v)
+    return zero_padding(out, real)
+
+
+def _synthetic(
+    q: Float[Array, "B N H D"] | None, params: dict[str, Array], options: Options, tokens: int
+) -> Float[Array, "*B H N N"]:
+    """Logits that no pair of tokens has made, without a batch axis where they depend on no token at all."""
+    if options.kind == "random":
+        return params["random"][:, :tokens, :tokens]
+    if options.kind == "factorised-random":
+        return params["left"][:, :tokens] @ params["right"][:, :tokens].mT
+    assert q is not None
+    hidden = jax.nn.relu(q).swapaxes(1, 2)
+
+    def layer(name: str, outputs: int) -> Float[Array, "B H N outputs"]:
+        return hidden @ params[f"{name}.weight"][..., :outputs] + params[f"{name}.bias"][:, None, :outputs]
+
+    if options.kind == "dense":
+        return layer("dense", tokens)
+    repeated, stretched = layer("repeated", options.rank), layer("stretched", -(-tokens // options.rank))
+    product = stretched[..., None] * repeated[..., None, :]
+    return product.reshape(*product.shape[:-2], -1)[..., :tokens]
