@@ -133,8 +133,19 @@ def cotangent_for(inputs: Inputs) -> np.ndarray:
 
 def reference(case: Case, inputs: Inputs) -> np.ndarray:
     """What the NumPy reference returns."""
-    out = case.mechanism.reference()(*inputs.arrays.values(), **keywords_of(case, inputs), lengths=inputs.lengths)
-    return out[0] if case.mechanism.card.penalty else out
+    return _reference(case, inputs)[0]
+
+
+def reference_loss(case: Case, inputs: Inputs, cotangent: np.ndarray) -> float:
+    """<reference, cotangent> (+ penalty): what `gradients` differentiates."""
+    out, penalty = _reference(case, inputs)
+    return float((out * cotangent).sum() + penalty.sum())
+
+
+def _reference(case: Case, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    given = [inputs.arrays[letter] for letter in case.mechanism.card.inputs_of(case.options)]
+    out = case.mechanism.reference()(*given, **keywords_of(case, inputs), lengths=inputs.lengths)
+    return out if case.mechanism.card.penalty else (out, np.zeros(()))
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:

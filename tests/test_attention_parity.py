@@ -19,6 +19,7 @@ from attention_cases import (
     implementations,
     output,
     reference,
+    reference_loss,
 )
 
 from attention_impls.elfatt import Options as Elfatt
@@ -54,14 +55,14 @@ def output_error(case: Case, backend: str, inputs: Inputs) -> float:
 
 
 def slope(case: Case, inputs: Inputs, cotangent: np.ndarray, direction: Arrays) -> float:
-    """Derivative of <reference, cotangent> along `direction`, by central differences."""
+    """Derivative of <reference, cotangent> (+ penalty) along `direction`, by central differences."""
     step = 1e-5
 
     def loss(size: float) -> float:
         arrays = {letter: array + size * direction[letter] for letter, array in inputs.arrays.items()}
         params = {name: array + size * direction[name] for name, array in inputs.params.items()}
         moved = Inputs(inputs.dims, arrays, inputs.lengths, params, inputs.constants)
-        return float((reference(case, moved) * cotangent).sum())
+        return reference_loss(case, moved, cotangent)
 
     return (loss(step) - loss(-step)) / (2 * step)
 

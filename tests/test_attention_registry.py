@@ -117,7 +117,8 @@ def test_arrays_come_from_the_generator_alone(case) -> None:  # noqa: ANN001
         for name, array in first.items():
             assert array.dtype in (np.float32, np.float64)
             np.testing.assert_array_equal(array, second[name])
-            assert not np.array_equal(array, other[name])
+            # An array of a single number, such as zeros, needs no generator.
+            assert np.ptp(array) == 0 or not np.array_equal(array, other[name])
 
 
 def test_the_convolution_starts_like_a_pytorch_one() -> None:

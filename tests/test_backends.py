@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import attention_impls
+from attention_impls import primal
+from lra.batches import NO_EXAMPLE
 from lra.init import initial_weights, parameter_count
 from tests import small
 
@@ -52,14 +54,39 @@ def test_five_steps_agree_in_float64(attn: str, full: bool) -> None:
     assert abs(ours[-1] - ours[0]) > 1e-3, "the loss has to move, or equal curves say nothing"
 
 
-def test_two_towers_agree() -> None:
-    plan = small.blueprint("linear", towers=2)
+@pytest.mark.parametrize("attn", ["linear", "primal"])
+def test_two_towers_agree(attn: str) -> None:
+    plan = small.blueprint(attn, towers=2)
     weights = float64(initial_weights(plan))
     feed = small.chunks(small.split(towers=2), steps=3)
     ours, *_ = small.losses("torch", plan, weights, feed)
     with jax.enable_x64(True):
         theirs, *_ = small.losses("jax", plan, weights, feed)
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_a_penalty_is_trained_on_but_not_reported(name: str) -> None:
+    plan = small.blueprint("primal")
+    weights, feed = initial_weights(plan), small.chunks(small.split(), steps=2)
+    without, with_penalty = (
+        small.losses(name, replace(plan, options=primal.Options(eta=eta)), weights, feed)[0] for eta in (0.0, 1.0)
+    )
+    assert without[0] == with_penalty[0], "before the first step only the penalty differs"
+    assert without[1] != with_penalty[1]
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_rows_without_an_example_have_no_penalty(name: str) -> None:
+    plan = replace(small.blueprint("primal"), options=primal.Options(eta=1.0))
+    (chunk,) = small.chunks(small.split(full=True), steps=3)
+    labels = chunk.labels.copy()
+    labels[:, 2:] = NO_EXAMPLE
+    cut = replace(chunk, tokens=chunk.tokens[:, :2], labels=chunk.labels[:, :2])
+    masked, alone = (
+        small.losses(name, plan, initial_weights(plan), [feed])[0] for feed in (replace(chunk, labels=labels), cut)
+    )
+    np.testing.assert_allclose(masked, alone, rtol=1e-5)
 
 
 @pytest.mark.parametrize("attn", ["softmax", "elfatt"])

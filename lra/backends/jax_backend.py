@@ -106,7 +106,7 @@ class JaxBackend:
         return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, None)[1], batches)
 
     def _loss(self, weights: Arrays, constants: Arrays, batch: Any, drop: jax.Array | None) -> tuple[Any, jax.Array]:
-        """Mean loss of one batch, and (loss, correct, count); rows without an example count nowhere.
+        """Mean of loss and penalty over one batch, and (loss, correct, count); rows without an example count nowhere.
 
         `drop` is the key of this step's dropout; None drops nothing.
         """
@@ -114,12 +114,12 @@ class JaxBackend:
         assert self._structure is not None, "start comes first"
         encoder = with_weights(self._structure, weights)
         rngs = None if drop is None else nnx.Rngs(dropout=drop)
-        logits = encoder(tokens.astype(jnp.int32), lengths, constants, rngs)
+        logits, penalty = encoder(tokens.astype(jnp.int32), lengths, constants, rngs)
         real = labels != NO_EXAMPLE
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, labels, 0))
         correct = (logits.argmax(-1) == labels) & real
         sums = jnp.stack([jnp.where(real, losses, 0).sum(), correct.sum(), real.sum()])
-        return sums[0] / sums[2], sums
+        return (sums[0] + jnp.where(real, penalty, 0).sum()) / sums[2], sums
 
 
 def open_backend(blueprint: Blueprint, device: Device | None) -> JaxBackend:

@@ -33,15 +33,19 @@ class Block(nnx.Module):
 
     def __call__(
         self, x: Float[Array, "B N C"], lengths: Int[Array, " B"] | None, constants: Arrays, rngs: nnx.Rngs | None
-    ) -> Float[Array, "B N C"]:
-        """The block's output; `rngs` is None where nothing is dropped."""
-        drop = lambda y: self.dropout(y, deterministic=rngs is None, rngs=rngs)  # noqa: E731 - used three times here
-        x = x + drop(self.output(self._attention(self.attention_norm(x), lengths, constants)))
-        hidden = drop(nnx.gelu(self.ffn_in(self.ffn_norm(x)), approximate=False))
-        return x + drop(self.ffn_out(hidden))
+    ) -> tuple[Float[Array, "B N C"], Float[Array, " B"]]:
+        """The block's output, and its attention's penalty: zero where the card has none.
 
-    def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> Array:
-        blueprint, dims = self._blueprint, self._blueprint.dims
+        `rngs` is None where nothing is dropped.
+        """
+        drop = lambda y: self.dropout(y, deterministic=rngs is None, rngs=rngs)  # noqa: E731 - used three times here
+        attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
+        x = x + drop(self.output(attended))
+        hidden = drop(nnx.gelu(self.ffn_in(self.ffn_norm(x)), approximate=False))
+        return x + drop(self.ffn_out(hidden)), penalty
+
+    def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> tuple[Array, Float[Array, " B"]]:
+        blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
         inputs = [
             getattr(self, PROJECTIONS[letter])(x).reshape(*x.shape[:2], dims.heads, dims.head_dim)
             if letter in PROJECTIONS
@@ -56,7 +60,8 @@ class Block(nnx.Module):
             options=blueprint.options,
             dims=dims,
         )
-        return out.reshape(x.shape)
+        out, penalty = out if card.penalty else (out, jnp.zeros(len(x), x.dtype))
+        return out.reshape(x.shape), penalty
 
 
 class Encoder(nnx.Module):
@@ -80,19 +85,25 @@ class Encoder(nnx.Module):
         lengths: Int[Array, "B T"] | None,
         constants: Arrays,
         rngs: nnx.Rngs | None,
-    ) -> Float[Array, "B classes"]:
-        """Logits of B examples with T documents each; a document's tokens beyond its length are never seen."""
+    ) -> tuple[Float[Array, "B classes"], Float[Array, " B"]]:
+        """Logits and penalties of B examples with T documents each; tokens beyond a document's length are never seen.
+
+        The penalties of the layers are added, those of an example's documents averaged.
+        """
         flat = tokens.reshape(-1, tokens.shape[-1])
         real = None if lengths is None else lengths.reshape(-1)
         # By index, since calling an nnx.Embed casts to the dtype that it was made with.
         x = self.tokens.embedding[flat] + self.positions.embedding[: flat.shape[1]]
         x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
+        penalty = jnp.zeros(len(x), x.dtype)
         for layer, block in enumerate(self.layers):
             prefix = f"{CONSTANT}layers.{layer}.attention."
             own = {k.removeprefix(prefix): v for k, v in constants.items() if k.startswith(prefix)}
-            x = block(x, real, own, rngs)
+            x, more = block(x, real, own, rngs)
+            penalty = penalty + more
         pooled = _mean(self.norm(x), real).reshape(-1, self._towers, x.shape[-1])
-        return self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))
+        logits = self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))
+        return logits, penalty.reshape(-1, self._towers).mean(1)
 
 
 def skeleton(blueprint: Blueprint, weights: Weights) -> nnx.GraphDef:

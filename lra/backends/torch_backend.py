@@ -56,8 +56,9 @@ class TorchBackend:
             torch.manual_seed(_dropout_seed(self._blueprint.seed, int(step)))
             state.optimiser.param_groups[0]["lr"] = float(rate)
             state.optimiser.zero_grad(set_to_none=True)
-            totals = _sums(state.encoder(tokens[k], None if lengths is None else lengths[k]), labels[k])
-            (totals[0] / totals[2]).backward()
+            logits, penalty = state.encoder(tokens[k], None if lengths is None else lengths[k])
+            totals = _sums(logits, labels[k])
+            ((totals[0] + penalty.masked_fill(labels[k] == NO_EXAMPLE, 0.0).sum()) / totals[2]).backward()
             state.optimiser.step()
             sums.append(totals.detach())
         return state, _to_sums(sums)
@@ -67,7 +68,7 @@ class TorchBackend:
         state.encoder.eval()
         with torch.inference_mode():
             sums = [
-                _sums(state.encoder(tokens[k], None if lengths is None else lengths[k]), labels[k])
+                _sums(state.encoder(tokens[k], None if lengths is None else lengths[k])[0], labels[k])
                 for k in range(len(chunk.labels))
             ]
         return _to_sums(sums)

@@ -35,13 +35,17 @@ class Block(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "B N C"], lengths: Int[Tensor, " B"] | None, constants: dict[str, Tensor]
-    ) -> Float[Tensor, "B N C"]:
-        x = x + self._drop(self.output(self._attention(self.attention_norm(x), lengths, constants)))
+    ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, " B"]]:
+        """The block's output, and its attention's penalty: zero where the card has none."""
+        attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
+        x = x + self._drop(self.output(attended))
         hidden = self._drop(F.gelu(self.ffn_in(self.ffn_norm(x))))
-        return x + self._drop(self.ffn_out(hidden))
+        return x + self._drop(self.ffn_out(hidden)), penalty
 
-    def _attention(self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor]) -> Tensor:
-        dims = self._blueprint.dims
+    def _attention(
+        self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor]
+    ) -> tuple[Tensor, Float[Tensor, " B"]]:
+        card, dims = self._blueprint.mechanism.card, self._blueprint.dims
         inputs = [
             getattr(self, PROJECTIONS[letter])(x).unflatten(-1, (dims.heads, dims.head_dim))
             if letter in PROJECTIONS
@@ -57,7 +61,8 @@ class Block(nn.Module):
             options=self._blueprint.options,
             dims=dims,
         )
-        return out.flatten(-2)
+        out, penalty = out if card.penalty else (out, x.new_zeros(len(x)))
+        return out.flatten(-2), penalty
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self._rate, self.training)
@@ -80,16 +85,24 @@ class Encoder(nn.Module):
         self.classifier_out = nn.Linear(model.classifier, blueprint.classes)
         self._constants: list[dict[str, Tensor]] = [{} for _ in range(model.depth)]
 
-    def forward(self, tokens: Int[Tensor, "B T N"], lengths: Int[Tensor, "B T"] | None) -> Float[Tensor, "B classes"]:
-        """Logits of B examples with T documents each; a document's tokens beyond its length are never seen."""
+    def forward(
+        self, tokens: Int[Tensor, "B T N"], lengths: Int[Tensor, "B T"] | None
+    ) -> tuple[Float[Tensor, "B classes"], Float[Tensor, " B"]]:
+        """Logits and penalties of B examples with T documents each; tokens beyond a document's length are never seen.
+
+        The penalties of the layers are added, those of an example's documents averaged.
+        """
         flat = tokens.flatten(0, 1)
         real = None if lengths is None else lengths.flatten()
         x = self.tokens(flat) + self.positions.weight[: flat.shape[1]]
         x = F.dropout(x, self._rate, self.training)
+        penalty = x.new_zeros(len(x))
         for layer, constants in zip(self.layers, self._constants, strict=True):
-            x = layer(x, real, constants)
+            x, more = layer(x, real, constants)
+            penalty = penalty + more
         pooled = _mean(self.norm(x), real).unflatten(0, (-1, self._towers))
-        return self.classifier_out(F.relu(self.classifier_in(_features(pooled))))
+        logits = self.classifier_out(F.relu(self.classifier_in(_features(pooled))))
+        return logits, penalty.unflatten(0, (-1, self._towers)).mean(1)
 
     def load(self, weights: Weights, device: torch.device) -> None:
         """Take over weights named as in lra.init, in their dtype."""

@@ -1,0 +1,55 @@
+"""Flow attention in JAX."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from attention_impls.base import Dims, check_length
+from attention_impls.flow import EPSILON, Options
+from attention_impls.ops.feature_maps_jax import heads_first
+from attention_impls.ops.jax_ops import real_tokens, zero_padding
+
+
+def attend(
+    q: Float[Array, "B N H D"],
+    k: Float[Array, "B N H D"],
+    v: Float[Array, "B N H D"],
+    *,
+    lengths: Int[Array, " B"] | None,
+    params: dict[str, Array],
+    constants: dict[str, Array],
+    options: Options,
+    dims: Dims,
+) -> Float[Array, "B N H D"]:
+    tokens = q.shape[1]
+    check_length(tokens, dims)
+    real = None if lengths is None else real_tokens(lengths, tokens)
+    sinks, sources = _features(q, real), _features(k, real)
+    count = tokens if lengths is None else lengths[:, None, None, None]
+    inflow, outflow = _flow(sinks, sources.sum(2)[..., None]), _flow(sources, sinks.sum(2)[..., None])
+    conserved_inflow = _flow(sinks, sources.mT @ (1 / outflow))
+    conserved_outflow = _flow(sources, sinks.mT @ (1 / inflow))
+    competition = count * _softmax_over_tokens(conserved_outflow, real)
+    out = (sinks / inflow) @ (sources.mT @ (heads_first(v) * competition))
+    return zero_padding((jax.nn.sigmoid(conserved_inflow) * out).swapaxes(1, 2).astype(v.dtype), real)
+
+
+def _features(x: Float[Array, "B N H D"], real: Bool[Array, "B N"] | None) -> Float[Array, "B H N D"]:
+    """sigmoid(x), zero at padded tokens, which are neither sinks nor sources."""
+    features = jax.nn.sigmoid(heads_first(x))
+    return features if real is None else jnp.where(real[:, None, :, None], features, 0)
+
+
+def _flow(x: Float[Array, "B H N D"], capacity: Float[Array, "B H D 1"]) -> Float[Array, "B H N 1"]:
+    """What flows through each token, given what the other side holds in total."""
+    return (x + EPSILON) @ (capacity + EPSILON)
+
+
+def _softmax_over_tokens(x: Float[Array, "B H N 1"], real: Bool[Array, "B N"] | None) -> Float[Array, "B H N 1"]:
+    """Softmax over real tokens; a finite fill keeps it finite where there is none."""
+    if real is not None:
+        x = jnp.where(real[:, None, :, None], x, jnp.finfo(x.dtype).min)
+    return jax.nn.softmax(x, 2)

@@ -1,0 +1,40 @@
+"""Flow attention in NumPy, float64, from Wu et al. 2022, section 3.2, one head at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.flow import EPSILON, Options
+from attention_impls.ops.reference_ops import Example, each_example, softmax
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        out = np.empty(v.shape)
+        for h in range(dims.heads):
+            sinks, sources = _sigmoid(q[:, h]), _sigmoid(k[:, h])
+            inflow = (sinks + EPSILON) @ (sources.sum(0) + EPSILON)
+            outflow = (sources + EPSILON) @ (sinks.sum(0) + EPSILON)
+            conserved_inflow = (sinks + EPSILON) @ ((sources / outflow[:, None]).sum(0) + EPSILON)
+            conserved_outflow = (sources + EPSILON) @ ((sinks / inflow[:, None]).sum(0) + EPSILON)
+            competed = v[:, h] * (len(v) * softmax(conserved_outflow, 0))[:, None]
+            aggregated = (sinks @ sources.T) @ competed / inflow[:, None]
+            out[:, h] = _sigmoid(conserved_inflow)[:, None] * aggregated
+        return out
+
+    return each_example(q, k, v, lengths, attend_one)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))

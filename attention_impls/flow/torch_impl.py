@@ -1,0 +1,54 @@
+"""Flow attention in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from attention_impls.base import Dims, check_length
+from attention_impls.flow import EPSILON, Options
+from attention_impls.ops.feature_maps_torch import heads_first
+from attention_impls.ops.torch_ops import real_tokens, zero_padding
+
+
+def attend(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    *,
+    lengths: Int[Tensor, " B"] | None,
+    params: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    options: Options,
+    dims: Dims,
+) -> Float[Tensor, "B N H D"]:
+    tokens = q.shape[1]
+    check_length(tokens, dims)
+    real = None if lengths is None else real_tokens(lengths, tokens)
+    sinks, sources = _features(q, real), _features(k, real)
+    count = tokens if lengths is None else lengths[:, None, None, None]
+    inflow, outflow = _flow(sinks, sources.sum(2)[..., None]), _flow(sources, sinks.sum(2)[..., None])
+    conserved_inflow = _flow(sinks, sources.mT @ outflow.reciprocal())
+    conserved_outflow = _flow(sources, sinks.mT @ inflow.reciprocal())
+    competition = count * _softmax_over_tokens(conserved_outflow, real)
+    out = (sinks / inflow) @ (sources.mT @ (heads_first(v) * competition))
+    return zero_padding((conserved_inflow.sigmoid() * out).transpose(1, 2).to(v.dtype), real)
+
+
+def _features(x: Float[Tensor, "B N H D"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B H N D"]:
+    """sigmoid(x), zero at padded tokens, which are neither sinks nor sources."""
+    features = heads_first(x).sigmoid()
+    return features if real is None else features.masked_fill(~real[:, None, :, None], 0.0)
+
+
+def _flow(x: Float[Tensor, "B H N D"], capacity: Float[Tensor, "B H D 1"]) -> Float[Tensor, "B H N 1"]:
+    """What flows through each token, given what the other side holds in total."""
+    return (x + EPSILON) @ (capacity + EPSILON)
+
+
+def _softmax_over_tokens(x: Float[Tensor, "B H N 1"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B H N 1"]:
+    """Softmax over real tokens; a finite fill keeps it finite where there is none."""
+    if real is not None:
+        x = x.masked_fill(~real[:, None, :, None], torch.finfo(x.dtype).min)
+    return x.softmax(2)

@@ -1,0 +1,73 @@
+"""Focused linear attention (FLatten): a feature map that sharpens directions, and a convolution that restores rank."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims
+
+EPSILON = 1e-6
+"""Added to the features and to the denominator, as in the authors' code."""
+SCALE, POSITION = "focus.scale", "position.embedding"
+WEIGHT, BIAS = "depthwise.weight", "depthwise.bias"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of focused linear attention."""
+
+    focus: int = 3
+    """The power p that features are raised to: the higher, the closer they come to their largest axis."""
+    kernel_size: int = 5
+    """Taps of the depthwise convolution of V over the sequence; an odd number."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for a power or a kernel that cannot be."""
+    if options.focus < 1:
+        raise ValueError(f"focus {options.focus} given, at least 1 expected")
+    if options.kernel_size < 1 or options.kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size {options.kernel_size} given, an odd number expected: take 5")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """Scale and positions of zero, as the authors start; the convolution like PyTorch's, one for all heads."""
+    bound = 1 / math.sqrt(options.kernel_size)
+    return {
+        SCALE: np.zeros((dims.heads, dims.head_dim)),
+        POSITION: np.zeros((dims.max_length, dims.heads, dims.head_dim)),
+        WEIGHT: rng.uniform(-bound, bound, (dims.head_dim, options.kernel_size)),
+        BIAS: rng.uniform(-bound, bound, dims.head_dim),
+    }
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """φ(k)ᵀ v, φ(q) times it, and φ(q) times the mean of φ(k)."""
+    return dims.heads * length * dims.head_dim * (2 * dims.head_dim + 1)
+
+
+CARD = Attention(
+    title="Focused linear",
+    year=2023,
+    paper="Han et al., FLatten Transformer: Vision Transformer using Focused Linear Attention, ICCV 2023, "
+    "arXiv 2308.00442",
+    equations=(
+        "O_i = φ(q_i) mean_j(φ(k_j + p_j)ᵀ v_j) / (φ(q_i)·mean_j φ(k_j + p_j) + ε) + (DWC V)_i, j over real tokens; "
+        "φ(x) = ‖f‖ f^p / ‖f^p‖, f = (ReLU(x) + ε) / softplus(s), over all heads together; p = 3, ε = 1e-6; "
+        "p_j and s learned"
+    ),
+    cost="O(N·D²)",
+    operations=operations,
+    options=Options,
+    variants=(Options(), Options(focus=4, kernel_size=3)),
+    params=params,
+    check=check,
+    differs=(
+        "The convolution has five taps along the sequence instead of 5×5 over an image. Features are divided by their "
+        "largest before they are raised to a power, which changes no value and overflows nowhere; the authors do so "
+        "for p > 6. Nothing is sub-sampled, and the positions have max_length rows."
+    ),
+)

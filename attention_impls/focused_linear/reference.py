@@ -1,0 +1,44 @@
+"""Focused linear attention in NumPy, float64, from Han et al. 2023, one token at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.focused_linear import BIAS, EPSILON, POSITION, SCALE, WEIGHT, Options
+from attention_impls.ops.reference_ops import Example, each_example
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    softplus = np.log1p(np.exp(params[SCALE]))
+    half = options.kernel_size // 2
+
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        n, out = len(v), np.empty(v.shape)
+        queries = np.stack([_focused(x, softplus, options.focus) for x in q])
+        keys = np.stack([_focused(x, softplus, options.focus) for x in k + params[POSITION][:n]])
+        for i in range(n):
+            similarity = (queries[i] * keys).sum(2)
+            total = (queries[i] * keys.mean(0)).sum(1) + EPSILON
+            out[i] = (similarity[:, :, None] * v).mean(0) / total[:, None] + params[BIAS]
+            for j in range(max(0, i - half), min(n, i + half + 1)):
+                out[i] += params[WEIGHT][:, j - i + half] * v[j]
+        return out
+
+    return each_example(q, k, v, lengths, attend_one)
+
+
+def _focused(x: np.ndarray, softplus: np.ndarray, power: int) -> np.ndarray:
+    """φ of one token (H, D); norms over all of its features."""
+    f = (np.maximum(x, 0) + EPSILON) / softplus
+    return np.linalg.norm(f) * f**power / np.linalg.norm(f**power)

@@ -1,0 +1,39 @@
+"""Performer in NumPy, float64, from Choromanski et al. 2021: the estimated attention matrix, written out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.ops.reference_ops import Example, each_example
+from attention_impls.performer import EPSILON, PROJECTION, Options
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    projection = constants[PROJECTION]
+
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        out = np.empty(v.shape)
+        for h in range(dims.heads):
+            queries, keys = q[:, h] / dims.head_dim**0.25, k[:, h] / dims.head_dim**0.25
+            if options.kind == "softmax":
+                queries = np.exp(queries @ projection.T - (queries**2).sum(1, keepdims=True) / 2)
+                keys = np.exp(keys @ projection.T - (keys**2).sum(1, keepdims=True) / 2)
+                queries, keys = queries / queries.max(1, keepdims=True), keys / keys.max()
+            else:
+                queries, keys = np.maximum(queries @ projection.T, 0), np.maximum(keys @ projection.T, 0)
+            similarity = (queries + EPSILON[options.kind]) @ (keys + EPSILON[options.kind]).T
+            out[:, h] = similarity @ v[:, h] / similarity.sum(1, keepdims=True)
+        return out
+
+    return each_example(q, k, v, lengths, attend_one)

@@ -1,0 +1,55 @@
+"""Performer in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.feature_maps_torch import factored_attention, heads_first
+from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.performer import EPSILON, PROJECTION, Options
+
+
+def attend(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    *,
+    lengths: Int[Tensor, " B"] | None,
+    params: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    options: Options,
+    dims: Dims,
+) -> Float[Tensor, "B N H D"]:
+    check_length(q.shape[1], dims)
+    real = None if lengths is None else real_tokens(lengths, q.shape[1])
+    queries, keys, values = (heads_first(x) for x in (q, k, v))
+    scale = dims.head_dim**-0.25
+    projection = scale * constants[PROJECTION].to(queries.dtype)
+    if options.kind == "softmax":
+        queries, keys = (_exponents(x, projection, scale) for x in (queries, keys))
+        queries, keys = _stabilised(queries, keys, real)
+    else:
+        queries, keys = ((x @ projection.T).relu() for x in (queries, keys))
+    keys = keys + EPSILON[options.kind]
+    if real is not None:
+        keys = keys.masked_fill(~real[:, None, :, None], 0.0)
+    out, total = factored_attention(queries + EPSILON[options.kind], keys, values)
+    # Only an example without tokens has no similarity at all.
+    return zero_padding((out / total.masked_fill(total == 0, 1.0)).transpose(1, 2).to(v.dtype), real)
+
+
+def _exponents(x: Float[Tensor, "B H N D"], projection: Float[Tensor, "M D"], scale: float) -> Float[Tensor, "B H N M"]:
+    """W x − ‖x‖²/2 of the scaled vector; the scale of W x is already in the projection."""
+    return x @ projection.T - (x * scale).square().sum(-1, keepdim=True) / 2
+
+
+def _stabilised(
+    queries: Float[Tensor, "B H N M"], keys: Float[Tensor, "B H N M"], real: Bool[Tensor, "B N"] | None
+) -> tuple[Float[Tensor, "B H N M"], Float[Tensor, "B H N M"]]:
+    """exp of each less its largest: a query's own, and that of all real keys of the example and head."""
+    if real is not None:
+        keys = keys.masked_fill(~real[:, None, :, None], torch.finfo(keys.dtype).min)
+    return (queries - queries.amax(-1, keepdim=True)).exp(), (keys - keys.amax((2, 3), keepdim=True)).exp()

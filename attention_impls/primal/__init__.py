@@ -1,0 +1,98 @@
+"""Primal attention: two linear projections whose directions learn a singular value decomposition of the kernel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims
+
+SMALLEST_NORM = 1e-12
+"""Shorter queries and keys are not brought to length 1, as in PyTorch's normalize, which the authors use."""
+PROJECTION_E, PROJECTION_R, LAMBDA = "projection.e", "projection.r", "lambda"
+WEIGHT, BIAS = "combine.weight", "combine.bias"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of primal attention."""
+
+    rank: int = 30
+    """Directions s on each side; the authors take 20 or 30, by task."""
+    rank_multiple: int = 10
+    """Tokens that the directions are made from, as a multiple of the rank."""
+    eta: float = 0.05
+    """Weight of the penalty of one layer; the authors' η is 0, 0.05 or 0.1 times the mean over two layers."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for ranks, weights or widths that cannot be."""
+    if options.rank < 1 or options.rank_multiple < 1:
+        raise ValueError(f"rank {options.rank}, rank_multiple {options.rank_multiple} given, at least 1 expected")
+    if options.eta < 0:
+        raise ValueError(f"eta {options.eta} given, at least 0 expected")
+    if dims.width != dims.heads * dims.head_dim:
+        raise ValueError(f"width {dims.width} given, heads × head_dim = {dims.heads * dims.head_dim} expected")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """W_e and W_r orthonormal with a head as one vector, Λ uniform, the output like PyTorch's linear layer."""
+    bound = 1 / math.sqrt(2 * options.rank)
+    return {
+        PROJECTION_E: _orthonormal_heads(options, dims, rng),
+        PROJECTION_R: _orthonormal_heads(options, dims, rng),
+        LAMBDA: rng.uniform(0, 1, (dims.heads, options.rank)),
+        WEIGHT: rng.uniform(-bound, bound, (2 * options.rank, dims.head_dim)),
+        BIAS: rng.uniform(-bound, bound, dims.head_dim),
+    }
+
+
+def _orthonormal_heads(options: Options, dims: Dims, rng: np.random.Generator) -> np.ndarray:
+    """(H, p, s), p tokens: what the authors' initialiser makes of three axes, of which it flattens the last two."""
+    tokens = options.rank * options.rank_multiple
+    shape = (tokens * options.rank, dims.heads)
+    rotation, triangle = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
+    rotation = rotation * np.sign(np.diagonal(triangle))
+    heads = rotation.T if shape[0] >= shape[1] else rotation
+    return heads.reshape(dims.heads, tokens, options.rank)
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """Both directions from the sampled tokens; two scores of every token, and the output from them."""
+    sampled = options.rank * options.rank_multiple
+    return dims.heads * dims.head_dim * options.rank * (2 * sampled + 4 * length)
+
+
+def memory(options: Options, dims: Dims, length: int) -> int:
+    """Features and scores of every token."""
+    return dims.heads * max(options.rank, dims.head_dim) * length
+
+
+CARD = Attention(
+    title="Primal",
+    year=2023,
+    paper="Chen et al., Primal-Attention: Self-attention through Asymmetric Kernel SVD in Primal Representation, "
+    "NeurIPS 2023, arXiv 2305.19798",
+    equations=(
+        "O = [e; r] W + b, e_i = φ(q_i) X'ᵀ W_e, r_j = φ(k_j) X'ᵀ W_r, φ(x) = x/‖x‖, X' the part of a head in "
+        "p = s·rank_multiple tokens of x, token ⌊a (n − 1)/(p − 1)⌋ for a = 0 … p − 1, n the example's length; "
+        "penalty η J², J the mean over heads of ½ mean_i ‖Λe_i‖² + ½ mean_j ‖Λr_j‖² − tr(W_eᵀ W_r)"
+    ),
+    cost="O(N·D·s)",
+    operations=operations,
+    memory=memory,
+    options=Options,
+    variants=(Options(rank=5, rank_multiple=3), Options(rank=3, rank_multiple=17, eta=0.5)),
+    inputs=("x", "q", "k"),
+    params=params,
+    check=check,
+    differs=(
+        "Means and samples are over an example's real tokens; the authors sample the padded sequence and average over "
+        "its padding. J² is of each example, and the batch takes the mean; the authors square the mean over the batch. "
+        "The penalties of the layers are added, where the authors' code takes their mean, so that its η = 0.1 with two "
+        "layers is eta = 0.05 here. The trace is that of their runs (`trace_no_x`)."
+    ),
+    penalty=True,
+)

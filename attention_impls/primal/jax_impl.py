@@ -1,0 +1,63 @@
+"""Primal attention in JAX."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.feature_maps_jax import heads_first
+from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.primal import BIAS, LAMBDA, PROJECTION_E, PROJECTION_R, SMALLEST_NORM, WEIGHT, Options
+
+
+def attend(
+    x: Float[Array, "B N C"],
+    q: Float[Array, "B N H D"],
+    k: Float[Array, "B N H D"],
+    *,
+    lengths: Int[Array, " B"] | None,
+    params: dict[str, Array],
+    constants: dict[str, Array],
+    options: Options,
+    dims: Dims,
+) -> tuple[Float[Array, "B N H D"], Float[Array, " B"]]:
+    batch, tokens = q.shape[:2]
+    check_length(tokens, dims)
+    real = None if lengths is None else real_tokens(lengths, tokens)
+    queries, keys = (_directions(heads_first(y), real) for y in (q, k))
+    weights_e, weights_r = (params[name].astype(queries.dtype) for name in (PROJECTION_E, PROJECTION_R))
+    rows = _sampled(x, lengths, weights_e.shape[1]).reshape(batch, -1, dims.heads, dims.head_dim)
+    rows = rows.transpose(0, 2, 3, 1).astype(queries.dtype)
+    e, r = queries @ (rows @ weights_e), keys @ (rows @ weights_r)
+
+    first, second = jnp.split(params[WEIGHT].astype(e.dtype), 2)
+    out = e @ first + r @ second + params[BIAS]
+
+    count = jnp.full(batch, tokens) if lengths is None else lengths
+    objective = _squares(e, r, params[LAMBDA]) / jnp.maximum(count, 1) - (weights_e * weights_r).sum()
+    penalty = options.eta * jnp.square(objective / dims.heads)
+    return zero_padding(out.swapaxes(1, 2).astype(q.dtype), real), jnp.where(count == 0, 0, penalty)
+
+
+def _directions(x: Float[Array, "B H N D"], real: Bool[Array, "B N"] | None) -> Float[Array, "B H N D"]:
+    """x / ‖x‖, zero at padded tokens so that they count in no sum."""
+    if real is not None:
+        x = jnp.where(real[:, None, :, None], x, 0)
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), SMALLEST_NORM**2))
+
+
+def _squares(e: Float[Array, "B H N s"], r: Float[Array, "B H N s"], scale: Float[Array, "H s"]) -> Float[Array, " B"]:
+    """½ Σ ‖Λe‖² + ½ Σ ‖Λr‖² over heads and tokens; Λ after the sum over tokens, which leaves less to multiply."""
+    return ((jnp.square(e) + jnp.square(r)).sum(2) * jnp.square(scale)).sum((1, 2)) / 2
+
+
+def _sampled(x: Float[Array, "B N C"], lengths: Int[Array, " B"] | None, rows: int) -> Float[Array, "B P C"]:
+    """`rows` tokens spread evenly over each example's real ones, its first and its last among them."""
+    steps = jnp.arange(rows)
+    if lengths is None:
+        return x[:, steps * (x.shape[1] - 1) // max(rows - 1, 1)]
+    index = steps * (jnp.maximum(lengths, 1) - 1)[:, None] // max(rows - 1, 1)
+    return jnp.take_along_axis(x, index[..., None], axis=1)

@@ -1,0 +1,50 @@
+"""Primal attention in NumPy, float64, from Chen et al. 2023: one head and one token at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.primal import BIAS, LAMBDA, PROJECTION_E, PROJECTION_R, WEIGHT, Options
+
+
+def attend(
+    x: Float[np.ndarray, "B N C"],
+    q: Tokens,
+    k: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> tuple[Tokens, Float[np.ndarray, " B"]]:
+    out, penalty = np.zeros(q.shape), np.zeros(len(q))
+    for b in range(len(q)):
+        n = q.shape[1] if lengths is None else int(lengths[b])
+        if n == 0:
+            continue
+        objectives = []
+        for h in range(dims.heads):
+            part = slice(h * dims.head_dim, (h + 1) * dims.head_dim)
+            sampled = _sampled(x[b, :n, part].astype(np.float64), options)
+            w_e, w_r = params[PROJECTION_E][h], params[PROJECTION_R][h]
+            scale = np.diag(params[LAMBDA][h])
+            left = right = 0.0
+            for i in range(n):
+                e = (q[b, i, h] / np.linalg.norm(q[b, i, h])) @ sampled.T @ w_e
+                r = (k[b, i, h] / np.linalg.norm(k[b, i, h])) @ sampled.T @ w_r
+                out[b, i, h] = np.concatenate([e, r]) @ params[WEIGHT] + params[BIAS]
+                left, right = left + np.sum((scale @ e) ** 2) / n, right + np.sum((scale @ r) ** 2) / n
+            objectives.append(left / 2 + right / 2 - np.trace(w_e.T @ w_r))
+        penalty[b] = options.eta * np.mean(objectives) ** 2
+    return out, penalty
+
+
+def _sampled(rows: Float[np.ndarray, "n D"], options: Options) -> Float[np.ndarray, "P D"]:
+    """Tokens at even steps from the first to the last, rounded down."""
+    count = options.rank * options.rank_multiple
+    if count == 1:
+        return rows[:1]
+    return np.stack([rows[a * (len(rows) - 1) // (count - 1)] for a in range(count)])

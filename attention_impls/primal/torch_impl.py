@@ -1,0 +1,64 @@
+"""Primal attention in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.feature_maps_torch import heads_first
+from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.primal import BIAS, LAMBDA, PROJECTION_E, PROJECTION_R, SMALLEST_NORM, WEIGHT, Options
+
+
+def attend(
+    x: Float[Tensor, "B N C"],
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    *,
+    lengths: Int[Tensor, " B"] | None,
+    params: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    options: Options,
+    dims: Dims,
+) -> tuple[Float[Tensor, "B N H D"], Float[Tensor, " B"]]:
+    tokens = q.shape[1]
+    check_length(tokens, dims)
+    real = None if lengths is None else real_tokens(lengths, tokens)
+    queries, keys = (_directions(heads_first(y), real) for y in (q, k))
+    weights_e, weights_r = (params[name].to(queries.dtype) for name in (PROJECTION_E, PROJECTION_R))
+    rows = _sampled(x, lengths, weights_e.shape[1]).unflatten(2, (dims.heads, dims.head_dim))
+    rows = rows.permute(0, 2, 3, 1).to(queries.dtype)
+    e, r = queries @ (rows @ weights_e), keys @ (rows @ weights_r)
+
+    first, second = params[WEIGHT].to(e.dtype).chunk(2)
+    out = e @ first + r @ second + params[BIAS]
+
+    count = torch.full((len(q),), tokens, device=q.device) if lengths is None else lengths
+    objective = _squares(e, r, params[LAMBDA]) / count.clamp_min(1) - (weights_e * weights_r).sum()
+    penalty = options.eta * (objective / dims.heads).square()
+    return zero_padding(out.transpose(1, 2).to(q.dtype), real), penalty.masked_fill(count == 0, 0.0)
+
+
+def _directions(x: Float[Tensor, "B H N D"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B H N D"]:
+    """x / ‖x‖, zero at padded tokens so that they count in no sum."""
+    if real is not None:
+        x = x.masked_fill(~real[:, None, :, None], 0.0)
+    return x * x.square().sum(-1, keepdim=True).clamp_min(SMALLEST_NORM**2).rsqrt()
+
+
+def _squares(
+    e: Float[Tensor, "B H N s"], r: Float[Tensor, "B H N s"], scale: Float[Tensor, "H s"]
+) -> Float[Tensor, " B"]:
+    """½ Σ ‖Λe‖² + ½ Σ ‖Λr‖² over heads and tokens; Λ after the sum over tokens, which leaves less to multiply."""
+    return ((e.square() + r.square()).sum(2) * scale.square()).sum((1, 2)) / 2
+
+
+def _sampled(x: Float[Tensor, "B N C"], lengths: Int[Tensor, " B"] | None, rows: int) -> Float[Tensor, "B P C"]:
+    """`rows` tokens spread evenly over each example's real ones, its first and its last among them."""
+    steps = torch.arange(rows, device=x.device)
+    if lengths is None:
+        return x[:, steps * (x.shape[1] - 1) // max(rows - 1, 1)]
+    index = steps * (lengths.clamp_min(1) - 1)[:, None] // max(rows - 1, 1)
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
