@@ -1,0 +1,71 @@
+"""Agent attention: a few pooled queries gather the values, and every query reads what they have gathered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.ops.local_conv import local_conv_params
+
+GATHER, READ = "gather_bias.table", "read_bias.table"
+"""B₁ and B₂ of the paper as tables (H, agents, bias_positions)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of agent attention."""
+
+    agents: int = 49
+    """Segments that the sequence is cut into; the mean query of each is an agent."""
+    bias_positions: int = 49
+    """Places along the sequence for which the two position biases are learned; between them they are interpolated."""
+    local_conv: bool = True
+    """Add a depthwise convolution of V, kernel 3."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for agents or places that cannot be."""
+    if options.agents < 1:
+        raise ValueError(f"agents {options.agents} given, at least 1 expected: the authors take 49")
+    if options.bias_positions < 1:
+        raise ValueError(f"bias_positions {options.bias_positions} given, at least 1 expected: the authors take 49")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """Bias tables of standard deviation 0.02, as the authors', and the convolution's arrays, where it is on."""
+    shape = (dims.heads, options.agents, options.bias_positions)
+    tables = {name: rng.normal(scale=0.02, size=shape) for name in (GATHER, READ)}
+    return tables | (local_conv_params(dims, rng) if options.local_conv else {})
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """A kᵀ, its product with v, q Aᵀ, its product with what was gathered; both biases from their tables."""
+    return 2 * dims.heads * length * options.agents * (2 * dims.head_dim + options.bias_positions)
+
+
+CARD = Attention(
+    title="Agent",
+    year=2024,
+    paper="Han et al., Agent Attention: On the Integration of Softmax and Linear Attention, ECCV 2024, "
+    "arXiv 2312.08874",
+    equations=(
+        "O = softmax(Q Aᵀ / √D + B₂) [softmax(A Kᵀ / √D + B₁) V] + DWC(V), A the means of Q over n segments, "
+        "DWC a depthwise convolution of kernel 3"
+    ),
+    cost="O(N·n·(D + p))",
+    operations=operations,
+    options=Options,
+    variants=(Options(agents=8, bias_positions=5), Options(agents=24, bias_positions=16, local_conv=False)),
+    params=params,
+    check=check,
+    differs=(
+        "Made for sequences, where the authors have images of a fixed size: agents are means over segments of the true "
+        "length, ⌊i·L/n⌋ … ⌊(i+1)·L/n⌋ − 1, without overlap, and empty ones are masked; the convolution has one axis. "
+        "The authors' biases are a 7 × 7 map an agent, stretched over the image, plus one number a row and a column, "
+        "tied to the image's size; here a row of p = 49 numbers an agent is stretched over the example's true length "
+        "by linear interpolation: token t stands at (t + ½) p / L − ½. No class token, so none of its biases."
+    ),
+    key_bias_invariant=True,
+)

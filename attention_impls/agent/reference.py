@@ -1,0 +1,42 @@
+"""Agent attention in NumPy, float64, from Han et al. 2024."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attention_impls.agent import GATHER, READ, Options
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.ops.local_conv import BIAS, WEIGHT
+from attention_impls.ops.reference_ops import Example, depthwise_conv, each_example, softmax
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        n, scale, out = len(q), math.sqrt(dims.head_dim), np.empty(v.shape)
+        edges = [i * n // options.agents for i in range(options.agents + 1)]
+        filled = [i for i in range(options.agents) if edges[i + 1] > edges[i]]
+        for h in range(dims.heads):
+            agents = np.array([q[edges[i] : edges[i + 1], h].mean(0) for i in filled])
+            first, second = (np.array([_stretch(params[name][h, i], n) for i in filled]) for name in (GATHER, READ))
+            gathered = softmax(agents @ k[:, h].T / scale + first, 1) @ v[:, h]
+            out[:, h] = softmax(q[:, h] @ agents.T / scale + second.T, 1) @ gathered
+        return out + depthwise_conv(v, params[WEIGHT], params[BIAS]) if options.local_conv else out
+
+    return each_example(q, k, v, lengths, attend_one)
+
+
+def _stretch(row: np.ndarray, tokens: int) -> np.ndarray:
+    """Linear interpolation: entry p stands at (p + ½) / entries, token t at (t + ½) / tokens; constant at the ends."""
+    return np.interp((np.arange(tokens) + 0.5) / tokens, (np.arange(len(row)) + 0.5) / len(row), row)

@@ -1,0 +1,32 @@
+"""Kernelized attention in NumPy, float64, from Chen et al. 2021: distances between points, no products."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.kernelized import Options
+from attention_impls.ops.reference_ops import Example, each_example
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        out = np.empty(v.shape)
+        for h in range(dims.heads):
+            squares = ((q[:, None, h] - k[None, :, h]) ** 2).sum(-1)
+            out[:, h] = np.exp(-squares / (2 * math.sqrt(dims.head_dim))) @ v[:, h]
+        return out
+
+    return each_example(q, k, v, lengths, attend_one)

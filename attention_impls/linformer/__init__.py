@@ -1,0 +1,60 @@
+"""Linformer: attention to a fixed number of learned mixtures of the keys, and of the values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims
+
+KEYS, VALUES = "key_projection.weight", "value_projection.weight"
+"""E and F of the paper, (rank, max_length); F is E where they are shared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of Linformer."""
+
+    rank: int = 256
+    """Mixtures that stand for the sequence, k in the paper."""
+    share_projections: bool = True
+    """Mix the values with the weights that mix the keys, F = E."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for a rank that cannot be."""
+    if options.rank < 1:
+        raise ValueError(f"rank {options.rank} given, at least 1 expected: LRA's suites take 256")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """Uniform, Xavier's bound over √2, as in the authors' code."""
+    names = (KEYS,) if options.share_projections else (KEYS, VALUES)
+    bound = math.sqrt(3 / (options.rank + dims.max_length))
+    return {name: rng.uniform(-bound, bound, (options.rank, dims.max_length)) for name in names}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """E k, F v, q (E k)ᵀ and its product with F v."""
+    return 4 * dims.heads * dims.head_dim * options.rank * length
+
+
+CARD = Attention(
+    title="Linformer",
+    year=2020,
+    paper="Wang et al., Linformer: Self-Attention with Linear Complexity, arXiv 2006.04768, equation 7",
+    equations="O = softmax(Q (E K)ᵀ / √D) (F V), E and F learned, (k, N), shared by the heads; E = F by default",
+    cost="O(N·k·D)",
+    operations=operations,
+    options=Options,
+    variants=(Options(rank=16), Options(rank=16, share_projections=False)),
+    params=params,
+    check=check,
+    differs=(
+        "E is made for max_length tokens; an example of n uses its first n columns, and padding adds nothing, where "
+        "suites let padded keys and values in or share one E among all layers. With k mixtures of any n tokens there "
+        "is nothing to mask in the softmax. Each layer has an E of its own."
+    ),
+)

@@ -1,0 +1,34 @@
+"""Linformer in NumPy, float64, from Wang et al. 2020, equation 7."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.linformer import KEYS, VALUES, Options
+from attention_impls.ops.reference_ops import Example, each_example, softmax
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        mix_keys = params[KEYS][:, : len(k)]
+        mix_values = mix_keys if options.share_projections else params[VALUES][:, : len(v)]
+        out = np.empty(v.shape)
+        for h in range(dims.heads):
+            scores = q[:, h] @ (mix_keys @ k[:, h]).T / math.sqrt(dims.head_dim)
+            out[:, h] = softmax(scores, 1) @ (mix_values @ v[:, h])
+        return out
+
+    return each_example(q, k, v, lengths, attend_one)

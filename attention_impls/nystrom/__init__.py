@@ -1,0 +1,77 @@
+"""Nyströmformer: softmax attention through landmarks, the means of segments of queries and of keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.ops.token_conv import check_kernel, token_conv_operations, token_conv_params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of Nyströmformer."""
+
+    landmarks: int = 128
+    """Segments that the sequence is cut into; the mean query and the mean key of each are its landmarks."""
+    iterations: int = 6
+    """Steps of the iteration towards the pseudo-inverse."""
+    conv_kernel: int = 35
+    """Taps of a depthwise convolution of V over tokens that is added to the output; odd, or 0 for none."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for landmarks, iterations or kernels that cannot be."""
+    if options.landmarks < 1:
+        raise ValueError(f"landmarks {options.landmarks} given, at least 1 expected: LRA's suites take 32 to 256")
+    if options.iterations < 0:
+        raise ValueError(f"iterations {options.iterations} given, at least 0 expected: the authors take 6")
+    check_kernel(options.conv_kernel)
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The convolution's filters, where it is on."""
+    return token_conv_params(options.conv_kernel, dims, rng) if options.conv_kernel else {}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """Four products of tokens with landmarks, two of landmarks with landmarks, four m³ an iteration; convolution."""
+    m = options.landmarks
+    attention = dims.head_dim * (4 * length * m + 2 * m**2) + 4 * options.iterations * m**3
+    conv = token_conv_operations(options.conv_kernel, dims, length) if options.conv_kernel else 0
+    return dims.heads * attention + conv
+
+
+CARD = Attention(
+    title="Nyströmformer",
+    year=2021,
+    paper="Xiong et al., Nyströmformer: A Nyström-Based Algorithm for Approximating Self-Attention, AAAI 2021, "
+    "arXiv 2102.03902",
+    equations=(
+        "O = softmax(Q K̃ᵀ / √D) · A⁺ · softmax(Q̃ Kᵀ / √D) V + conv(V), A = softmax(Q̃ K̃ᵀ / √D), Q̃ and K̃ means of "
+        "segments; A⁺ by Z ← ¼ Z (13 I − A Z (15 I − A Z (7 I − A Z))), Z₀ = Aᵀ / (‖A‖₁ ‖A‖∞)"
+    ),
+    cost="O(N·m·D + m³)",
+    operations=operations,
+    options=Options,
+    variants=(Options(landmarks=8), Options(landmarks=24, iterations=3, conv_kernel=0)),
+    params=params,
+    check=check,
+    differs=(
+        "Segment i of m covers tokens ⌊i·n/m⌋ … ⌊(i+1)·n/m⌋ − 1 of an example's true length n; the authors cut the "
+        "padded length, count padding into the means, and let landmarks of nothing but padding take part, which here "
+        "are masked. The norms of Z₀ are each example's and head's own; the authors take one maximum over the batch, "
+        "so that examples depend on one another. The convolution, one filter a head without bias as theirs, is "
+        "computed as products with banded matrices."
+    ),
+    equals_softmax_when=(
+        Equality(
+            options=Options(landmarks=64, iterations=20, conv_kernel=0),
+            lengths=(1, 33, 64),
+            tolerance=1e-5,
+            why="as many landmarks as tokens, and 20 iterations",
+        ),
+    ),
+)

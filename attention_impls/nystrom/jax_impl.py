@@ -1,0 +1,60 @@
+"""Nyströmformer in JAX."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from attention_impls.base import Dims, check_length
+from attention_impls.nystrom import Options
+from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.ops.landmarks_jax import (
+    cross_attention,
+    iterative_inverse,
+    over_norms,
+    segment_means,
+    segments_with_tokens,
+)
+from attention_impls.ops.token_conv import FILTER
+from attention_impls.ops.token_conv_jax import token_conv
+
+
+def attend(
+    q: Float[Array, "B N H D"],
+    k: Float[Array, "B N H D"],
+    v: Float[Array, "B N H D"],
+    *,
+    lengths: Int[Array, " B"] | None,
+    params: dict[str, Array],
+    constants: dict[str, Array],
+    options: Options,
+    dims: Dims,
+) -> Float[Array, "B N H D"]:
+    check_length(q.shape[1], dims)
+    real = None if lengths is None else real_tokens(lengths, q.shape[1])
+    v = zero_padding(v, real)
+    queries, keys = (segment_means(x, lengths, options.landmarks) for x in (q, k))
+    visible = segments_with_tokens(q, lengths, options.landmarks)
+    matrix = _among_landmarks(queries, keys, visible)
+    inverse = iterative_inverse(matrix, over_norms(matrix), options.iterations)
+    summary = cross_attention(queries.astype(q.dtype), k, v, real).swapaxes(1, 2)
+    context = (inverse @ summary.astype(inverse.dtype)).astype(v.dtype).swapaxes(1, 2)
+    out = cross_attention(q, keys.astype(q.dtype), context, visible)
+    if options.conv_kernel:
+        out = out + token_conv(v, params[FILTER])
+    return zero_padding(out, real)
+
+
+def _among_landmarks(
+    queries: Float[Array, "B m H D"], keys: Float[Array, "B m H D"], visible: Bool[Array, "B m"] | None
+) -> Float[Array, "B H m m"]:
+    """A, with rows and columns of zeros for empty segments, which its pseudo-inverse keeps."""
+    scores = queries.swapaxes(1, 2) @ keys.transpose(0, 2, 3, 1) / math.sqrt(queries.shape[-1])
+    if visible is None:
+        return jax.nn.softmax(scores, -1)
+    scores = jnp.where(visible[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
+    return jnp.where(visible[:, None, :, None], jax.nn.softmax(scores, -1), 0)

@@ -1,0 +1,42 @@
+"""The arrays and the cost of the wide depthwise convolution over tokens that mechanisms may add on V.
+
+One filter a head, shared by its features. Filters so long run faster as products with banded matrices, one block of
+tokens after another, than as shifted multiply-adds, although a block's window has BLOCK + kernel − 1 tokens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims
+
+FILTER = "conv.weight"
+BLOCK = 64
+
+
+def token_conv_params(kernel: int, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """Filters (H, kernel), uniform within ±1/√kernel: PyTorch's default for a convolution with one input a group."""
+    bound = 1 / math.sqrt(kernel)
+    return {FILTER: rng.uniform(-bound, bound, (dims.heads, kernel))}
+
+
+def token_conv_operations(kernel: int, dims: Dims, length: int) -> int:
+    """Multiply-adds of the banded products."""
+    return dims.heads * dims.head_dim * -(-length // BLOCK) * BLOCK * (BLOCK + kernel - 1)
+
+
+def band(kernel: int) -> np.ndarray:
+    """(BLOCK, BLOCK + kernel − 1): which tap an output token of a block takes from each token of its window.
+
+    Where it takes none the entry is `kernel`, the place of a zero put behind the taps.
+    """
+    tap = np.arange(BLOCK + kernel - 1) - np.arange(BLOCK)[:, None]
+    return np.where((tap >= 0) & (tap < kernel), tap, kernel)
+
+
+def check_kernel(kernel: int) -> None:
+    """Raise ValueError for a kernel that has no middle."""
+    if kernel < 0 or (kernel > 0 and kernel % 2 == 0):
+        raise ValueError(f"conv_kernel {kernel} given, an odd number expected, or 0 for no convolution")

@@ -1,0 +1,22 @@
+"""A wide depthwise convolution over tokens in JAX. Axis letters: attention_impls/base.py."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from attention_impls.ops.token_conv import BLOCK, band
+
+
+def token_conv(v: Float[Array, "B N H D"], weight: Float[Array, "H kernel"]) -> Float[Array, "B N H D"]:
+    """Σ_s weight[s] · v[i + s − ⌊kernel/2⌋], zeros beyond the ends: a head's banded matrix times windows of tokens."""
+    (batch, tokens), kernel = v.shape[:2], weight.shape[1]
+    blocks, side, width = -(-tokens // BLOCK), kernel // 2, BLOCK + kernel - 1
+    more = -(-width // BLOCK) - 1  # blocks behind its own that a window reaches into
+    end = (blocks + more) * BLOCK - side - tokens
+    cut = jnp.pad(v, ((0, 0), (side, end), (0, 0), (0, 0))).reshape(batch, blocks + more, BLOCK, *v.shape[2:])
+    windows = jnp.concatenate([cut[:, i : i + blocks] for i in range(more + 1)], 2)[:, :, :width]
+    bands = jnp.pad(weight, ((0, 0), (0, 1)))[:, band(kernel)]
+    out = jnp.einsum("hxw,bnwhd->bnxhd", bands, windows)
+    return out.reshape(batch, blocks * BLOCK, *v.shape[2:])[:, :tokens]

@@ -1,0 +1,59 @@
+"""Skyformer in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.gaussian_torch import gaussian_gram, gaussian_kernel
+from attention_impls.ops.landmarks_torch import iterative_inverse, take_tokens
+from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.skyformer import POINTS, Options
+
+
+def attend(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    *,
+    lengths: Int[Tensor, " B"] | None,
+    params: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    options: Options,
+    dims: Dims,
+) -> Float[Tensor, "B N H D"]:
+    check_length(q.shape[1], dims)
+    real = None if lengths is None else real_tokens(lengths, q.shape[1])
+    q, k, v = (zero_padding(x, real) for x in (q, k, v))
+    points = _sample(q, k, lengths, constants[POINTS])
+    inverse = _inverse(points, options)
+    summary = gaussian_kernel(points, k).to(v.dtype) @ v.transpose(1, 2)
+    context = (inverse @ summary.to(inverse.dtype)).to(v.dtype)
+    out = gaussian_kernel(q, points).to(v.dtype) @ context
+    return zero_padding(out.transpose(1, 2), real)
+
+
+def _sample(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    lengths: Int[Tensor, " B"] | None,
+    parts: Float[Tensor, " s"],
+) -> Float[Tensor, "B s H D"]:
+    """X: tokens ⌊u · length⌋ of the queries for the first half of u, of the keys for the rest."""
+    sizes = torch.full(q.shape[:1], q.shape[1], device=q.device) if lengths is None else lengths
+    parts = parts.to(torch.promote_types(parts.dtype, torch.float32))
+    index = torch.minimum((parts * sizes[:, None]).long(), sizes[:, None] - 1).clamp(min=0)
+    half = len(parts) // 2
+    return torch.cat([take_tokens(q, index[:, :half]), take_tokens(k, index[:, half:])], 1)
+
+
+def _inverse(points: Float[Tensor, "B s H D"], options: Options) -> Float[Tensor, "B H s s"]:
+    """(κ(X, X) + γ I)⁻¹, scaled by the row sums while it is being found."""
+    matrix = gaussian_gram(points)
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    matrix = matrix + options.regularizer * identity
+    scale = matrix.sum(-1, keepdim=True).rsqrt()
+    scale = scale * scale.mT
+    return scale * iterative_inverse(scale * matrix, identity.expand_as(matrix), options.iterations)
