@@ -1,0 +1,78 @@
+"""BigBird: blocks that see their neighbours, the first and the last block, and a few random ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims, Equality
+
+TABLE = "random_blocks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of BigBird attention."""
+
+    block_size: int = 64
+    """Tokens of one block."""
+    random_blocks: int = 3
+    """Blocks that each block sees besides its neighbours, the first and the last."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for a block without a token and for less than no random block."""
+    if options.block_size < 1:
+        raise ValueError(f"block_size {options.block_size} given, at least 1 expected")
+    if options.random_blocks < 0:
+        raise ValueError(f"random_blocks {options.random_blocks} given, at least 0 expected")
+
+
+def constants(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """Uniform numbers (H, blocks of max_length, r), from which each length derives its own choices."""
+    if options.random_blocks == 0:
+        return {}
+    return {TABLE: rng.random((dims.heads, -(-dims.max_length // options.block_size), options.random_blocks))}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """Every block with 5 + r blocks of keys, and the first and the last block with all keys."""
+    block = min(options.block_size, length)
+    blocks = -(-length // block)
+    return 2 * dims.heads * dims.head_dim * blocks * block**2 * (5 + options.random_blocks + 2)
+
+
+CARD = Attention(
+    title="BigBird",
+    year=2020,
+    paper="Zaheer et al., Big Bird: Transformers for Longer Sequences, NeurIPS 2020, arXiv 2007.14062",
+    equations=(
+        "the tokens of block i: softmax over those of the blocks {1, i − 1, i, i + 1, n_b} ∪ {r random ones}; "
+        "the tokens of blocks 1 and n_b: softmax over all tokens"
+    ),
+    cost="O(N·b·(7 + r)·D)",
+    operations=operations,
+    options=Options,
+    variants=(
+        Options(block_size=8),
+        Options(block_size=4, random_blocks=2),
+        Options(block_size=8, random_blocks=0),
+    ),
+    constants=constants,
+    check=check,
+    differs=(
+        "n_b is the number of blocks that hold real tokens of the example, so the last block is the last real one. "
+        "The random blocks are drawn once for every layer and head, without repetition, from the blocks that are not "
+        "seen anyway, where LRA's code draws them from the first 1024 tokens only. A key in several sets counts once."
+    ),
+    equals_softmax_when=(
+        Equality(
+            options=Options(block_size=16),
+            lengths=(1, 16, 33, 80, 112),
+            tolerance=1e-12,
+            why="with at most r + 4 blocks every block sees every other",
+        ),
+    ),
+    key_bias_invariant=True,
+)

@@ -1,0 +1,33 @@
+"""Local attention in NumPy, float64, one block after another: Tay et al. 2021, appendix B."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.local import Options
+from attention_impls.ops.reference_ops import Example, each_example, softmax
+
+
+def attend(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    *,
+    lengths: Lengths | None,
+    params: Arrays,
+    constants: Arrays,
+    options: Options,
+    dims: Dims,
+) -> Tokens:
+    def attend_one(q: Example, k: Example, v: Example) -> Example:
+        out = np.empty(v.shape)
+        for first in range(0, len(v), options.block_size):
+            block = slice(first, first + options.block_size)
+            for h in range(dims.heads):
+                out[block, h] = softmax(q[block, h] @ k[block, h].T / math.sqrt(dims.head_dim), 1) @ v[block, h]
+        return out
+
+    return each_example(q, k, v, lengths, attend_one)

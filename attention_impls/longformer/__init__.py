@@ -1,0 +1,87 @@
+"""Longformer: a sliding window, and a few global tokens that see and are seen everywhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims, Equality
+
+QUERY, KEY, VALUE = "global_query", "global_key", "global_value"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of Longformer attention."""
+
+    window: int = 64
+    """Width of the window, half of it to each side; an even number."""
+    global_tokens: int = 1
+    """The first so many tokens are global; 0 is the window alone."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for windows that have no two halves and for less than no global token."""
+    if options.window < 2 or options.window % 2:
+        raise ValueError(f"window {options.window} given, an even number of at least 2 expected")
+    if options.global_tokens < 0:
+        raise ValueError(f"global_tokens {options.global_tokens} given, at least 0 expected")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The global tokens' own projections of x, weights (C, H·D) and biases, uniform within ±1/√C as the encoder's.
+
+    The keys have no bias: softmax over the keys of one query would not see it.
+    """
+    if options.global_tokens == 0:
+        return {}
+    bound, features = 1 / math.sqrt(dims.width), dims.heads * dims.head_dim
+    arrays = {f"{name}.weight": rng.uniform(-bound, bound, (dims.width, features)) for name in (QUERY, KEY, VALUE)}
+    return arrays | {f"{name}.bias": rng.uniform(-bound, bound, features) for name in (QUERY, VALUE)}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """Each block of w/2 queries with three blocks of keys and the global ones; the global rows; their projections."""
+    features, few = dims.heads * dims.head_dim, min(options.global_tokens, length)
+    block = min(options.window // 2, length)
+    rows = -(-length // block) * block
+    projections = dims.width * features * (few + 2 * length) if few else 0
+    return 2 * features * (rows * (3 * block + few) + few * length) + projections
+
+
+CARD = Attention(
+    title="Longformer",
+    year=2020,
+    paper="Beltagy et al., Longformer: The Long-Document Transformer, arXiv 2004.05150",
+    equations=(
+        "ordinary token i: softmax over {j : |i − j| ≤ w/2} ∪ {j < g}, with Q, K, V; "
+        "global token i < g: softmax over every j, with projections of its own, Q_g, K_g, V_g"
+    ),
+    cost="O(N·(w + g)·D), and O(N·C·D) for the global projections",
+    operations=operations,
+    options=Options,
+    variants=(Options(window=8), Options(window=16, global_tokens=3)),
+    inputs=("x", "q", "k", "v"),
+    params=params,
+    check=check,
+    differs=(
+        "A key that is global and inside the window counts once. The global projections start like the encoder's, not "
+        "as copies of Q, K, V, since there is no pretrained model to copy, and K_g has no bias, which softmax would "
+        "cancel. No dilation, which the authors use for language models only. LRA's code has a window of 512 and no "
+        "global token, and computes the full matrix."
+    ),
+    equals_softmax_when=(
+        Equality(
+            options=Options(window=64, global_tokens=0),
+            lengths=(1, 32, 33),
+            tolerance=1e-12,
+            why=(
+                "a window that covers every token, and no global token (one is softmax attention too, but with "
+                "projections of its own)"
+            ),
+        ),
+    ),
+    key_bias_invariant=True,
+)

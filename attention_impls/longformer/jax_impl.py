@@ -1,0 +1,80 @@
+"""Longformer attention in JAX."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from attention_impls.base import Dims, check_length
+from attention_impls.longformer import KEY, QUERY, VALUE, Options
+from attention_impls.ops.blocks_jax import (
+    block_attention,
+    from_blocks,
+    neighbours,
+    real_blocks,
+    to_blocks,
+    window,
+)
+from attention_impls.ops.jax_ops import real_tokens, zero_padding
+
+
+def attend(
+    x: Float[Array, "B N C"],
+    q: Float[Array, "B N H D"],
+    k: Float[Array, "B N H D"],
+    v: Float[Array, "B N H D"],
+    *,
+    lengths: Int[Array, " B"] | None,
+    params: dict[str, Array],
+    constants: dict[str, Array],
+    options: Options,
+    dims: Dims,
+) -> Float[Array, "B N H D"]:
+    tokens = q.shape[1]
+    check_length(tokens, dims)
+    few, size = min(options.global_tokens, tokens), min(options.window // 2, tokens)
+    real = None if lengths is None else real_tokens(lengths, tokens)
+    out = _ordinary(q, k, zero_padding(v, real), real, size, few)
+    if few > 0:
+        out = jnp.concatenate([_global(x, real, params, dims, few), out[:, few:]], 1)
+    return zero_padding(out, real)
+
+
+def _ordinary(
+    q: Float[Array, "B N H D"],
+    k: Float[Array, "B N H D"],
+    v: Float[Array, "B N H D"],
+    real: Bool[Array, "B N"] | None,
+    size: int,
+    few: int,
+) -> Float[Array, "B N H D"]:
+    """One softmax over the window, without the global tokens in it, and the global tokens; rows of all tokens."""
+    tokens = q.shape[1]
+    exists = real_blocks(real, tokens, size)
+    cells = jnp.arange(exists[0].size).reshape(exists.shape[1:])
+    visible = window(exists & (cells >= few))
+    keys, values = (neighbours(to_blocks(y, size)) for y in (k, v))
+    if few > 0:
+        first = exists.reshape(len(exists), 1, 1, -1)[..., :few]
+        visible = jnp.concatenate([jnp.broadcast_to(first, (*visible.shape[:3], few)), visible], 3)
+        shape = (len(k), keys.shape[1], few, *k.shape[2:])
+        keys, values = (
+            jnp.concatenate([jnp.broadcast_to(y[:, None, :few], shape), near], 2)
+            for y, near in ((k, keys), (v, values))
+        )
+    return from_blocks(block_attention(to_blocks(q, size), keys, values, visible), tokens)
+
+
+def _global(
+    x: Float[Array, "B N C"], real: Bool[Array, "B N"] | None, params: dict[str, Array], dims: Dims, few: int
+) -> Float[Array, "B g H D"]:
+    """The rows of the global tokens: softmax attention over every token with their own projections."""
+
+    def project(name: str, rows: Array) -> Array:
+        projected = rows @ params[f"{name}.weight"] + params.get(f"{name}.bias", 0)
+        return projected.reshape(*rows.shape[:2], dims.heads, dims.head_dim)
+
+    q, k, v = project(QUERY, x[:, :few]), project(KEY, x), zero_padding(project(VALUE, x), real)
+    visible = None if real is None else real[:, None, None]
+    return block_attention(q[:, None], k[:, None], v[:, None], visible)[:, 0]

@@ -1,0 +1,86 @@
+"""Sparse Sinkhorn attention: blocks attend to themselves and to a block that a learned soft sorting brings to them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_impls.base import Arrays, Attention, Dims, Equality
+
+SORT = "sort.weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of Sinkhorn attention."""
+
+    block_size: int = 50
+    """Tokens of one block."""
+    iterations: int = 7
+    """How often the rows and then the columns of the sorting matrix are normalised."""
+    temperature: float = 0.75
+    """What the sorting logits are divided by; a smaller one sorts harder."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for blocks, iterations and temperatures that cannot be."""
+    for name, least in (("block_size", 1), ("iterations", 1)):
+        if getattr(options, name) < least:
+            raise ValueError(f"{name} {getattr(options, name)} given, at least {least} expected")
+    if not 0 < options.temperature < math.inf:
+        raise ValueError(f"temperature {options.temperature} given, a positive number expected")
+
+
+def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The sorting network (H, D, blocks of max_length), uniform within ±1/√D as the encoder's layers.
+
+    No bias: one number for each column is what normalising the columns takes out again.
+    """
+    bound, blocks = 1 / math.sqrt(dims.head_dim), -(-dims.max_length // options.block_size)
+    return {SORT: rng.uniform(-bound, bound, (dims.heads, dims.head_dim, blocks))}
+
+
+def operations(options: Options, dims: Dims, length: int) -> int:
+    """Each block with twice its keys; the sorting matrix times keys and values; the sorting network."""
+    size = min(options.block_size, length)
+    blocks = -(-length // size)
+    features = dims.heads * dims.head_dim
+    return features * (4 * blocks * size**2 + 2 * blocks**2 * size + blocks**2)
+
+
+CARD = Attention(
+    title="Sinkhorn",
+    year=2020,
+    paper="Tay et al., Sparse Sinkhorn Attention, ICML 2020, arXiv 2002.11296",
+    equations=(
+        "R_i = (Σ of the keys of block i)·W / τ; P = Sinkhorn(exp R), rows and columns normalised in turn; "
+        "K' = P·blocks of K, V' = P·blocks of V; in block i: O = softmax(Q_i [K_i; K'_i]ᵀ / √D) [V_i; V'_i]"
+    ),
+    cost="O(N·b·D + N²·D/b): sorting is quadratic, with a factor of 1/b",
+    operations=operations,
+    options=Options,
+    memory=lambda options, dims, length: (
+        dims.heads * (2 * options.block_size * length + (length // options.block_size) ** 2)
+    ),
+    variants=(Options(block_size=20), Options(block_size=24, iterations=2, temperature=2.0)),
+    params=params,
+    check=check,
+    differs=(
+        "No Gumbel noise: every mechanism here is deterministic. The sorting network is that of the authors' LRA "
+        "code, one linear layer on the sum of a block's keys, with three changes: each head has its own; there is no "
+        "bias, which normalising the columns takes out; it has an output for each block of the longest input (LRA: "
+        "25). LRA's code normalises by softmax and contracts the wrong axis, so that nothing is sorted. An example "
+        "with fewer blocks sorts those it has; where its last block ends early, the missing tokens are zero vectors "
+        "in the sum of sorted blocks."
+    ),
+    equals_softmax_when=(
+        Equality(
+            options=Options(block_size=64),
+            lengths=(1, 33, 64),
+            tolerance=1e-12,
+            why="one block that covers every token is its own sorted block: every key counts twice, to no effect",
+        ),
+    ),
+)

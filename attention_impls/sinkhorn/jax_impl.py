@@ -1,0 +1,61 @@
+"""Sinkhorn attention in JAX."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.blocks_jax import block_attention, from_blocks, real_blocks, to_blocks
+from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.sinkhorn import SORT, Options
+
+
+def attend(
+    q: Float[Array, "B N H D"],
+    k: Float[Array, "B N H D"],
+    v: Float[Array, "B N H D"],
+    *,
+    lengths: Int[Array, " B"] | None,
+    params: dict[str, Array],
+    constants: dict[str, Array],
+    options: Options,
+    dims: Dims,
+) -> Float[Array, "B N H D"]:
+    tokens = q.shape[1]
+    check_length(tokens, dims)
+    size = min(options.block_size, tokens)
+    real = None if lengths is None else real_tokens(lengths, tokens)
+    exists = real_blocks(real, tokens, size)
+    q, k, v = (to_blocks(x, size) for x in (q, zero_padding(k, real), zero_padding(v, real)))
+    order = sorting_matrix(k, params[SORT], exists[:, :, 0], options).astype(v.dtype)
+    visible = None
+    if real is not None or tokens % size:
+        # A place in a sorted block is empty only where the first block has no token there: then it is the only block.
+        visible = jnp.concatenate([exists, jnp.broadcast_to(exists[:, :1], exists.shape)], 2)[:, :, None]
+    keys, values = (jnp.concatenate([x, _sort(order, x)], 2) for x in (k, v))
+    return zero_padding(from_blocks(block_attention(q, keys, values, visible), tokens), real)
+
+
+def sorting_matrix(
+    k: Float[Array, "B n b H D"], weight: Float[Array, "H D m"], exists: Bool[Array, "_ n"], options: Options
+) -> Float[Array, "B H n n"]:
+    """P: row i says how much of each block comes to block i; zeros for blocks that do not exist. float32 at least."""
+    wide = jnp.promote_types(k.dtype, jnp.float32)
+    summary = k.astype(wide).sum(2).swapaxes(1, 2)
+    logits = summary @ weight[:, :, : k.shape[1]].astype(wide) / options.temperature
+    missing = ~(exists[:, :, None] & exists[:, None])[:, None]
+    least = jnp.finfo(wide).min
+    logits = jnp.where(missing, least, logits)
+    for _ in range(options.iterations):
+        for axis in (3, 2):
+            logits = jnp.where(missing, least, logits - jax.nn.logsumexp(logits, axis, keepdims=True))
+    return jnp.exp(logits)
+
+
+def _sort(order: Float[Array, "B H n n"], x: Float[Array, "B n b H D"]) -> Float[Array, "B n b H D"]:
+    """P times the blocks of every head."""
+    blocks = x.transpose(0, 3, 1, 2, 4)
+    return (order @ blocks.reshape(*blocks.shape[:3], -1)).reshape(blocks.shape).transpose(0, 2, 3, 1, 4)

@@ -1,0 +1,60 @@
+"""Sinkhorn attention in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.blocks_torch import block_attention, from_blocks, real_blocks, to_blocks
+from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.sinkhorn import SORT, Options
+
+
+def attend(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    *,
+    lengths: Int[Tensor, " B"] | None,
+    params: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    options: Options,
+    dims: Dims,
+) -> Float[Tensor, "B N H D"]:
+    tokens = q.shape[1]
+    check_length(tokens, dims)
+    size = min(options.block_size, tokens)
+    real = None if lengths is None else real_tokens(lengths, tokens)
+    exists = real_blocks(real, tokens, size, q.device)
+    q, k, v = (to_blocks(x, size) for x in (q, zero_padding(k, real), zero_padding(v, real)))
+    order = sorting_matrix(k, params[SORT], exists[:, :, 0], options).to(v.dtype)
+    visible = None
+    if real is not None or tokens % size:
+        # A place in a sorted block is empty only where the first block has no token there: then it is the only block.
+        visible = torch.cat([exists, exists[:, :1].expand_as(exists)], 2)[:, :, None]
+    keys, values = (torch.cat([x, _sort(order, x)], 2) for x in (k, v))
+    return zero_padding(from_blocks(block_attention(q, keys, values, visible), tokens), real)
+
+
+def sorting_matrix(
+    k: Float[Tensor, "B n b H D"], weight: Float[Tensor, "H D m"], exists: Bool[Tensor, "_ n"], options: Options
+) -> Float[Tensor, "B H n n"]:
+    """P: row i says how much of each block comes to block i; zeros for blocks that do not exist. float32 at least."""
+    wide = torch.promote_types(k.dtype, torch.float32)
+    summary = k.to(wide).sum(2).transpose(1, 2)
+    logits = summary @ weight[:, :, : k.shape[1]].to(wide) / options.temperature
+    missing = ~(exists[:, :, None] & exists[:, None])[:, None]
+    least = torch.finfo(wide).min
+    logits = logits.masked_fill(missing, least)
+    for _ in range(options.iterations):
+        for axis in (3, 2):
+            logits = (logits - logits.logsumexp(axis, keepdim=True)).masked_fill(missing, least)
+    return logits.exp()
+
+
+def _sort(order: Float[Tensor, "B H n n"], x: Float[Tensor, "B n b H D"]) -> Float[Tensor, "B n b H D"]:
+    """P times the blocks of every head."""
+    blocks = x.permute(0, 3, 1, 2, 4)
+    return (order @ blocks.flatten(3)).view_as(blocks).permute(0, 2, 3, 1, 4)

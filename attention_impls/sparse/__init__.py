@@ -1,0 +1,87 @@
+"""Sparse Transformer attention: a token sees its surroundings and a column of tokens from everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from attention_impls.base import Attention, Dims, Equality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the Sparse Transformer's attention."""
+
+    pattern: Literal["fixed", "strided"] = "fixed"
+    """What a token sees: its block and the end of every block; or a window and every s-th token from its own."""
+    stride: int = 50
+    """Tokens of one block, or from one column of the strided pattern to the next: s. The paper: close to √N."""
+    summary: int = 10
+    """How many tokens at the end of a block everyone sees, in the fixed pattern: c."""
+
+
+def check(options: Options, dims: Dims) -> None:
+    """Raise ValueError for strides without a half and for summaries that no block has."""
+    if options.stride < 2:
+        raise ValueError(f"stride {options.stride} given, at least 2 expected")
+    if not 1 <= options.summary <= options.stride:
+        raise ValueError(f"summary {options.summary} given, a number from 1 to the stride, {options.stride}, expected")
+
+
+def pairs(options: Options, length: int) -> int:
+    """Scores that one head computes."""
+    stride = options.stride
+    blocks = -(-length // stride)
+    if options.pattern == "fixed":
+        return blocks * stride * (stride + blocks * options.summary)
+    half = min(stride // 2, length)
+    return -(-length // half) * half * 3 * half + stride * blocks**2
+
+
+CARD = Attention(
+    title="Sparse Transformer",
+    year=2019,
+    paper="Child et al., Generating Long Sequences with Sparse Transformers, arXiv 1904.10509",
+    equations=(
+        "O_i = softmax over S_i of q_i·k_j / √D, times v_j; fixed: S_i = {j : ⌊j/s⌋ = ⌊i/s⌋} ∪ {j : j mod s ≥ s − c}; "
+        "strided: S_i = {j : |i − j| ≤ ⌊s/2⌋} ∪ {j : (i − j) mod s = 0}"
+    ),
+    cost="O(N·(s + c·N/s)·D), which is O(N·√N·D) only where s grows as √N",
+    operations=lambda options, dims, length: 2 * dims.heads * dims.head_dim * pairs(options, length),
+    options=Options,
+    memory=lambda options, dims, length: dims.heads * pairs(options, length),
+    variants=(
+        Options(stride=8, summary=2),
+        Options(stride=8, summary=2, pattern="strided"),
+        Options(stride=7, summary=3, pattern="strided"),
+    ),
+    quadratic=True,
+    check=check,
+    differs=(
+        "Made bidirectional, since the tasks classify whole sequences: the authors' sets without their j ≤ i, and the "
+        "strided pattern's s tokens behind i laid around it. All heads see the union of both sets, as the paper's "
+        "merged heads. LRA's code is causal and masks the full matrix; here only the pairs of the two sets are "
+        "scored. With a fixed stride these are still a c/s (fixed) or 1/s (strided) part of all pairs."
+    ),
+    equals_softmax_when=(
+        Equality(
+            options=Options(stride=64, summary=8),
+            lengths=(1, 33, 64),
+            tolerance=1e-12,
+            why="fixed: one block covers every token",
+        ),
+        Equality(
+            options=Options(stride=8, summary=8),
+            lengths=(1, 37),
+            tolerance=1e-12,
+            why="fixed: a summary is the whole block",
+        ),
+        Equality(
+            options=Options(stride=64, pattern="strided"),
+            lengths=(1, 20, 33),
+            tolerance=1e-12,
+            why="strided: the window covers every token",
+        ),
+    ),
+    key_bias_invariant=True,
+)

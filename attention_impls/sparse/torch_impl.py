@@ -1,0 +1,111 @@
+"""Sparse Transformer attention in PyTorch.
+
+In the strided pattern the window and the columns are attended to apart, each in a layout of its own, and joined into
+one softmax by their normalisers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from attention_impls.base import Dims, check_length
+from attention_impls.ops.blocks_torch import block_attention, from_blocks, neighbours, real_blocks, to_blocks, window
+from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.sparse import Options
+
+Part = tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N 1"]]
+"""A softmax over some of the keys, times their values; and the logarithm of its normaliser."""
+
+
+def attend(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    *,
+    lengths: Int[Tensor, " B"] | None,
+    params: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    options: Options,
+    dims: Dims,
+) -> Float[Tensor, "B N H D"]:
+    check_length(q.shape[1], dims)
+    real = None if lengths is None else real_tokens(lengths, q.shape[1])
+    v = zero_padding(v, real)
+    if options.pattern == "fixed":
+        return zero_padding(_fixed(q, k, v, real, options), real)
+    near, far = _window(q, k, v, real, options.stride // 2), _columns(q, k, v, real, options.stride)
+    return zero_padding(_join(near, far).transpose(1, 2), real)
+
+
+def _fixed(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    real: Bool[Tensor, "B N"] | None,
+    options: Options,
+) -> Float[Tensor, "B N H D"]:
+    """One softmax over the own block and the last tokens of every other block."""
+    tokens, ends = q.shape[1], slice(-options.summary, None)
+    exists = real_blocks(real, tokens, options.stride, q.device)
+    q, k, v = (to_blocks(x, options.stride) for x in (q, k, v))
+    blocks = q.shape[1]
+
+    def with_ends(x: Tensor) -> Tensor:
+        return torch.cat([x, x[:, :, ends].flatten(1, 2)[:, None].expand(-1, blocks, *([-1] * (x.ndim - 2)))], 2)
+
+    other = ~torch.eye(blocks, dtype=torch.bool, device=q.device).repeat_interleave(options.summary, 1)
+    allowed = torch.cat([torch.ones_like(exists[0]), other], 1)
+    visible = (with_ends(exists) & allowed)[:, :, None]
+    return from_blocks(block_attention(q, with_ends(k), with_ends(v), visible), tokens)
+
+
+def _window(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    real: Bool[Tensor, "B N"] | None,
+    half: int,
+) -> Part:
+    """The keys at most `half` away."""
+    tokens = q.shape[1]
+    size = min(half, tokens)
+    visible = window(real_blocks(real, tokens, size, q.device))[:, None]
+    q, k, v = (to_blocks(x, size) for x in (q, k, v))
+    q, k, v = (x.movedim(3, 1) for x in (q, neighbours(k), neighbours(v)))
+    out, normaliser = _attention(q, k, v, visible)
+    return out.flatten(2, 3)[:, :, :tokens], normaliser.flatten(2, 3)[:, :, :tokens]
+
+
+def _columns(
+    q: Float[Tensor, "B N H D"],
+    k: Float[Tensor, "B N H D"],
+    v: Float[Tensor, "B N H D"],
+    real: Bool[Tensor, "B N"] | None,
+    stride: int,
+) -> Part:
+    """The other keys at the same place modulo the stride."""
+    tokens = q.shape[1]
+    exists = real_blocks(real, tokens, stride, q.device).mT[:, None, :, None]
+    other = ~torch.eye(exists.shape[-1], dtype=torch.bool, device=q.device)
+    q, k, v = (to_blocks(x, stride).permute(0, 3, 2, 1, 4) for x in (q, k, v))
+    out, normaliser = (x.transpose(2, 3) for x in _attention(q, k, v, exists & other))
+    return out.flatten(2, 3)[:, :, :tokens], normaliser.flatten(2, 3)[:, :, :tokens]
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax(q kᵀ / √D) v and the logarithm of its normaliser, a hugely negative number where no key is visible."""
+    scores = (q @ k.mT / math.sqrt(q.shape[-1])).to(torch.promote_types(q.dtype, torch.float32))
+    scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    normaliser = scores.logsumexp(-1, keepdim=True)
+    return (scores - normaliser).exp().to(v.dtype) @ v, normaliser
+
+
+def _join(near: Part, far: Part) -> Float[Tensor, "B H N D"]:
+    """The softmax over the keys of both parts."""
+    total = torch.logaddexp(near[1], far[1])
+    first, second = ((normaliser - total).exp().to(out.dtype) * out for out, normaliser in (near, far))
+    return first + second
