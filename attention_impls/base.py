@@ -115,6 +115,8 @@ class Attention:
     """(options, dims, length) -> elements held at once in one example's forward pass, up to a constant factor."""
     variants: Sequence[Any]
     """Options worth testing beside one another, small enough for a few dozen tokens."""
+    measured: Sequence[Any] = ()
+    """Options at which costs are measured, where those of `variants` are too small to be typical."""
     quadratic: bool = False
     """Whether an N × N array is allowed."""
     inputs: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = ("q", "k", "v")

@@ -83,6 +83,16 @@ def implementations() -> list[Any]:
     ]
 
 
+def measured_implementations() -> list[Any]:
+    """(case, backend) for the options at which each mechanism's costs are measured."""
+    chosen = {name: attention_impls.load(name).card for name in attention_impls.names()}
+    return [
+        pytest.param(case, backend, id=f"{case}-{backend}")
+        for case in (Case(name, options) for name, card in chosen.items() for options in card.measured or card.variants)
+        for backend in case.mechanism.backends
+    ]
+
+
 def dims_for(max_length: int, heads: int = 4, head_dim: int = 8) -> Dims:
     """Dims with a pixel grid, not square, that holds max_length tokens."""
     columns = math.isqrt(max_length) + 2

@@ -18,6 +18,7 @@ from attention_cases import (
     error,
     gradients,
     implementations,
+    measured_implementations,
     output,
     reference,
 )
@@ -165,7 +166,7 @@ def test_equals_softmax_when(name: str, equality: Any, backend: str) -> None:
         assert error(output(Case(name, equality.options), backend, inputs), expected) < equality.tolerance
 
 
-@every_implementation
+@pytest.mark.parametrize(("case", "backend"), measured_implementations())
 def test_cost_grows_as_claimed(case: Case, backend: str) -> None:
     uphold(case, "cost_grows_as_claimed")
     card = case.mechanism.card
@@ -187,7 +188,7 @@ def test_cost_grows_as_claimed(case: Case, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "backend"), [each for each in implementations() if not each.values[0].mechanism.card.quadratic]
+    ("case", "backend"), [each for each in measured_implementations() if not each.values[0].mechanism.card.quadratic]
 )
 def test_no_array_of_tokens_by_tokens(case: Case, backend: str) -> None:
     card, dims = case.mechanism.card, dims_for(32768, heads=2)

@@ -65,6 +65,7 @@ CARD = Attention(
         dims.heads * (2 * options.block_size * length + (length // options.block_size) ** 2)
     ),
     variants=(Options(block_size=20), Options(block_size=24, iterations=2, temperature=2.0)),
+    measured=(Options(block_size=64), Options(block_size=128)),
     params=params,
     check=check,
     differs=(
