@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full test-gpu lint format clean
+.PHONY: help setup run test test-full test-gpu smoke-all lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ test-full: .venv/.ready ## the long tests too, with JAX code compiled as users r
 
 test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
 	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= $(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+smoke-all: .venv/.ready ## every mechanism on every task in both frameworks for a few steps, into results/evidence
+	@$(BIN)/python -m tests.evidence.smoke $(ARGS)
 
 lint: .venv/.ready ## style, types, import floors, spelling
 	@$(BIN)/ruff check .

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import numpy as np
+
 import attention_impls
 from attention_impls import Mechanism
-from attention_impls.base import Laws
+from attention_impls.base import Dims, Laws
+
+SIZE = Dims(heads=2, head_dim=32, width=64, max_length=4096, grid=(64, 64))
+SOFTMAX = 2 * SIZE.heads * SIZE.head_dim * SIZE.max_length**2  # multiply-adds
 
 HEAD = """# Attention mechanisms
 
@@ -32,6 +37,7 @@ def _section(mechanism: Mechanism) -> str:
         "Paper": card.paper,
         "Equations": card.equations,
         "Time of a head": card.cost,
+        "Cost at 4,096 tokens": _costs(mechanism),
         "Options": chosen,
         "Written in": ", ".join(mechanism.backends),
         "Differs from the authors' code": card.differs,
@@ -41,6 +47,20 @@ def _section(mechanism: Mechanism) -> str:
     }
     lines = [f"- {title}: {text}" for title, text in rows.items() if text]
     return "\n".join([f"## {mechanism.name}: {card.title} ({card.year})", "", *lines, ""])
+
+
+def _costs(mechanism: Mechanism) -> str:
+    """The card's own formulas at one size, forward, for one example."""
+    card = mechanism.card
+    options = card.options()
+    products = card.operations(options, SIZE, SIZE.max_length)
+    arrays = card.params(options, SIZE, np.random.default_rng(0))
+    own = sum(array.size for array in arrays.values())
+    held = card.memory(options, SIZE, SIZE.max_length) / card.memory(options, SIZE, SIZE.max_length // 4)
+    return (
+        f"{products / 1e6:,.0f} million multiply-adds ({products / SOFTMAX:.1%} of softmax) and {own:,} parameters "
+        f"of its own in a layer of {SIZE.heads} heads of {SIZE.head_dim}; {held:.1f} times the memory of 1,024"
+    )
 
 
 def _broken(laws: Laws) -> dict[str, str]:

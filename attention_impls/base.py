@@ -135,6 +135,11 @@ class Attention:
     """Whether a vector added to every key changes nothing, so that the key projection's bias gets no gradient."""
     penalty: bool = False
     """Whether `attend` returns (out, penalty (B,)) for the loss."""
+    kernel: Callable[..., str] | None = None
+    """(options, dims, *, backend, device, dtype, ragged) -> which of several kernels runs there, for records.
+
+    device is "cpu" or "gpu", dtype as NumPy spells it, ragged whether `lengths` are given.
+    """
 
     def inputs_of(self, options: Any) -> tuple[str, ...]:
         """The `inputs` under these options."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from rich.table import Table
 
 import attention_impls
 import tasks
 from lra.backends import installed
-from lra.config import PRESETS, preset_values
+from lra.config import PRESETS, preset_values, resolve
+from lra.init import initial_weights, parameter_count
 from lra.screen import console
+from lra.train import make_blueprint
 
+COUNTED = "pathfinder"  # the task whose model the table's parameters belong to
 MEANING = {
     "smoke": "is it wired: seconds",
     "quick": "does it learn: about 90 s of training for elfatt on two CPU cores; ranks nothing",
@@ -40,16 +41,20 @@ def _tasks() -> Table:
 
 
 def _mechanisms() -> Table:
-    table = _table("Mechanisms", "attention", "paper", "cost a head", "backends", "options --attn.…")
+    table = _table("Mechanisms", "attention", "paper", "time of a head", "parameters", "backends")
     for name in attention_impls.names():
         mechanism = attention_impls.load(name)
         card = mechanism.card
-        options = "\n".join(
-            f"{field.name.replace('_', '-')} = {getattr(card.options(), field.name)}" for field in fields(card.options)
-        )
-        authors = card.paper.split(",")[0]
-        table.add_row(name, f"{authors} {card.year}", card.cost, ", ".join(mechanism.backends), options)
+        paper = f"{card.paper.split(',')[0].removesuffix(' et al.')} {card.year}"
+        table.add_row(name, paper, card.cost, f"{_parameters(name):,}", ", ".join(mechanism.backends))
+    table.caption = f"parameters: of the whole model on {COUNTED} at standard; options: run_lra.py --attn NAME --help"
+    table.caption_justify = "left"
     return table
+
+
+def _parameters(attn: str) -> int:
+    run = resolve(COUNTED, attn, preset="standard")
+    return parameter_count(initial_weights(make_blueprint(run, tasks.load(COUNTED))))
 
 
 def _presets() -> Table:

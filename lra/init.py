@@ -42,6 +42,22 @@ class Blueprint:
         return self.mechanism.card.inputs_of(self.options)
 
 
+def with_kernel(facts: dict[str, Any], blueprint: Blueprint) -> dict[str, Any]:
+    """A backend's facts, with the kernel that its attention runs on where the mechanism has several."""
+    kernel = blueprint.mechanism.card.kernel
+    if kernel is None:
+        return facts
+    used = kernel(
+        blueprint.options,
+        blueprint.dims,
+        backend=facts["framework"].split()[0],
+        device="cpu" if facts["device"] == "cpu" else "gpu",
+        dtype=facts["precision"],
+        ragged=blueprint.dims.grid is None,
+    )
+    return facts | {"attention_kernel": used}
+
+
 def initial_weights(blueprint: Blueprint) -> Weights:
     """Every learned array and constant of the encoder, float32.
 

@@ -24,7 +24,7 @@ from lra.batches import Epochs, Gatherer, ahead, chunk_bounds, evaluation_chunks
 from lra.config import Run, UserError, as_dict, run_id
 from lra.environment import environment, git_state
 from lra.history import History
-from lra.init import Blueprint, Weights, initial_weights, parameter_count
+from lra.init import Blueprint, Weights, initial_weights, parameter_count, with_kernel
 from lra.schedule import one_cycle
 from tasks.base import Shape, Task
 from tasks.store import Prepared
@@ -100,7 +100,7 @@ def train(run: Run, data: Prepared, place: Place, watch: Watch) -> tuple[record.
         loop = _Loop(run, blueprint, backend, data, work, watch, snapshot)
         loop.fit()
         watch.ends()
-        result = _make_record(run, task, data, place, identity, loop)
+        result = _make_record(run, task, blueprint, data, place, identity, loop)
         path = record.save(result, place.results)
         checkpoint.save_atomically(loop.history.best, work / "best.safetensors")
         (work / "snapshot.safetensors").unlink(missing_ok=True)
@@ -192,7 +192,9 @@ class _Loop:
         checkpoint.save_atomically(arrays, self.work / "snapshot.safetensors")
 
 
-def _make_record(run: Run, task: Task, data: Prepared, place: Place, identity: str, loop: _Loop) -> record.Record:
+def _make_record(
+    run: Run, task: Task, blueprint: Blueprint, data: Prepared, place: Place, identity: str, loop: _Loop
+) -> record.Record:
     history = loop.history
     last = loop.score("test", loop.state)[1]
     best = last
@@ -225,7 +227,7 @@ def _make_record(run: Run, task: Task, data: Prepared, place: Place, identity: s
         steps_per_second=history.steps_per_second,
         samples_per_second=history.steps_per_second * run.train.batch_size,
         peak_memory_bytes=loop.backend.peak_memory(),
-        environment=environment() | loop.backend.environment(),
+        environment=environment() | with_kernel(loop.backend.environment(), blueprint),
         git=git_state(),
         command=place.command,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_impls.base import Attention, Dims, Equality
-from attention_impls.flash.kernels import Kernel
+from attention_impls.flash.kernels import Kernel, flash_attn_installed, kernel_used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,20 @@ def check(options: Options, dims: Dims) -> None:
 def operations(options: Options, dims: Dims, length: int) -> int:
     """q kᵀ and its product with v, as often as softmax attention."""
     return 2 * dims.heads * dims.head_dim * length**2
+
+
+def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: str, ragged: bool) -> str:
+    """The kernel that runs at dims.max_length tokens."""
+    return kernel_used(
+        options.kernel,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        head_dim=dims.head_dim,
+        tokens=dims.max_length,
+        ragged=ragged,
+        flash_attn=flash_attn_installed(),
+    )
 
 
 CARD = Attention(
@@ -52,4 +66,5 @@ CARD = Attention(
         Equality(options=Options(block_size=16), lengths=(1, 33, 130), tolerance=1e-12, why="always"),
     ),
     key_bias_invariant=True,
+    kernel=kernel,
 )
