@@ -22,7 +22,7 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
     """The command with the smoke preset and every output under `tmp`."""
     words = shlex.split(command)
     assert words[:2] == ["python", "run_lra.py"], command
-    if "list" in words:
+    if words[2:] in (["list"], ["data", "list"]):
         return words[2:]
     words += ["--preset", "smoke"]
     if "data" not in words:
