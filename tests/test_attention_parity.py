@@ -13,6 +13,7 @@ from attention_cases import (
     Inputs,
     cases,
     cotangent_for,
+    dims_for,
     draw,
     error,
     gradients,
@@ -72,6 +73,12 @@ def slope(case: Case, inputs: Inputs, cotangent: np.ndarray, direction: Arrays) 
 def test_output_equals_the_reference(case: Case, backend: str, tokens: int, lengths: tuple[int, ...] | None) -> None:
     inputs, _, found, _ = measured(case, backend, tokens, lengths)
     assert error(found, reference(case, inputs)) < bound(case, backend)
+
+
+@pytest.mark.parametrize(("case", "backend"), implementations())
+def test_one_example_with_one_wide_head_equals_the_reference(case: Case, backend: str) -> None:
+    inputs = draw(case, 41, (38,), dims=dims_for(64, heads=1, head_dim=128))
+    assert output_error(case, backend, inputs) < bound(case, backend)
 
 
 @pytest.mark.parametrize(("case", "backend"), implementations())
