@@ -11,16 +11,19 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full test-gpu smoke-all lint format clean
+.PHONY: help setup run leaderboard test test-full test-gpu smoke-all lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "  variables: PYTHON=$(PYTHON)  ARGS=…  PIP_ARGS=…  JAX_CUDA=$(JAX_CUDA)  JOBS=$(JOBS)"
 
 setup: .venv/.ready ## prepare .venv with the pinned versions
 
 run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--preset quick"
 	@$(BIN)/python run_lra.py --task pathfinder --attn elfatt $(ARGS)
+
+leaderboard: .venv/.ready ## write the tables and plots under results/ from the records
+	@$(BIN)/python run_lra.py leaderboard
 
 test: .venv/.ready ## the fast tests (minutes)
 	@$(PYTEST) $(ARGS)

@@ -52,7 +52,8 @@ def train_arguments(base: Run) -> Arguments:
         "Train one attention mechanism on one task, evaluate it, and leave a record under results/runs.\n\n"
         f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
         "name others to see theirs. "
-        "Other commands: run_lra.py list; run_lra.py data list; run_lra.py data prepare|verify|show --task TASK."
+        "Other commands: run_lra.py list; run_lra.py data list; run_lra.py data prepare|verify|show --task TASK; "
+        "run_lra.py leaderboard."
     )
     return _arguments(own, extra, text, "run_lra.py", base)
 
@@ -97,11 +98,12 @@ def command_of(run: Run) -> str:
         for field in fields(mine):
             value = getattr(mine, field.name)
             if value != getattr(usual, field.name):
-                words += _flag(f"{flag}.", field.name.replace("_", "-"), value)
+                words += flag_words(f"{flag}.", field.name.replace("_", "-"), value)
     return shlex.join(words)
 
 
-def _flag(prefix: str, name: str, value: Any) -> list[str]:
+def flag_words(prefix: str, name: str, value: Any) -> list[str]:
+    """One field as a command line sets it."""
     if isinstance(value, bool):
         return [f"--{prefix}{'' if value else 'no-'}{name}"]
     return [f"--{prefix}{name}", str(value)]

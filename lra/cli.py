@@ -23,7 +23,7 @@ from lra.config import Run, UserError, as_dict, from_dict, resolve
 from lra.environment import has_gpu
 from tasks.base import TaskError
 
-VERBS = ("train", "list", "data")
+VERBS = ("train", "list", "data", "leaderboard")
 SHOWN_TASK, SHOWN_ATTN = "pathfinder", "elfatt"  # whose options --help shows where none are named
 
 
@@ -43,7 +43,7 @@ def _dispatch(argv: list[str]) -> int:
     verb = argv.pop(0) if argv and not argv[0].startswith("-") else "train"
     if verb not in VERBS:
         raise UserError(f"unknown command {verb!r}: expected {', '.join(VERBS[1:])}, or options only to train")
-    return {"train": _train, "list": _list, "data": _data}[verb](argv)
+    return {"train": _train, "list": _list, "data": _data, "leaderboard": _leaderboard}[verb](argv)
 
 
 def _train(argv: list[str]) -> int:
@@ -104,6 +104,12 @@ def _list(argv: list[str]) -> int:
 
     print_catalogue()
     return 0
+
+
+def _leaderboard(argv: list[str]) -> int:
+    from lra.leaderboard import leaderboard
+
+    return leaderboard(argv)
 
 
 def _data(argv: list[str]) -> int:

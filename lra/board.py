@@ -1,0 +1,256 @@
+"""From records to a leaderboard's rows and columns, one board a preset: pure functions, no text and no files.
+
+A column is one task on one set of data: other versions, lengths or presets never share it. A row is one mechanism with
+its options on one backend, and what its configuration changes in the preset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import tasks
+from lra import record, significance, variant
+from lra.config import UserError
+from lra.record import Record
+from lra.significance import Estimate
+from lra.timings import Speeds, Timing
+from tasks.base import TaskError
+
+RANKED, LEARNING = "standard", "quick"
+PRESETS = (RANKED, LEARNING)  # smoke only shows that a run is wired
+FIVE = ("listops", "text", "retrieval", "image", "pathfinder")
+LONGER = ("pathx", "path256")
+SUBSTITUTE = {"retrieval": "retrieval-aan1818"}  # a set of our own beside the official one
+OFFICIAL, GENERATED, FOREIGN = "official", "generated", "not an official set"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One task on one set of data. Accuracies are fractions, as everywhere before the tables."""
+
+    task: str
+    version: int
+    data: str
+    data_hash: str
+    origin: str
+    """OFFICIAL, GENERATED or FOREIGN."""
+    whole: bool
+    """Whether the data is the preset's, whatever its origin; only such columns enter an average."""
+    examples: int
+    validation: str
+    references: dict[str, float]
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What tells a column from every other."""
+        return self.task, self.version, self.data_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The runs of one row on one column's data, one a seed."""
+
+    runs: tuple[Record, ...]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Test accuracy of each seed, at its best validation step."""
+        return [run.test_accuracy for run in self.runs]
+
+    @property
+    def mean(self) -> float:
+        """Over all seeds, those at chance too."""
+        return fmean(self.accuracies)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds; None for one seed."""
+        return stdev(self.accuracies) if len(self.runs) > 1 else None
+
+    @property
+    def converged(self) -> int:
+        """How many seeds left chance behind."""
+        return sum(not run.at_chance for run in self.runs)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The mean with its standard error."""
+        return significance.of_runs(self.accuracies, self.runs[0].test_examples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """A mean over the five tasks, each from one named column."""
+
+    title: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One mechanism with its options and changes on one backend."""
+
+    attn: str
+    options: dict[str, Any]
+    """All of them, those at their defaults too."""
+    words: tuple[str, ...]
+    """What a command line has to set beside task, mechanism, backend, preset and seed."""
+    backend: str
+    cells: tuple[Cell | None, ...]
+    """One for each column of the board."""
+    training: Timing | None
+    inference: Timing | None
+
+    @property
+    def name(self) -> str:
+        """The mechanism as a command line names it: "softmax --attn.local-conv"."""
+        return " ".join([Path(self.attn).name, *self.words])
+
+    @property
+    def runs(self) -> list[Record]:
+        """Every run of the row."""
+        return [run for cell in self.cells if cell for run in cell.runs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """Everything one preset's table shows."""
+
+    preset: str
+    columns: tuple[Column, ...]
+    averages: tuple[Average, ...]
+    rows: tuple[Row, ...]
+    speeds: Speeds | None
+
+    def estimate(self, row: Row, column: int) -> Estimate | None:
+        """A row's accuracy in a column; numbers past the columns are the averages."""
+        if column < len(self.columns):
+            cell = row.cells[column]
+            return cell.estimate if cell else None
+        cells = [row.cells[self.columns.index(each)] for each in self.averages[column - len(self.columns)].columns]
+        parts = [cell.estimate for cell in cells if cell]
+        return significance.average(parts) if len(parts) == len(cells) else None
+
+    def best(self) -> list[list[bool]]:
+        """For each row, which of its columns and averages cannot be told from the best."""
+        width = len(self.columns) + len(self.averages)
+        by_column = [significance.as_good_as_best([self.estimate(row, i) for row in self.rows]) for i in range(width)]
+        return [[column[index] for column in by_column] for index in range(len(self.rows))]
+
+
+def read(results: Path) -> tuple[list[Record], list[str]]:
+    """Every record of a ranked preset under results/runs, and a line for each file that is no such record."""
+    records, complaints = [], []
+    for path in sorted((results / "runs").glob("*.json"), key=_age):
+        try:
+            each = record.load(path)
+            tasks.load(each.task)
+        except (UserError, TaskError) as error:
+            complaints.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+            continue
+        if each.preset in PRESETS:
+            records.append(each)
+    return records, complaints
+
+
+def boards(records: Sequence[Record], speeds: Speeds | None) -> list[Board]:
+    """One board for each preset that has records, the ranked one first."""
+    by_preset = {preset: [each for each in records if each.preset == preset] for preset in PRESETS}
+    return [_board(preset, found, speeds) for preset, found in by_preset.items() if found]
+
+
+def _board(preset: str, records: list[Record], speeds: Speeds | None) -> Board:
+    columns = _columns(records)
+    grouped: dict[tuple, list[Record]] = {}
+    for each in records:
+        grouped.setdefault(variant.key(each), []).append(each)
+    rows = [_row(group, columns, speeds) for group in grouped.values()]
+    averages = [
+        each
+        for each in _averages(columns)
+        if any(all(row.cells[columns.index(column)] for column in each.columns) for row in rows)
+    ]
+    rows.sort(key=lambda row: (row.name, row.backend))
+    board = Board(preset=preset, columns=tuple(columns), averages=tuple(averages), rows=tuple(rows), speeds=speeds)
+    return board if preset == LEARNING or not averages else _ranked(board)
+
+
+def _ranked(board: Board) -> Board:
+    """The board with its rows by their first average, those without one last."""
+
+    def place(row: Row) -> tuple[bool, float]:
+        found = board.estimate(row, len(board.columns))
+        return found is None, -found.mean if found else 0.0
+
+    return replace(board, rows=tuple(sorted(board.rows, key=place)))
+
+
+def _columns(records: list[Record]) -> list[Column]:
+    found: dict[tuple, Column] = {}
+    for each in records:
+        column = Column(
+            task=each.task,
+            version=each.task_version,
+            data=each.data,
+            data_hash=each.data_hash,
+            origin=_origin(each),
+            whole=not variant.changes(each, "data"),
+            examples=each.test_examples,
+            validation=each.validation,
+            references=each.references,
+        )
+        found[column.key] = column
+    return sorted(found.values(), key=lambda c: (tasks.names().index(c.task), c.version, c.data, c.data_hash))
+
+
+def _origin(each: Record) -> str:
+    if each.task not in FIVE + LONGER:
+        return FOREIGN
+    return each.config["data"].get("source", OFFICIAL)
+
+
+def _averages(columns: list[Column]) -> list[Average]:
+    """The five official sets; ours where a task has some; and the latter with the substitutes."""
+    made = {column.task for column in columns if column.origin == GENERATED}
+    also = ", ".join(task for task in FIVE if task in made)
+    official = {task: (task, OFFICIAL) for task in FIVE}
+    ours = {task: (task, GENERATED if task in made else OFFICIAL) for task in FIVE}
+    swapped = ours | {task: (other, FOREIGN) for task, other in SUBSTITUTE.items()}
+    generated = f" ({also} generated)" if also else ""
+    named = f" ({f'{also} generated, ' if also else ''}{', '.join(SUBSTITUTE.values())})"
+    wanted = {"average": official, f"average{generated}": ours, f"average{named}": swapped}
+    averages = []
+    for title, parts in wanted.items():
+        fitting = [[c for c in columns if c.whole and (c.task, c.origin) == part] for part in parts.values()]
+        if all(len(each) == 1 for each in fitting):
+            averages.append(Average(title=title, columns=tuple(each[0] for each in fitting)))
+    return averages
+
+
+def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> Row:
+    first = group[0]
+    options = variant.options(first)
+    cells = []
+    for column in columns:
+        mine = [each for each in group if (each.task, each.task_version, each.data_hash) == column.key]
+        seeds = {each.seed: each for each in mine}  # a seed trained again counts once, by its newest record
+        cells.append(Cell(runs=tuple(seeds[seed] for seed in sorted(seeds))) if seeds else None)
+    return Row(
+        attn=first.attn,
+        options=options,
+        words=variant.words(first),
+        backend=first.backend,
+        cells=tuple(cells),
+        training=speeds.of(first.attn, options, first.backend, "train") if speeds else None,
+        inference=speeds.of(first.attn, options, first.backend, "infer") if speeds else None,
+    )
+
+
+def _age(path: Path) -> tuple[str, int]:
+    """Sorts a record's later versions, name.2.json, behind its first."""
+    stem, _, again = path.stem.partition(".")
+    return stem, int(again) if again.isdigit() else 1

@@ -1,0 +1,169 @@
+"""`run_lra.py leaderboard`: tables and plots from the records, written, shown or checked."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+import tasks
+from lra import board, published, timings
+from lra.arguments import Flag
+from lra.board import Board
+from lra.checkpoint import write_atomically
+from lra.config import BackendName, UserError
+from lra.environment import ROOT
+from lra.page import page
+from lra.pictures import KINDS, pictures
+from lra.screen import console, errors
+from lra.sheets import fields, to_csv, to_json
+from lra.tables import grid, latex, markdown
+
+DESCRIPTION = (
+    "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "
+    "results/bench. With --format, a filter or --relative-to the table is printed instead and no file is touched."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The flags of the command."""
+
+    format: Literal["csv", "md", "latex", "json"] | None = None
+    """Print the table in this form; Markdown where only another flag asks for printing."""
+    preset: Literal["standard", "quick"] | None = None
+    """Only this preset's table."""
+    task: str | None = None
+    """Only this task's columns."""
+    backend: BackendName | None = None
+    """Only this framework's rows."""
+    relative_to: str | None = None
+    """Print differences in accuracy and ratios of speed to this row, as the table names it: softmax."""
+    device: str | None = None
+    """Take speeds from the bench records of this device, or part of its name; else of the one with most."""
+    check: Flag[bool] = False
+    """Write nothing; fail where the files are not what the records say."""
+    results: Path = ROOT / "results"
+    """The folder that holds runs and bench."""
+
+    @property
+    def prints(self) -> bool:
+        """Whether the table goes to the terminal."""
+        return bool(self.format or self.preset or self.task or self.backend or self.relative_to or self.device)
+
+
+def leaderboard(argv: Sequence[str]) -> int:
+    """Run the command: 0 done, 1 stale files or records that cannot be read (the others are shown)."""
+    view = tyro.cli(View, args=list(argv), prog="run_lra.py leaderboard", description=DESCRIPTION)
+    if view.check and view.prints:
+        raise UserError("--check looks at the files, which no other flag changes: give it alone or with --results")
+    if view.task is not None:
+        tasks.load(view.task)  # knows the nearest name
+    boards, complaints = _read(view)
+    for line in complaints:
+        errors.print(f"left out: {line}", markup=False)
+    if not boards:
+        raise UserError(_nothing(view))
+    _require_row(boards, view.relative_to)
+    if view.check:
+        return max(_check(boards, view.results), int(bool(complaints)))
+    if view.prints:
+        sys.stdout.write(_text(boards, view))
+    else:
+        _write(boards, view.results)
+    return int(bool(complaints))
+
+
+def _read(view: View) -> tuple[list[Board], list[str]]:
+    records, complaints = board.read(view.results)
+    timed, more = timings.read(view.results)
+    kept = [
+        each
+        for each in records
+        if view.preset in (None, each.preset)
+        and view.task in (None, each.task)
+        and view.backend in (None, each.backend)
+    ]
+    return board.boards(kept, timings.choose(timed, view.device)), complaints + more
+
+
+def _nothing(view: View) -> str:
+    filters = {name: getattr(view, name) for name in ("preset", "task", "backend") if getattr(view, name)}
+    asked = "".join(f" --{name} {value}" for name, value in filters.items())
+    return (
+        f"no record in {view.results / 'runs'} for leaderboard{asked} (presets {', '.join(board.PRESETS)}): "
+        "train one first, run_lra.py --task listops --attn elfatt, or ask for less"
+    )
+
+
+def _require_row(boards: list[Board], name: str | None) -> None:
+    known = sorted({row.name for each in boards for row in each.rows})
+    if name is not None and name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"--relative-to {name}: no such row: {hint}available: {', '.join(known)}")
+
+
+def _text(boards: list[Board], view: View) -> str:
+    if view.format in ("csv", "json"):
+        rows = [row for each in boards for row in fields(each, view.relative_to)]
+        return to_csv(rows) if view.format == "csv" else to_json(rows)
+    tables = [grid(each, relative_to=view.relative_to) for each in boards]
+    if view.format == "latex":
+        return "\n".join(latex(each) for each in tables)
+    return "\n".join(f"{each.title}\n\n{markdown(each)}\n" for each in tables)
+
+
+def _tables(boards: list[Board]) -> dict[str, bytes]:
+    """The text files by their name under results."""
+    named: dict[str, dict[str, str]] = {}
+    for picture in pictures(boards):
+        named.setdefault(picture.preset, {})[f"{picture.name}.svg"] = picture.caption
+    rows = [row for each in boards for row in fields(each)]
+    return {
+        "leaderboard.csv": to_csv(rows).encode(),
+        "LEADERBOARD.md": page(boards, published.load(), named).encode(),
+    }
+
+
+def _write(boards: list[Board], results: Path) -> None:
+    """Every file anew, and away with plots that no record asks for any more."""
+    from lra import plots  # half a second, which printing and checking do without
+
+    made = _tables(boards)
+    for picture in pictures(boards):
+        made |= {f"plots/{name}": content for name, content in plots.draw(picture).items()}
+    for name, content in made.items():
+        write_atomically(content, results / name)
+        console.print(str(results / name), markup=False)
+    for path in _strays(results, set(made)):
+        path.unlink()
+        console.print(f"removed {path}", markup=False)
+
+
+def _check(boards: list[Board], results: Path) -> int:
+    """1 where a file is missing or stale. A plot is recognised by the digest of what it shows, which it carries."""
+    made = _tables(boards)
+    stale = [name for name, content in made.items() if _content(results / name) != content]
+    expected = {f"plots/{picture.name}.{kind}": picture for picture in pictures(boards) for kind in KINDS}
+    stale += [name for name, picture in expected.items() if picture.digest.encode() not in _content(results / name)]
+    stale += [str(path.relative_to(results)) for path in _strays(results, set(expected))]
+    if stale:
+        errors.print(f"stale: {', '.join(stale)}: run run_lra.py leaderboard and commit what it writes", markup=False)
+        return 1
+    console.print(f"{len(made) + len(expected)} files are what the records say")
+    return 0
+
+
+def _strays(results: Path, made: set[str]) -> list[Path]:
+    found = [path for kind in KINDS for path in (results / "plots").glob(f"*.{kind}")]
+    return sorted(path for path in found if f"plots/{path.name}" not in made)
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""

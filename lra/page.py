@@ -1,0 +1,126 @@
+"""results/LEADERBOARD.md: our tables, what stands behind them, and after them the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attention_impls
+from lra.board import Board, Row
+from lra.published import Table
+from lra.significance import LEVEL
+from lra.tables import NONE, grid, labels, markdown, origins
+
+HEAD = """# Leaderboard
+
+Written by `python run_lra.py leaderboard` from the records in [runs](runs); edit none of it. The same numbers for
+programs: [leaderboard.csv](leaderboard.csv)."""
+
+LEGEND = f"""Test accuracy in % at the best validation step: mean ± standard deviation over seeds (number of seeds).
+† One seed, or equal ones: the binomial standard error of the test set instead. **Bold**: the data cannot tell it from
+the column's best (Welch's t test, Holm's correction, level {LEVEL:.0%}). For one seed the test knows the error † alone;
+seeds differ by more, so a cell of one seed may lack its bold, or have it, by its seed. The first rows need no learning
+and are measured on the same test set: what is not clearly above them has learned no more than they say. Converged: runs
+that left chance, three standard errors above guessing or more. An average stands only where all five tasks do."""
+
+CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("elfatt", "elfatt", {}),
+    ("block-only", "elfatt", {"global_share": 0.0}),
+    ("softmax + conv", "softmax", {"local_conv": True}),
+    ("efficient + conv", "efficient", {"local_conv": True}),
+    ("softmax", "softmax", {}),
+    ("efficient", "efficient", {}),
+)
+WHY_CONTROLS = """Beside its two kinds of heads elfatt has a convolution of V; its fair neighbours have one too."""
+
+FAMILIES = {
+    "google": "the Long Range Arena's own code: sizes differ by task and attention",
+    "small": "2 layers, 64 wide, 2 heads for every task; the family of our `standard`",
+    "ssm": "state-space recipes: larger models, much longer training",
+    "mixed": "rows of several protocols",
+    "unknown": "not stated",
+}
+
+
+def page(boards: Sequence[Board], published: Sequence[Table], pictures: dict[str, dict[str, str]]) -> str:
+    """The whole file. `pictures` maps a preset to {file: alternative text}."""
+    parts = [HEAD]
+    for board in boards:
+        parts += _section(board, pictures.get(board.preset, {}))
+    return "\n\n".join([*parts, *_published(published)]) + "\n"
+
+
+def _section(board: Board, pictures: dict[str, str]) -> list[str]:
+    table = grid(board)
+    parts = [f"## {table.title}", markdown(table), LEGEND]
+    found = controls(board)
+    if found:
+        parts += ["### ELFATT and its controls", WHY_CONTROLS, markdown(grid(board, found))]
+    parts += [f"![{text}](plots/{name})" for name, text in pictures.items()]
+    return [*parts, "### Behind the numbers", "\n".join(_facts(board))]
+
+
+def controls(board: Board) -> list[tuple[str, Row | None]]:
+    """elfatt and what it has to be compared with, on each backend it was trained on; None for a row that is missing."""
+    found: list[tuple[str, Row | None]] = []
+    for backend in sorted({row.backend for row in board.rows if row.name == "elfatt"}):
+        for title, attn, changed in CONTROLS:
+            words = _usual(attn) | changed
+            fitting = [
+                row
+                for row in board.rows
+                if (row.attn, row.backend, row.options) == (attn, backend, words)
+                and not any(word.startswith(("--model.", "--train.")) for word in row.words)
+            ]
+            found.append((title, fitting[0]) if fitting else (f"{title} ({backend}, not run)", None))
+    return found
+
+
+def _usual(attn: str) -> dict[str, Any]:
+    options = attention_impls.load(attn).card.options()
+    return {name: getattr(options, name) for name in options.__dataclass_fields__}
+
+
+def _facts(board: Board) -> list[str]:
+    facts = [
+        f"- {label}: {column.examples:,} test examples; validation: {column.validation}; data {column.data_hash[:8]}"
+        for label, column in zip(labels(board), board.columns, strict=True)
+    ]
+    if board.speeds is None:
+        facts.append(f"- Speed and memory: {NONE}, since there are no bench records of a whole model yet")
+    else:
+        facts.append(f"- Speed and memory: bench records of {board.speeds.device} at {board.speeds.length:,} tokens")
+    for name, values in origins([run for row in board.rows for run in row.runs]).items():
+        facts.append(f"- {name}: {'; '.join(values)}")
+    return facts + _laws(board)
+
+
+def _laws(board: Board) -> list[str]:
+    """The laws that a mechanism of this table does not keep, with the reason its card gives."""
+    facts = []
+    for name in sorted({row.attn for row in board.rows} & set(attention_impls.names())):
+        laws = attention_impls.load(name).card.laws
+        broken = {law: getattr(laws, law) for law in laws.__dataclass_fields__ if getattr(laws, law) is not True}
+        facts += [f"- {name} does not keep {law}: {reason}" for law, reason in broken.items()]
+    return facts
+
+
+def _published(tables: Sequence[Table]) -> list[str]:
+    families = "\n".join(f"- {name}: {text}" for name, text in FAMILIES.items())
+    intro = (
+        "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "
+        "these tables share a protocol in every detail: compare inside a table. Their protocol families:"
+    )
+    parts = ["## Published numbers", intro, families]
+    for each in tables:
+        head = ["model", *each.columns]
+        rows = [head, ["---", *["---:"] * len(each.columns)], *([name, *cells] for name, cells in each.rows.items())]
+        body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        notes = "".join(f" {note}" for note in each.notes)
+        parts += [
+            f"### {each.title}",
+            f"{each.unit[:1].upper()}{each.unit[1:]}. Protocol: {each.protocol}. Source: {each.citation}. "
+            f"{each.differs}{notes}",
+            body,
+        ]
+    return parts

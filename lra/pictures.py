@@ -1,0 +1,256 @@
+"""What each plot shows, as plain numbers: boards in, points and lines in per cent out. Drawing them is plots.py's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Literal
+
+from lra.board import FIVE, Board, Cell, Row
+from lra.record import Record
+from lra.significance import Estimate
+from lra.tables import HEADINGS, best_rule, labels
+
+KINDS = ("svg", "png")  # the files of a picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One row's accuracy in one panel."""
+
+    name: str
+    backend: str
+    accuracy: float
+    error: float
+    """Standard deviation over seeds; for one seed the test set's standard error."""
+    seeds: int
+    at_chance: bool
+    speed: float | None = None
+    """Training samples a second."""
+    memory: float | None = None
+    """Peak MB in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row's validation accuracy while it trains: the mean over seeds, and one standard deviation around it."""
+
+    name: str
+    backend: str
+    seeds: int
+    steps: list[int]
+    mean: list[float]
+    spread: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One pair of axes. References are accuracies without learning."""
+
+    title: str
+    references: dict[str, float]
+    points: list[Point]
+    lines: list[Line]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One plot: its file's name without an ending, and everything it shows."""
+
+    kind: Literal["accuracy", "curves", "front", "bubbles"]
+    name: str
+    preset: str
+    title: str
+    subtitle: str
+    caption: str
+    """Says in a sentence what there is to see; also the alternative text."""
+    panels: list[Panel]
+    speed_label: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Changes with anything shown or with the code that draws it; every file of the picture carries it."""
+        code = (Path(__file__).parent / "plots.py").read_bytes()
+        return hashlib.sha256(json.dumps(asdict(self)).encode() + code).hexdigest()
+
+
+def pictures(boards: Sequence[Board]) -> list[Picture]:
+    """Every plot that the boards have numbers for; those of speed need bench records, the bubbles an average too."""
+    found = []
+    for board in boards:
+        found += [_accuracy(board), *_curves(board), *_fronts(board), *_bubbles(board)]
+    return found
+
+
+def pareto(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in speed without losing accuracy, or the other way round, by rising speed."""
+    timed = [point for point in points if point.speed is not None]
+
+    def beaten(point: Point) -> bool:
+        return any(
+            _speed(other) >= _speed(point)
+            and other.accuracy >= point.accuracy
+            and (_speed(other), other.accuracy) != (_speed(point), point.accuracy)
+            for other in timed
+        )
+
+    return sorted((point for point in timed if not beaten(point)), key=_speed)
+
+
+def _speed(point: Point) -> float:
+    assert point.speed is not None
+    return point.speed
+
+
+def _accuracy(board: Board) -> Picture:
+    panels = [
+        Panel(title=label, references=_references(board, index), points=_points(board, index), lines=[])
+        for index, label in enumerate(labels(board))
+    ]
+    return Picture(
+        kind="accuracy",
+        name=f"accuracy-{board.preset}",
+        preset=board.preset,
+        title="Test accuracy by task",
+        subtitle=HEADINGS[board.preset],
+        caption=f"Test accuracy of every mechanism by task, preset {board.preset}, with what needs no learning.",
+        panels=panels,
+    )
+
+
+def _curves(board: Board) -> list[Picture]:
+    """A picture for each column, in it a panel for each mechanism."""
+    found = []
+    for index, (label, column) in enumerate(zip(labels(board), board.columns, strict=True)):
+        named = [(Path(row.attn).name, row, row.cells[index]) for row in board.rows]
+        attns = sorted({name for name, _, cell in named if cell})
+        panels = [
+            Panel(
+                title=attn,
+                references=_references(board, index),
+                points=[],
+                lines=[_line(row, cell) for name, row, cell in named if cell and name == attn],
+            )
+            for attn in attns
+        ]
+        same = [c for c in board.columns if c.task == column.task]
+        suffix = "" if len(same) == 1 else f"-{column.data_hash[:8]}"
+        found.append(
+            Picture(
+                kind="curves",
+                name=f"curves-{board.preset}-{column.task}{suffix}",
+                preset=board.preset,
+                title="Validation accuracy while training",
+                subtitle=f"{label}. {HEADINGS[board.preset]}",
+                caption=f"Learning curves on {column.task}, preset {board.preset}: one panel a mechanism.",
+                panels=panels,
+            )
+        )
+    return found
+
+
+def _fronts(board: Board) -> list[Picture]:
+    panels = [
+        Panel(title=label, references={}, points=points, lines=[])
+        for index, label in enumerate(labels(board))
+        if (points := [point for point in _points(board, index) if point.speed is not None])
+    ]
+    if not panels:
+        return []
+    picture = Picture(
+        kind="front",
+        name=f"front-{board.preset}",
+        preset=board.preset,
+        title="Accuracy against training speed",
+        subtitle=HEADINGS[board.preset],
+        caption=f"Accuracy against training speed by task, preset {board.preset}; the line joins the Pareto front.",
+        panels=panels,
+        speed_label=_speed_label(board),
+    )
+    return [picture]
+
+
+def _bubbles(board: Board) -> list[Picture]:
+    panels = [
+        Panel(title=average.title, references={}, points=points, lines=[])
+        for index, average in enumerate(board.averages, start=len(board.columns))
+        if (points := [point for point in _points(board, index) if point.speed is not None])
+    ]
+    if not panels:
+        return []
+    picture = Picture(
+        kind="bubbles",
+        name=f"bubbles-{board.preset}",
+        preset=board.preset,
+        title="Average accuracy against training speed",
+        subtitle=HEADINGS[board.preset],
+        caption=(
+            f"Average accuracy of {len(FIVE)} tasks against training speed, preset {board.preset}; a bubble's area is "
+            "its peak memory, the line joins the Pareto front."
+        ),
+        panels=panels,
+        speed_label=_speed_label(board),
+    )
+    return [picture]
+
+
+def _points(board: Board, index: int) -> list[Point]:
+    found = []
+    for row in board.rows:
+        estimate = board.estimate(row, index)
+        if estimate is None:
+            continue
+        cell = row.cells[index] if index < len(board.columns) else None
+        found.append(_point(row, cell, estimate))
+    return found
+
+
+def _point(row: Row, cell: Cell | None, estimate: Estimate) -> Point:
+    spread = cell.std if cell and cell.std else estimate.error
+    return Point(
+        name=row.name,
+        backend=row.backend,
+        accuracy=100 * estimate.mean,
+        error=100 * spread,
+        seeds=len(cell.runs) if cell else 0,
+        at_chance=cell is not None and cell.converged == 0,
+        speed=row.training.samples_per_second if row.training else None,
+        memory=row.training.peak_memory_bytes / 1e6 if row.training else None,
+    )
+
+
+def _line(row: Row, cell: Cell) -> Line:
+    curves = [_curve(run) for run in cell.runs]
+    steps = sorted(set(curves[0]).intersection(*curves[1:]))
+    values = [[curve[step] for curve in curves] for step in steps]
+    return Line(
+        name=row.name,
+        backend=row.backend,
+        seeds=len(curves),
+        steps=steps,
+        mean=[fmean(each) for each in values],
+        spread=[stdev(each) if len(each) > 1 else 0.0 for each in values],
+    )
+
+
+def _curve(run: Record) -> dict[int, float]:
+    return {int(point["step"]): 100 * point["validation_accuracy"] for point in run.curve}
+
+
+def _references(board: Board, index: int) -> dict[str, float]:
+    column = board.columns[index]
+    kept = {"chance": column.references["chance"]}
+    rule = best_rule(column)
+    if rule:
+        kept[rule] = column.references[rule]
+    return {name: 100 * value for name, value in kept.items()}
+
+
+def _speed_label(board: Board) -> str:
+    speeds = board.speeds
+    assert speeds is not None, "a point has a speed"
+    return f"training samples/s at {speeds.length:,} tokens, {speeds.device}"

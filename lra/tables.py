@@ -1,0 +1,207 @@
+"""A board as a table to be read, in Markdown or LaTeX. Accuracies become per cent here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lra.board import LEARNING, RANKED, Board, Cell, Column, Row
+from lra.record import Record
+from lra.significance import Estimate
+from lra.timings import Timing
+
+NONE = "–"
+HEADINGS = {
+    RANKED: "Preset standard: 2 layers, 64 wide, 2 heads",
+    LEARNING: "Preset quick – does it learn: undertrained, not a ranking",
+}
+NO_RULE = ("chance", "majority")
+REFERENCES = (*NO_RULE, "best trivial rule")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """One cell."""
+
+    text: str
+    bold: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table ready to be set; the first `lead` rows stand apart above the others."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    lead: int = 0
+
+
+def labels(board: Board) -> list[str]:
+    """A name for each column that no other has: task, version, origin, data, and where these agree the data's hash."""
+    plain = [f"{c.task} v{c.version} ({c.origin}): {c.data}" for c in board.columns]
+    return [
+        name if plain.count(name) == 1 else f"{name}, data {column.data_hash[:8]}"
+        for name, column in zip(plain, board.columns, strict=True)
+    ]
+
+
+def grid(board: Board, rows: Sequence[tuple[str, Row | None]] | None = None, relative_to: str | None = None) -> Grid:
+    """The board's table, or one of some of its rows under names given beside them; None is a row that was not run.
+
+    Bold is every cell that the data cannot tell from the best of its column in the whole board.
+    """
+    chosen = rows if rows is not None else [(f"`{row.name}`", row) for row in board.rows]
+    bold = dict(zip(map(id, board.rows), board.best(), strict=True))
+    bases = {row.backend: row for row in board.rows if relative_to and row.name == relative_to}
+    body = []
+    for name, row in chosen:
+        base = bases.get(row.backend) if row else None
+        body.append((Text(text=name), *_cells(board, row, bold, base, relative_to is not None)))
+    lead = _references(board)
+    return Grid(title=HEADINGS[board.preset], head=_head(board), rows=(*lead, *body), lead=len(lead))
+
+
+def _head(board: Board) -> tuple[str, ...]:
+    length = f" at {board.speeds.length:,} tokens" if board.speeds else ""
+    return (
+        "attention",
+        "backend",
+        *labels(board),
+        *(average.title for average in board.averages),
+        "converged",
+        "parameters",
+        f"training samples/s{length}",
+        f"inference samples/s{length}",
+        f"peak training memory MB{length}",
+    )
+
+
+def _references(board: Board) -> list[tuple[Text, ...]]:
+    """What needs no learning: chance, the commonest class, the best rule, on each column's very test set."""
+    rest = [Text(text="")] * (len(board.averages) + 5)
+    rows = []
+    for name in REFERENCES:
+        cells = [Text(text=_reference(column, name)) for column in board.columns]
+        rows.append((Text(text=f"*{name}*"), Text(text=""), *cells, *rest))
+    return rows
+
+
+def _reference(column: Column, name: str) -> str:
+    if name in column.references:
+        return _percent(column.references[name])
+    rule = best_rule(column)
+    return f"{_percent(column.references[rule])} ({rule})" if rule else NONE
+
+
+def best_rule(column: Column) -> str | None:
+    """The rule without learning that scores most on a column's test set, chance and majority aside."""
+    rules = {name: value for name, value in column.references.items() if name not in NO_RULE}
+    return max(rules, key=lambda name: rules[name]) if rules else None
+
+
+def _cells(board: Board, row: Row | None, bold: dict[int, list[bool]], base: Row | None, relative: bool) -> list[Text]:
+    width = len(board.columns) + len(board.averages)
+    if row is None:
+        return [Text(text=NONE)] * (width + 6)
+    texts = [Text(text=row.backend)]
+    for index in range(width):
+        cell = row.cells[index] if index < len(board.columns) else None
+        estimate = board.estimate(row, index)
+        against = board.estimate(base, index) if base else None
+        text = _difference(estimate, against, row is base) if relative else _score(cell, estimate)
+        texts.append(Text(text=text, bold=bold[id(row)][index]))
+    left = sum(cell.converged for cell in row.cells if cell)
+    memory = row.training.peak_memory_bytes if row.training else None
+    memory_base = base.training.peak_memory_bytes if base and base.training else None
+    figures = (
+        f"{left} of {len(row.runs)}",
+        parameters(row),
+        _figure(rate(row.training), rate(base.training) if base else None, relative),
+        _figure(rate(row.inference), rate(base.inference) if base else None, relative),
+        _figure(memory and memory / 1e6, memory_base and memory_base / 1e6, relative),
+    )
+    return [*texts, *(Text(text=each) for each in figures)]
+
+
+def _score(cell: Cell | None, estimate: Estimate | None) -> str:
+    """ "72.9 ± 3.0 (3)"; † where the error is the test set's, and how many runs left chance where not all did."""
+    if estimate is None:
+        return NONE
+    if cell is None:
+        return f"{_percent(estimate.mean)} ± {_percent(estimate.error)}"
+    error = f"{_percent(estimate.error)}†" if math.isinf(estimate.freedom) else _percent(cell.std or 0.0)
+    count = len(cell.runs)
+    left = "" if cell.converged == count else f", converged {cell.converged} of {count}"
+    return f"{_percent(estimate.mean)} ± {error} ({count}){left}"
+
+
+def _difference(one: Estimate | None, other: Estimate | None, same: bool) -> str:
+    """How many percentage points one mean is above the other, with the standard error of that."""
+    if one is None or other is None:
+        return NONE
+    if same:
+        return "0"
+    points = f"{100 * (one.mean - other.mean):+.1f}".replace("-", "−")
+    return f"{points} ± {_percent(math.hypot(one.error, other.error))}"
+
+
+def parameters(row: Row) -> str:
+    """The number of learned parameters, or its range where tasks differ."""
+    counts = sorted({run.parameters for run in row.runs})
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def rate(timing: Timing | None) -> float | None:
+    """Samples a second, where it was timed."""
+    return timing.samples_per_second if timing else None
+
+
+def _figure(value: float | None, base: float | None, relative: bool) -> str:
+    if value is None or (relative and not base):
+        return NONE
+    return f"{value / base:.2f}×" if relative and base else f"{value:,.1f}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def origins(runs: Sequence[Record]) -> dict[str, list[str]]:
+    """Devices, versions and commits that made some runs; a commit with changes beside it has a +."""
+    devices = {" ".join(filter(None, map(run.environment.get, ("device", "cpu")))) for run in runs}
+    commits = {f"{(run.git['commit'] or 'unknown')[:7]}{'' if run.git['clean'] else '+'}" for run in runs}
+    return {
+        "device": sorted(devices),
+        "versions": sorted({run.environment["framework"] for run in runs}),
+        "commit": sorted(commits),
+    }
+
+
+def markdown(table: Grid) -> str:
+    """The grid as a Markdown table."""
+    head = [name.replace("): ", ")<br>") for name in table.head]
+    rule = ["---", "---", *["---:"] * (len(head) - 2)]
+    rows = [[f"**{cell.text}**" if cell.bold else cell.text for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *rows])
+
+
+def latex(table: Grid) -> str:
+    """The grid as a LaTeX table for the package booktabs."""
+    lines = [f"% {table.title}", rf"\begin{{tabular}}{{ll{'r' * (len(table.head) - 2)}}}", r"\toprule"]
+    lines += [rf"{' & '.join(map(_tex, table.head))} \\", r"\midrule"]
+    for index, row in enumerate(table.rows):
+        cells = [rf"\textbf{{{_tex(cell.text)}}}" if cell.bold else _tex(cell.text) for cell in row]
+        lines += [r"\midrule"] if index == table.lead and index else []
+        lines.append(rf"{' & '.join(cells)} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _tex(text: str) -> str:
+    plain = text.strip("*`").replace("\\", r"\textbackslash{}")
+    for sign in "&%$#_{}":
+        plain = plain.replace(sign, f"\\{sign}")
+    for sign, command in {"--": "-{}-", "±": r"$\pm$", "×": r"$\times$", "†": r"$^\dagger$"}.items():
+        plain = plain.replace(sign, command)
+    return plain

@@ -1,0 +1,65 @@
+"""What sets a run apart from its preset: its mechanism's options and what its configuration changes, as flags."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import attention_impls
+import tasks
+from lra.arguments import flag_words
+from lra.config import preset_values
+from lra.record import Record
+
+# Configuration that changes no number, or that a column tells as its origin.
+UNCOUNTED = {"train": ("chunk",), "data": ("source",)}
+
+
+def key(each: Record) -> tuple:
+    """The same for runs that share a row: mechanism, options, backend and changes."""
+    shown = repr(sorted(options(each).items()))
+    return each.attn, shown, each.backend, changes(each, "model"), changes(each, "train")
+
+
+def words(each: Record) -> tuple[str, ...]:
+    """What a command line has to set beside task, mechanism, backend, preset and seed; the data is the column's."""
+    usual = _defaults(each.attn)
+    own = [
+        word for name, value in options(each).items() if usual.get(name) != value for word in _word("attn", name, value)
+    ]
+    return (*own, *changes(each, "model"), *changes(each, "train"))
+
+
+def options(each: Record) -> dict[str, Any]:
+    """The record's options, those that came into being after it at their defaults."""
+    return _defaults(each.attn) | each.options
+
+
+def changes(each: Record, part: str) -> tuple[str, ...]:
+    """What a part of a record's configuration, model, train or data, changes in its preset, as flags."""
+    usual = _preset(each.task, each.preset)[part]
+    return tuple(
+        word
+        for name, value in each.config[part].items()
+        if name not in UNCOUNTED.get(part, ()) and name in usual and usual[name] != value
+        for word in _word(part, name, value)
+    )
+
+
+@cache
+def _defaults(attn: str) -> dict[str, Any]:
+    """The options of a mechanism as its card has them; none known for one from outside or one that is gone."""
+    if attn not in attention_impls.names():
+        return {}
+    return asdict(attention_impls.load(attn).card.options())
+
+
+@cache
+def _preset(task: str, preset: str) -> dict[str, dict[str, Any]]:
+    values = preset_values(task, preset)
+    return values | {"data": asdict(tasks.load(task).options(**values["data"]))}
+
+
+def _word(part: str, name: str, value: Any) -> list[str]:
+    return flag_words(f"{part}.", name.replace("_", "-"), value)

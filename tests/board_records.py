@@ -1,0 +1,92 @@
+"""Records and bench records made up for tests of tables and plots; no training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tasks
+from lra.config import Run, as_dict, resolve
+from lra.record import SCHEMA, Record
+
+CHANCE = {"listops": 0.1, "image": 0.1}
+
+
+def made(task: str, attn: str, accuracy: float, seed: int = 0, **changes: Any) -> Record:
+    """A record whose run scored `accuracy`; changes: backend, preset, options, data, train, or any field of Record."""
+    base = resolve(
+        task, attn, backend=changes.pop("backend", "torch"), preset=changes.pop("preset", "quick"), seed=seed
+    )
+    config: dict[str, Any] = as_dict(base)
+    for part in ("options", "data", "model", "train"):
+        config[part] |= changes.pop(part, {})
+    steps = [config["train"]["evaluate_every"] * number for number in (1, 2, 3)]
+    chance = CHANCE.get(task, 0.5)
+    values = {
+        **{name: config[name] for name in Run.__dataclass_fields__ if name not in ("data", "model", "train")},
+        "schema": SCHEMA,
+        "run_id": f"{abs(hash((task, attn, seed, json.dumps(config)))):012x}"[:12],
+        "task_version": 1,
+        "data": tasks.load(task).describe(tasks.load(task).options(**config["data"])),
+        "data_hash": f"{task}-{json.dumps(config['data'])}",
+        "config": config,
+        "test_accuracy": accuracy,
+        "test_accuracy_last": accuracy,
+        "test_examples": 2000,
+        "validation_accuracy": accuracy,
+        "validation": "held out",
+        "best_step": steps[-1],
+        "references": {"chance": chance, "majority": chance + 0.01, "rule": chance + 0.02},
+        "curve": [
+            {
+                "step": step,
+                "train_loss": 1.0,
+                "train_accuracy": accuracy,
+                "validation_loss": 1.0,
+                "validation_accuracy": chance + (accuracy - chance) * share,
+            }
+            for step, share in zip(steps, (0.2, 0.7, 1.0), strict=True)
+        ],
+        "parameters": 1234,
+        "seconds": 1.0,
+        "evaluation_seconds": 1.0,
+        "steps_per_second": 1.0,
+        "samples_per_second": 1.0,
+        "peak_memory_bytes": 1,
+        "environment": {"device": "cpu", "cpu": "a CPU", "framework": f"{base.backend} 1.0"},
+        "git": {"commit": "0123456789abcdef", "clean": True},
+        "command": "",
+    }
+    return Record(**{**values, **changes})
+
+
+def write(record: Record, results: Path, name: str | None = None) -> Path:
+    """Put a record where the command reads it."""
+    folder = results / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (name or f"{record.task}-{record.attn}-{len(list(folder.iterdir()))}.json")
+    path.write_text(json.dumps(asdict(record)))
+    return path
+
+
+def write_timing(results: Path, attn: str, seconds: float, **changes: Any) -> Path:
+    """Put a bench record where the command reads it."""
+    values = {
+        "attn": attn,
+        "options": {},
+        "backend": "torch",
+        "what": "train",
+        "length": 4096,
+        "batch": 8,
+        "seconds": seconds,
+        "peak_memory_bytes": 500_000_000,
+        "environment": {"device": "a GPU"},
+        **changes,
+    }
+    folder = results / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{len(list(folder.iterdir()))}.json"
+    path.write_text(json.dumps(values))
+    return path

@@ -1,0 +1,185 @@
+"""From records to rows, columns and averages: what is put together and what never is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from board_records import made, write, write_timing
+
+from lra import timings
+from lra.board import FIVE, boards, read
+from lra.config import UserError
+from lra.record import Record
+from lra.tables import grid, labels
+
+AAN = ("listops", "text", "retrieval-aan1818", "image", "pathfinder")
+
+
+def table(*records: Record) -> list[tuple[str, str, list[str]]]:
+    """Name, backend and texts of each row of the only board, references aside."""
+    (board,) = boards(records, None)
+    found = grid(board)
+    return [(row[0].text, row[1].text, [cell.text for cell in row[2:]]) for row in found.rows[found.lead :]]
+
+
+def test_seeds_become_mean_std_and_count() -> None:
+    rows = table(*(made("listops", "softmax", value, seed) for seed, value in enumerate((0.30, 0.40, 0.50))))
+    assert rows[0][2][:2] == ["40.0 ± 10.0 (3)", "3 of 3"]
+
+
+def test_one_seed_shows_the_error_of_its_test_set() -> None:
+    assert table(made("listops", "softmax", 0.5))[0][2][0] == "50.0 ± 1.1† (1)"
+
+
+def test_a_run_at_chance_counts_as_not_converged() -> None:
+    rows = table(made("pathfinder", "linear", 0.5, 0), made("pathfinder", "linear", 0.7, 1))
+    assert rows[0][2][0].endswith("(2), converged 1 of 2")
+    assert rows[0][2][1] == "1 of 2"
+
+
+def test_a_seed_trained_twice_counts_once_and_the_newest_holds(tmp_path: Path) -> None:
+    write(made("listops", "softmax", 0.3), tmp_path, "a.json")
+    write(made("listops", "softmax", 0.4), tmp_path, "a.10.json")
+    write(made("listops", "softmax", 0.5), tmp_path, "a.2.json")
+    records, _ = read(tmp_path)
+    assert table(*records)[0][2][0].startswith("40.0")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"task_version": 2}, {"data": {"max_length": 32}}, {"data_hash": "other"}],
+    ids=["version", "length", "hash"],
+)
+def test_other_versions_lengths_and_data_have_columns_of_their_own(change: dict) -> None:
+    if change.get("data"):
+        other = made("listops", "softmax", 0.9, data=change["data"])
+    else:
+        other = made("listops", "softmax", 0.9, **change)
+    (board,) = boards([made("listops", "softmax", 0.5), other], None)
+    assert len(board.columns) == len(set(labels(board))) == 2
+    (row,) = board.rows
+    assert sorted(cell.mean for cell in row.cells if cell) == [0.5, 0.9]
+
+
+def test_presets_have_boards_of_their_own_and_smoke_none(tmp_path: Path) -> None:
+    for preset in ("smoke", "quick", "standard"):
+        write(made("listops", "softmax", 0.5, preset=preset), tmp_path)
+    records, complaints = read(tmp_path)
+    assert [board.preset for board in boards(records, None)] == ["standard", "quick"]
+    assert complaints == []
+    (_, quick) = boards(records, None)
+    assert "does it learn: undertrained, not a ranking" in grid(quick).title
+
+
+def test_options_and_changed_configurations_have_rows_of_their_own() -> None:
+    rows = table(
+        made("listops", "softmax", 0.5),
+        made("listops", "softmax", 0.6, backend="jax"),
+        made("listops", "softmax", 0.7, options={"local_conv": True}),
+        made("listops", "softmax", 0.8, train={"steps": 4000}),
+        made("listops", "softmax", 0.5, 1, train={"chunk": 1}),  # a way of computing, not of training
+    )
+    assert [row[:2] for row in rows] == [
+        ("`softmax`", "jax"),
+        ("`softmax`", "torch"),
+        ("`softmax --attn.local-conv`", "torch"),
+        ("`softmax --train.steps 4000`", "torch"),
+    ]
+    assert "(2)" in rows[1][2][0]
+
+
+def test_a_record_older_than_an_option_counts_as_its_default() -> None:
+    old = made("listops", "elfatt", 0.5, 1)
+    del old.options["global_share"]
+    assert len(table(made("listops", "elfatt", 0.6), old)) == 1
+
+
+def test_no_average_without_all_five_tasks() -> None:
+    records = [made(task, "softmax", 0.6) for task in FIVE[:4]]
+    assert not boards(records, None)[0].averages
+
+
+def test_averages_name_what_is_generated_or_not_official() -> None:
+    records = [made(task, "linear", 0.6, preset="standard") for task in AAN]
+    for task, value in zip(FIVE, (0.4, 0.6, 0.7, 0.3, 0.5), strict=True):
+        records.append(made(task, "softmax", value, preset="standard"))
+        official = {"source": "official"} if task in ("listops", "pathfinder") else {}
+        records.append(made(task, "efficient", 0.5, preset="standard", data=official))
+    (board,) = boards(records, None)
+    assert [average.title for average in board.averages] == [
+        "average",
+        "average (listops, pathfinder generated)",
+        "average (listops, pathfinder generated, retrieval-aan1818)",
+    ]
+    first = len(board.columns)
+    found = {row.name: [board.estimate(row, first + number) for number in range(3)] for row in board.rows}
+    assert [each and pytest.approx(each.mean) for each in found["softmax"]] == [None, 0.5, None]
+    assert [each is not None for each in found["linear"]] == [False, False, True]
+    assert [each is not None for each in found["efficient"]] == [True, False, False]
+
+
+def test_data_that_is_not_the_presets_enters_no_average() -> None:
+    records = [made(task, "softmax", 0.6, data={"test": 100} if task == "text" else {}) for task in FIVE]
+    assert not boards(records, None)[0].averages
+
+
+def test_columns_say_where_their_data_comes_from() -> None:
+    (board,) = boards([made(task, "softmax", 0.6) for task in (*FIVE, "retrieval-aan1818")], None)
+    assert [(column.task, column.origin) for column in board.columns] == [
+        ("listops", "generated"),
+        ("text", "official"),
+        ("retrieval", "official"),
+        ("retrieval-aan1818", "not an official set"),
+        ("image", "official"),
+        ("pathfinder", "generated"),
+    ]
+
+
+def test_standard_is_ranked_by_its_average_and_quick_is_not() -> None:
+    for preset, order in (("standard", ["softmax", "efficient"]), ("quick", ["efficient", "softmax"])):
+        records = [made(task, "efficient", 0.5, preset=preset) for task in FIVE]
+        records += [made(task, "softmax", 0.6, preset=preset) for task in FIVE]
+        assert [row.name for row in boards(records, None)[0].rows] == order
+
+
+def test_bench_records_of_one_device_and_length_fill_the_speeds(tmp_path: Path) -> None:
+    write_timing(tmp_path, "softmax", 0.5)
+    write_timing(tmp_path, "elfatt", 0.1)
+    write_timing(tmp_path, "elfatt", 0.02, what="infer")
+    write_timing(tmp_path, "softmax", 0.001, length=1024)
+    write_timing(tmp_path, "softmax", 9.0, environment={"device": "another"})
+    write_timing(tmp_path, "softmax", 0.001, what="attend")
+    timed, complaints = timings.read(tmp_path)
+    assert complaints == []
+    speeds = timings.choose(timed)
+    assert speeds is not None
+    assert (speeds.device, speeds.length) == ("a GPU", 4096)
+    records = [made("listops", name, 0.5) for name in ("elfatt", "softmax", "linear")]
+    (board,) = boards(records, speeds)
+    texts = {row[0].text: [cell.text for cell in row[-3:]] for row in grid(board).rows}
+    assert texts["`elfatt`"] == ["80.0", "400.0", "500.0"]
+    assert texts["`softmax`"] == ["16.0", "–", "500.0"]
+    assert texts["`linear`"] == ["–", "–", "–"]
+    ratios = {row[0].text: [cell.text for cell in row[-3:]] for row in grid(board, relative_to="softmax").rows}
+    assert ratios["`elfatt`"] == ["5.00×", "–", "1.00×"]
+
+
+def test_a_device_can_be_asked_for_by_a_part_of_its_name(tmp_path: Path) -> None:
+    write_timing(tmp_path, "softmax", 0.5)
+    timed, _ = timings.read(tmp_path)
+    assert timings.choose(timed, "gpu") is not None
+    with pytest.raises(UserError, match=r"--device H200: no bench record of it; devices with bench records: a GPU"):
+        timings.choose(timed, "H200")
+    assert timings.choose([]) is None
+
+
+def test_differences_are_to_the_same_backend() -> None:
+    records = [made("listops", "softmax", 0.4), made("listops", "softmax", 0.5, backend="jax")]
+    records += [made("listops", "elfatt", 0.6), made("listops", "elfatt", 0.45, backend="jax")]
+    (board,) = boards(records, None)
+    found = grid(board, relative_to="softmax")
+    texts = {(row[0].text, row[1].text): row[2].text for row in found.rows[found.lead :]}
+    assert texts[("`elfatt`", "torch")].startswith("+20.0 ± 1.5")
+    assert texts[("`elfatt`", "jax")].startswith("−5.0 ± ")
+    assert texts[("`softmax`", "torch")] == "0"

@@ -1,0 +1,119 @@
+"""Plots: what they show, that they follow light and dark mode, and that nothing else gets into their bytes."""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from board_records import made, write_timing
+from matplotlib import rc_context
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from lra import timings
+from lra.board import FIVE, boards
+from lra.pictures import Picture, Point, pareto, pictures
+from lra.plots import COLOURS, DARK, INK, MUTED, PAPER, draw
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Picture]:
+    """Every kind of picture, by its name."""
+    folder = tmp_path_factory.mktemp("results")
+    records = [made(task, "elfatt", 0.60 + 0.01 * seed, seed) for task in FIVE for seed in range(3)]
+    records += [made(task, "softmax", 0.55) for task in FIVE]
+    records += [made("listops", "softmax", 0.5, backend="jax"), made("pathfinder", "linear", 0.5)]
+    write_timing(folder, "elfatt", 0.1, peak_memory_bytes=200_000_000)
+    write_timing(folder, "softmax", 0.4)
+    return {each.name: each for each in pictures(boards(records, timings.choose(timings.read(folder)[0])))}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2."""
+    parts = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in to_rgb(colour)]
+    return float(np.dot(parts, [0.2126, 0.7152, 0.0722]))
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_kind_is_there(every: dict[str, Picture]) -> None:
+    curves = {f"curves-quick-{task}" for task in FIVE}
+    assert set(every) == {"accuracy-quick", "front-quick", "bubbles-quick"} | curves
+
+
+def test_without_bench_records_there_are_no_plots_of_speed() -> None:
+    found = pictures(boards([made("listops", "elfatt", 0.5)], None))
+    assert [each.kind for each in found] == ["accuracy", "curves"]
+
+
+def test_points_and_bands_are_the_records(every: dict[str, Picture]) -> None:
+    panel = every["accuracy-quick"].panels[0]
+    found = {(point.name, point.backend): point for point in panel.points}
+    assert found[("elfatt", "torch")].accuracy == pytest.approx(61)
+    assert found[("elfatt", "torch")].error == pytest.approx(1)
+    assert panel.references == {"chance": 10.0, "rule": pytest.approx(12)}
+    chance = {(p.name, p.at_chance) for p in every["accuracy-quick"].panels[-1].points}
+    assert chance == {("elfatt", False), ("softmax", False), ("linear", True)}
+    line = every["curves-quick-listops"].panels[0].lines[0]
+    assert line.mean[-1] == pytest.approx(61)
+    assert line.spread[-1] == pytest.approx(1)
+    assert line.steps == [200, 400, 600]
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    def point(name: str, speed: float | None, accuracy: float) -> Point:
+        return Point(name=name, backend="torch", accuracy=accuracy, error=0.0, seeds=1, at_chance=False, speed=speed)
+
+    points = [point("fast", 9.0, 50.0), point("good", 1.0, 70.0), point("both", 5.0, 60.0), point("less", 4.0, 55.0)]
+    points += [point("slower twin", 3.0, 60.0), point("untimed", None, 99.0)]
+    assert [each.name for each in pareto(points)] == ["good", "both", "fast"]
+
+
+def test_bytes_depend_on_what_is_shown_and_not_on_the_users_settings(every: dict[str, Picture]) -> None:
+    picture = every["accuracy-quick"]
+    first = draw(picture)
+    with rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "none"}):
+        assert draw(picture) == first
+    for content in first.values():
+        assert picture.digest.encode() in content
+    assert draw(every["curves-quick-listops"]).keys() == {"curves-quick-listops.svg", "curves-quick-listops.png"}
+
+
+def test_a_digest_changes_with_a_number() -> None:
+    one, other = (pictures(boards([made("listops", "elfatt", value)], None))[0] for value in (0.5, 0.51))
+    assert one.digest != other.digest
+
+
+@pytest.mark.parametrize("name", ["accuracy-quick", "bubbles-quick", "front-quick"])
+def test_an_svg_is_whole_titled_and_follows_dark_mode(name: str, every: dict[str, Picture]) -> None:
+    svg = draw(every[name])[f"{name}.svg"].decode()
+    root = ElementTree.fromstring(svg)
+    assert every[name].title in [element.text for element in root.iter() if element.tag.endswith("title")]
+    assert "prefers-color-scheme: dark" in svg
+    styles = " ".join(element.get("style", "") for element in root.iter())
+    for ink in (PAPER, INK, MUTED):
+        assert f"fill: {ink}" in styles
+        assert f"[style*='fill: {ink}']" in svg
+    known = {colour.lower() for colour in [*DARK, *COLOURS.values()]}
+    used = {word.strip(";").lower() for word in styles.split() if word.startswith("#")}
+    assert used <= known, "a colour that no rule turns and that was not chosen for both backgrounds"
+
+
+def test_a_png_is_light_and_not_empty(every: dict[str, Picture]) -> None:
+    image = Image.open(io.BytesIO(draw(every["bubbles-quick"])["bubbles-quick.png"])).convert("RGB")
+    assert image.getpixel((2, image.height - 2)) == tuple(round(255 * part) for part in to_rgb(PAPER))
+    pixels = np.asarray(image).reshape(-1, 3)
+    orange = np.abs(pixels - 255 * np.array(to_rgb(COLOURS["torch"]))).max(axis=1) < 60
+    assert orange.sum() > 500
+
+
+def test_colours_stand_out_from_light_and_dark_paper() -> None:
+    for colour in COLOURS.values():
+        assert min(contrast(colour, PAPER), contrast(colour, DARK[PAPER])) > 3
+    for ink in (INK, MUTED):
+        assert min(contrast(ink, PAPER), contrast(DARK[ink], DARK[PAPER])) > 4.5
