@@ -35,7 +35,7 @@ test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
 	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= $(BIN)/python -m pytest -q -m gpu $(ARGS)
 
 smoke-all: .venv/.ready ## every mechanism on every task in both frameworks for a few steps, into results/evidence
-	@$(BIN)/python -m tests.evidence.smoke $(ARGS)
+	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m tests.evidence.smoke $(ARGS)
 
 lint: .venv/.ready ## style, types, import floors, spelling
 	@$(BIN)/ruff check .
