@@ -52,8 +52,8 @@ def train_arguments(base: Run) -> Arguments:
         "Train one attention mechanism on one task, evaluate it, and leave a record under results/runs.\n\n"
         f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
         "name others to see theirs. "
-        "Other commands: run_lra.py list; run_lra.py data list; run_lra.py data prepare|verify|show --task TASK; "
-        "run_lra.py leaderboard."
+        "Other commands: run_lra.py bench; run_lra.py leaderboard; run_lra.py list; "
+        "run_lra.py data list; run_lra.py data prepare|verify|show --task TASK."
     )
     return _arguments(own, extra, text, "run_lra.py", base)
 
@@ -70,6 +70,38 @@ def data_arguments(base: Run, action: str) -> Arguments:
         "What is prepared already: run_lra.py data list."
     )
     return _arguments(own, extra, text, f"run_lra.py data {action}", base)
+
+
+def parse_bench(argv: Sequence[str], text: str) -> Any:
+    """The flags of `bench`; exits as argparse does on misuse."""
+    flags = [
+        ("attn", _arg(str, "Which attentions, commas between; an option as name@option=value."), "elfatt,softmax"),
+        ("lengths", _arg(str, "Tokens of a sequence, commas between."), "1024,2048,4096,8192,16384"),
+        (
+            "what",
+            _arg(
+                Literal["attend", "train", "infer"],
+                "The mechanism, forward and backward; a training step of the standard model; a forward pass of it.",
+            ),
+            "attend",
+        ),
+        ("backend", _arg(str, "Which framework: torch, jax, or torch,jax."), "torch"),
+        ("batch", _arg(str | None, "Examples: one number, or one a length; else 32,768 tokens' worth."), None),
+        ("dtype", _arg(Literal["float32", "bfloat16"] | None, "float32 on a CPU, bfloat16 on a GPU."), None),
+        ("samples", _arg(int, "Rounds, in each of which every cell takes one sample."), 15),
+        ("compare", _arg(str | None, "Pairs FIRST:SECOND of attentions or frameworks; else the first with all."), None),
+        ("chunk", _arg(int | None, "Steps in one call of the framework, for train and infer."), None),
+        ("heads", _arg(int | None, "Heads, for attend; those of the standard model else."), None),
+        ("head_dim", _arg(int | None, "Features of a head, for attend; those of the standard model else."), None),
+        ("dropout", _arg(float, "Dropout of the training step."), 0.0),
+        ("memory", _arg(float | None, "GB that a cell may take on a CPU; nine tenths of what is free."), None),
+        ("seed", _arg(int, "Decides inputs, weights and the order of the cells."), 0),
+        ("device", _arg(Literal["cpu", "gpu"] | None, "What to time; a GPU where there is one."), None),
+        ("results", _arg(Path, "Records, tables and pictures go to its folder bench."), ROOT / "results"),
+        ("redraw", _arg(Path | None, "Time nothing: write the tables and the picture of this record again."), None),
+    ]
+    kind, default = _made(flags)
+    return tyro.cli(kind, default=default, args=list(argv), prog="run_lra.py bench", description=text)
 
 
 def parse(arguments: Arguments, argv: Sequence[str]) -> tuple[Run, Any]:
@@ -149,7 +181,11 @@ def _switch(text: str) -> Any:
 
 
 def _arguments(own: list, extra: list, text: str, program: str, base: Run) -> Arguments:
-    every = [*own, *extra]
-    kind = make_dataclass("Arguments", [(name, annotation) for name, annotation, _ in every], kw_only=True)
-    default = kind(**{name: value for name, _, value in every})
+    kind, default = _made([*own, *extra])
     return Arguments(kind=kind, default=default, description=text, program=program, base=base)
+
+
+def _made(flags: list[tuple[str, Any, Any]]) -> tuple[type, Any]:
+    """A dataclass of (name, annotation, default), and the one with all defaults."""
+    kind = make_dataclass("Arguments", [(name, annotation) for name, annotation, _ in flags], kw_only=True)
+    return kind, kind(**{name: value for name, _, value in flags})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -18,12 +19,16 @@ import yaml
 
 import attention_impls
 import tasks
-from lra.arguments import command_of, data_arguments, parse, train_arguments
+from lra.arguments import command_of, data_arguments, parse, parse_bench, train_arguments
 from lra.config import Run, UserError, as_dict, from_dict, resolve
 from lra.environment import has_gpu
 from tasks.base import TaskError
 
-VERBS = ("train", "list", "data", "leaderboard")
+VERBS = ("train", "list", "data", "bench", "leaderboard")
+BENCH = (
+    "Time attentions against length: each in a process of its own, woken in turn, after it was found equal to its "
+    "reference. Leaves a record, tables and a picture under results/bench."
+)
 SHOWN_TASK, SHOWN_ATTN = "pathfinder", "elfatt"  # whose options --help shows where none are named
 
 
@@ -43,7 +48,8 @@ def _dispatch(argv: list[str]) -> int:
     verb = argv.pop(0) if argv and not argv[0].startswith("-") else "train"
     if verb not in VERBS:
         raise UserError(f"unknown command {verb!r}: expected {', '.join(VERBS[1:])}, or options only to train")
-    return {"train": _train, "list": _list, "data": _data, "leaderboard": _leaderboard}[verb](argv)
+    verbs = {"train": _train, "list": _list, "data": _data, "bench": _bench, "leaderboard": _leaderboard}
+    return verbs[verb](argv)
 
 
 def _train(argv: list[str]) -> int:
@@ -144,6 +150,15 @@ def _data_list(argv: list[str]) -> int:
 
     print_prepared()
     return 0
+
+
+def _bench(argv: list[str]) -> int:
+    flags = parse_bench(argv, BENCH)
+    from lra.bench_report import redraw, time_and_report
+
+    if flags.redraw is not None:
+        return redraw(flags.redraw)
+    return time_and_report(flags, shlex.join(["python", "run_lra.py", "bench", *argv]))
 
 
 def _first_pass(argv: list[str]) -> argparse.Namespace:

@@ -122,6 +122,12 @@ def resolve(task: str, attn: str, *, backend: BackendName = "torch", preset: str
     )
 
 
+def mechanism_options(attn: str, values: dict[str, Any]) -> Any:
+    """A mechanism's options: those of its card, with these changed."""
+    kind = attention_impls.load(attn).card.options
+    return _strict(kind, {**asdict(kind()), **values}, f"--attn {attn}")
+
+
 def at_most(run: Run, count: int) -> Run:
     """The run with no split of its data larger than `count`."""
     _require(count > 0, "--count", count, "at least 1")

@@ -1,17 +1,15 @@
-"""Speed and memory from bench records, for the tables and plots beside the accuracies.
-
-The layout of a bench record is known to `_timings` alone.
-"""
+"""Speed and memory from bench records, for the tables and plots beside the accuracies."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lra import bench_record
+from lra.bench_record import MEASURED, BenchRecord
 from lra.config import UserError
 
 What = Literal["train", "infer"]
@@ -55,27 +53,30 @@ def read(results: Path) -> tuple[list[Timing], list[str]]:
     complaints = []
     for path in sorted((results / "bench").glob("*.json")):
         try:
-            timings += _timings(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            complaints.append(f"{path} is no bench record ({type(error).__name__}: {error}): mend or remove it")
+            timings += _timings(bench_record.load(path))
+        except UserError as error:
+            complaints.append(f"{error}: mend or remove it")
     return timings, complaints
 
 
-def _timings(record: dict[str, Any]) -> list[Timing]:
-    """What one bench record holds; a measurement of attention alone is not a model's speed and is left out."""
-    if record["what"] not in ("train", "infer"):
+def _timings(record: BenchRecord) -> list[Timing]:
+    """The cells that were measured; attention alone is not a model's speed and is left out."""
+    if record.what not in ("train", "infer"):
         return []
-    timing = Timing(
-        attn=record["attn"],
-        options=record["options"],
-        backend=record["backend"],
-        device=record["environment"]["device"],
-        what=record["what"],
-        length=record["length"],
-        samples_per_second=record["batch"] / record["seconds"],
-        peak_memory_bytes=record["peak_memory_bytes"],
-    )
-    return [timing]
+    return [
+        Timing(
+            attn=cell.attn,
+            options=cell.options,
+            backend=cell.backend,
+            device=record.device,
+            what=record.what,
+            length=cell.length,
+            samples_per_second=cell.batch / cell.spread.median,
+            peak_memory_bytes=cell.memory_bytes or 0,
+        )
+        for cell in record.cells
+        if cell.status == MEASURED
+    ]
 
 
 def choose(timings: Sequence[Timing], device: str | None = None) -> Speeds | None:

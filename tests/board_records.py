@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks
+from lra import bench_record
 from lra.config import Run, as_dict, resolve
 from lra.record import SCHEMA, Record
 
@@ -72,21 +73,47 @@ def write(record: Record, results: Path, name: str | None = None) -> Path:
 
 
 def write_timing(results: Path, attn: str, seconds: float, **changes: Any) -> Path:
-    """Put a bench record where the command reads it."""
-    values = {
+    """Put a bench record of one cell where the command reads it; `changes` are of the cell, or of the record."""
+    cell: dict[str, Any] = {
+        "label": attn,
         "attn": attn,
         "options": {},
         "backend": "torch",
-        "what": "train",
         "length": 4096,
         "batch": 8,
-        "seconds": seconds,
-        "peak_memory_bytes": 500_000_000,
-        "environment": {"device": "a GPU"},
-        **changes,
+        "steps": 1,
+        "status": bench_record.MEASURED,
+        "why": "",
+        "parity": {},
+        "first_seconds": None,
+        "samples": [seconds] * 3,
+        "calls": [1] * 3,
+        "memory_bytes": 500_000_000,
+        "flop": None,
+        "bytes": None,
     }
+    cell |= {name: value for name, value in changes.items() if name in cell}
+    record = {
+        "schema": bench_record.SCHEMA,
+        "started": "2026-01-01T00:00:00+00:00",
+        "complete": True,
+        "what": "train",
+        "device": "a GPU",
+        "dtype": "float32",
+        "heads": 2,
+        "head_dim": 32,
+        "dropout": 0.0,
+        "seed": 0,
+        "cells": [cell],
+        "ceilings": [],
+        "compare": [],
+        "environment": {},
+        "git": {},
+        "command": "",
+    }
+    record |= {name: value for name, value in changes.items() if name in record}
     folder = results / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{len(list(folder.iterdir()))}.json"
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(record))
     return path

@@ -148,7 +148,7 @@ def test_bench_records_of_one_device_and_length_fill_the_speeds(tmp_path: Path) 
     write_timing(tmp_path, "elfatt", 0.1)
     write_timing(tmp_path, "elfatt", 0.02, what="infer")
     write_timing(tmp_path, "softmax", 0.001, length=1024)
-    write_timing(tmp_path, "softmax", 9.0, environment={"device": "another"})
+    write_timing(tmp_path, "softmax", 9.0, device="another")
     write_timing(tmp_path, "softmax", 0.001, what="attend")
     timed, complaints = timings.read(tmp_path)
     assert complaints == []

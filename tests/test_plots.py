@@ -25,7 +25,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Picture]:
     records = [made(task, "elfatt", 0.60 + 0.01 * seed, seed) for task in FIVE for seed in range(3)]
     records += [made(task, "softmax", 0.55) for task in FIVE]
     records += [made("listops", "softmax", 0.5, backend="jax"), made("pathfinder", "linear", 0.5)]
-    write_timing(folder, "elfatt", 0.1, peak_memory_bytes=200_000_000)
+    write_timing(folder, "elfatt", 0.1, memory_bytes=200_000_000)
     write_timing(folder, "softmax", 0.4)
     return {each.name: each for each in pictures(boards(records, timings.choose(timings.read(folder)[0])))}
 

@@ -28,6 +28,9 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
     if "leaderboard" in words:
         shutil.copytree(ROOT / "results" / "runs", tmp / "runs")
         return [*words[2:], *([] if "--check" in words else ["--results", str(tmp)])]
+    if "bench" in words:
+        small = {"--lengths": "33,64,65", "--samples": "2", "--device": "cpu", "--results": str(tmp)}
+        return [*words[2:], *(word for pair in small.items() for word in pair)]
     words += ["--preset", "smoke"]
     if "data" not in words:
         return [*words[2:], "--device", "cpu", "--results", str(tmp)]
@@ -43,7 +46,7 @@ def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
         _run(["data", "prepare", *words[2:4], "--preset", "smoke"], tmp_path)
     done = _run(words, tmp_path)
     if "--results" in words and "--print-config" not in words:
-        assert list((tmp_path / "runs").glob("*.json")), done
+        assert list((tmp_path / ("bench" if "bench" in words else "runs")).glob("*.json")), done
     if "--out" in words:
         assert (tmp_path / "listops.png").stat().st_size > 1000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -62,6 +63,50 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Clock(Protocol):
+    """What `bench` needs of one framework on one device: things to time, a way to wait for them, the memory held."""
+
+    def place(self, arrays: Weights, dtype: str) -> dict[str, Any]:
+        """Copies on the device, those of real numbers rounded to `dtype` ("float32", "bfloat16")."""
+        ...
+
+    def numpy(self, array: Any) -> np.ndarray:
+        """An array of the device in NumPy, real numbers as float64."""
+        ...
+
+    def attend(self, blueprint: Blueprint) -> Callable[..., tuple[Any, dict[str, Any]]]:
+        """(inputs by letter, params, constants, cotangent) -> out, and the gradients of <out, cotangent> (+ penalty).
+
+        Arrays are placed ones; every position is real. Gradients are by every input and parameter.
+        """
+        ...
+
+    def product(self, left: Any, right: Any) -> Callable[[], Any]:
+        """A call that multiplies two square matrices."""
+        ...
+
+    def copy(self, array: Any) -> Callable[[], Any]:
+        """A call that reads and writes as many bytes as the array has, each once."""
+        ...
+
+    def wait(self, result: Any) -> None:
+        """Return when the device has finished `result` and all that was asked of it before."""
+        ...
+
+    def release(self) -> None:
+        """Give memory that the framework keeps for later back to the device."""
+        ...
+
+    def restart_peak_memory(self) -> None:
+        """Count the peak from here on, where the allocator can."""
+        ...
+
+    def peak_memory(self) -> int | None:
+        """Bytes that the device's allocator has held at most; None on a CPU, where the process says it."""
+        ...
+
+
 def installed(name: str) -> bool:
     """Whether the framework's packages are there; loads none of them."""
     return all(find_spec(package) for package in _NEEDS[name])
@@ -69,13 +114,24 @@ def installed(name: str) -> bool:
 
 def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
     """The backend of that name on that device; None means a GPU where the framework sees one."""
-    if not installed(name):
-        missing = ", ".join(package for package in _NEEDS[name] if not find_spec(package))
-        raise UserError(f"the {name} backend needs {missing}: pip install -e '.[{name}]', or choose another --backend")
+    require_installed(name)
     if name not in blueprint.mechanism.backends:
         have = ", ".join(blueprint.mechanism.backends)
         raise UserError(f"{blueprint.mechanism.name} has no {name} implementation; it has: {have}")
     return import_module(f"lra.backends.{name}_backend").open_backend(blueprint, device)
+
+
+def get_clock(name: str, device: Device) -> Clock:
+    """The clock of that framework on that device."""
+    require_installed(name)
+    return import_module(f"lra.backends.{name}_clock").open_clock(device)
+
+
+def require_installed(name: str) -> None:
+    """Raise UserError where a framework's packages are missing; loads none of them."""
+    if not installed(name):
+        missing = ", ".join(package for package in _NEEDS[name] if not find_spec(package))
+        raise UserError(f"the {name} backend needs {missing}: pip install -e '.[{name}]', or choose another --backend")
 
 
 def host_peak_memory() -> int:

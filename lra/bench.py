@@ -1,0 +1,240 @@
+"""`run_lra.py bench`: worker processes kept alive and woken in turn, and what is made of their samples.
+
+In every round each cell takes one sample, in an order drawn for that round, so that whatever drifts (clocks, heat,
+other users of the machine) hits all alike, and a ratio is taken between two samples of the same round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from lra import bench_record
+from lra.bench_plan import Cell, Plan, as_values
+from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Timing
+from lra.bench_screen import BenchScreen
+from lra.environment import ROOT, environment, git_state
+
+ALIVE = 24  # processes that live beside one another, the ceilings' aside; more cells are timed a few lengths at a time
+BUSY = 0.25  # load per core at the start above which the machine is called busy
+
+
+class _Process:
+    """The process that times one cell, and what it has said."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.status, self.why = STOPPED, "stopped before it was timed"
+        self.said: dict[str, Any] = {}
+        self.samples: list[float] = []
+        self.calls: list[int] = []
+        self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def prepare(self, known: dict[str, float] | None = None) -> None:
+        """Start the process and let it do everything that comes before the clock, but a parity that is known."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "lra.bench_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            cwd=ROOT,
+            start_new_session=True,  # so that Ctrl-C reaches this process alone, which ends the others
+        )
+        self._take(self._ask({"cell": as_values(self.cell), "parity": known}))
+
+    def sample(self) -> None:
+        """Wake it for one sample."""
+        self._take(self._ask({}))
+
+    def end(self) -> None:
+        """End the process; what it said stays."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+
+    def timing(self) -> Timing:
+        """What is known of this cell."""
+        said, cell = self.said, self.cell
+        stopped = self.status == MEASURED and not self.samples
+        return Timing(
+            label=cell.label,
+            attn=cell.attn,
+            options=cell.options,
+            backend=cell.backend,
+            length=cell.length,
+            batch=cell.batch,
+            steps=cell.chunk,
+            status=STOPPED if stopped else self.status,
+            why="stopped before a sample was taken" if stopped else self.why,
+            parity=said.get("parity", {}),
+            first_seconds=said.get("first_seconds"),
+            samples=list(self.samples) if self.status == MEASURED else [],
+            calls=list(self.calls) if self.status == MEASURED else [],
+            memory_bytes=said.get("memory_bytes"),
+            flop=said.get("flop"),
+            bytes=said.get("bytes"),
+        )
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        if "seconds" in answer:
+            self.samples.append(answer["seconds"])
+            self.calls.append(answer["calls"])
+            return
+        self.status, self.why = answer["status"], answer.get("why", "")
+        self.said |= answer
+        if self.status != MEASURED:
+            self.end()
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._child is not None, "prepare comes first"
+        told, answers = self._child.stdin, self._child.stdout
+        assert told is not None
+        assert answers is not None
+        try:
+            told.write(json.dumps(order).encode() + b"\n")
+            told.flush()
+            line = answers.readline()
+        except BrokenPipeError:
+            line = b""
+        return json.loads(line) if line.endswith(b"\n") else self._died(self._child.wait())
+
+    def _died(self, code: int) -> dict[str, Any]:
+        """The answer of a process that gave none: ended for want of memory, or for another reason."""
+        self._stderr.seek(0)
+        told = self._stderr.read().decode(errors="replace").strip().splitlines()
+        last = " ".join(told[-1].split())[:200] if told else "it said nothing"
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        starved = code == -signal.SIGKILL or any("bad_alloc" in line for line in told)
+        return {"status": OUT_OF_MEMORY if starved else FAILED, "why": f"its process ended ({name}): {last}"}
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """One benchmark while it runs. `keep` is called after each round with the record so far."""
+
+    plan: Plan
+    command: str
+    screen: BenchScreen
+    keep: Callable[[BenchRecord], None]
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    processes: list[_Process] = field(default_factory=list)
+    ceilings: list[_Process] = field(default_factory=list)
+    complete: bool = False
+
+    def __post_init__(self) -> None:
+        self.processes = [_Process(cell) for cell in self.plan.cells]
+        self.ceilings = [_Process(cell) for cell in self.plan.ceilings]
+        self._parities: dict[tuple[str, str, str], dict[str, float]] = {}
+        load, cores = os.getloadavg()[0], psutil.cpu_count() or 1
+        self._around = {**environment(), "load_at_start": load, "busy_at_start": load > BUSY * cores}
+        self._git = git_state()
+
+    def run(self) -> None:
+        """Time everything; KeyboardInterrupt goes through, with all processes ended."""
+        by_cell = {id(process.cell): process for process in self.processes}
+        groups = self.plan.groups(ALIVE)
+        self.screen.starts(len(self.processes), len(groups), len(self.ceilings), self.plan.samples)
+        try:
+            self._prepare(self.ceilings)
+            for cells in groups:
+                group = [by_cell[id(cell)] for cell in cells]
+                self._prepare(group)
+                for number in range(self.plan.samples):
+                    self._round(group, number)
+                    self.keep(self.record())
+                for process in group:
+                    process.end()
+            self.complete = True
+        finally:
+            self.screen.ends()
+            for process in (*self.processes, *self.ceilings):
+                process.end()
+
+    def record(self) -> BenchRecord:
+        """What is known by now."""
+        plan, cell = self.plan, self.plan.cells[0]
+        said = {each.cell.backend: each.said["environment"] for each in self.processes if "environment" in each.said}
+        return BenchRecord(
+            schema=SCHEMA,
+            started=self.started.isoformat(timespec="seconds"),
+            complete=self.complete,
+            what=plan.what,
+            device=plan.device,
+            dtype=plan.dtype,
+            heads=cell.heads,
+            head_dim=cell.head_dim,
+            dropout=cell.dropout,
+            seed=plan.seed,
+            cells=[process.timing() for process in self.processes],
+            ceilings=[process.timing() for process in self.ceilings],
+            compare=[list(pair) for pair in plan.compare],
+            environment=self._around | {"backends": said},
+            git=self._git,
+            command=self.command,
+        )
+
+    def _prepare(self, processes: list[_Process]) -> None:
+        for process in processes:
+            self.screen.prepares(process.cell)
+            cell = process.cell
+            mechanism = (cell.label, cell.attn, cell.backend)  # its check is the same at every length, and made once
+            process.prepare(self._parities.get(mechanism))
+            if process.said.get("parity"):
+                self._parities[mechanism] = process.said["parity"]
+            self.screen.prepared(process.timing())
+
+    def _round(self, group: list[_Process], number: int) -> None:
+        """One sample of each; the cells of a length follow one another, so that pairs are close in time."""
+        rng = np.random.default_rng([self.plan.seed, number])
+        lengths = rng.permutation(sorted({process.cell.length for process in group}))
+        shuffled = [group[i] for i in rng.permutation(len(group))]
+        ordered = [process for length in lengths for process in shuffled if process.cell.length == length]
+        for process in (*self.ceilings, *ordered):
+            if process.status == MEASURED:
+                process.sample()
+            self.screen.sampled(process.timing(), number)
+
+
+def stem(record: BenchRecord) -> str:
+    """The name of a record's files: its conditions and when it began."""
+    backends = "+".join(dict.fromkeys(cell.backend for cell in record.cells))
+    began = datetime.fromisoformat(record.started).strftime("%Y%m%dT%H%M%SZ")
+    return f"{record.what}-{backends}-{record.device}-{record.dtype}-{began}"
+
+
+def run_bench(plan: Plan, results: Path, command: str) -> tuple[BenchRecord, Path, bool]:
+    """Time the plan and keep the record up to date under results/bench; its path, and whether the user stopped it.
+
+    KeyboardInterrupt where it was stopped before there was a sample.
+    """
+    folder = results / "bench"
+    bench = Bench(
+        plan=plan,
+        command=command,
+        screen=BenchScreen(),
+        keep=lambda record: bench_record.save(record, folder / f"{stem(record)}.json"),
+    )
+    stopped = False
+    try:
+        bench.run()
+    except KeyboardInterrupt:
+        stopped = True
+    record = bench.record()
+    if stopped and not any(cell.samples for cell in record.cells):
+        raise KeyboardInterrupt
+    bench.keep(record)
+    return record, folder / f"{stem(record)}.json", stopped

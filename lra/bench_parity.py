@@ -1,0 +1,101 @@
+"""The check before the clock: a mechanism equals its reference, as it is going to be timed, or gets no figure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from attention_impls.base import Arrays
+from lra.backends import Clock
+from lra.bench_plan import Cell, blueprint_of
+from lra.init import Blueprint
+
+# Odd, so that no block divides it; on a GPU an even one too, since some kernels there take nothing else.
+LENGTHS = {"cpu": (131,), "gpu": (131, 128)}
+BATCH = 1
+BOUND = {"float32": 2e-5, "bfloat16": 2e-2}  # of the output; gradients are rounded forward and backward: twice that
+DIRECTIONS = 2
+STEP = 1e-5  # of central differences in float64
+
+
+def draw(blueprint: Blueprint, batch: int, length: int, seed: int) -> tuple[Arrays, Arrays, Arrays, Arrays]:
+    """Standard normal inputs by letter, params, constants, and {"cotangent": …}, as NumPy arrays of float32."""
+    dims, card = blueprint.dims, blueprint.mechanism.card
+    rng = np.random.default_rng(seed)
+    tokens, heads = (batch, length), (dims.heads, dims.head_dim)
+    shapes = {letter: (*tokens, dims.width) if letter == "x" else (*tokens, *heads) for letter in blueprint.inputs}
+    shapes["cotangent"] = (*tokens, *heads)
+    given = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    own = (card.params(blueprint.options, dims, rng), card.constants(blueprint.options, dims, rng))
+    params, constants = ({name: _single(array) for name, array in arrays.items()} for arrays in own)
+    return {letter: given[letter] for letter in blueprint.inputs}, params, constants, {"cotangent": given["cotangent"]}
+
+
+def check(cell: Cell, clock: Clock) -> dict[str, float]:
+    """The greatest errors of the output and of the gradients, their bounds, and the seconds it took.
+
+    The output's error is max|a − b| / max|b|. A gradient's is, for each input and parameter, how far its product with
+    random directions is from the reference's slopes along them (root mean square), over the gradient's norm. Inputs
+    are rounded to the cell's dtype before either side sees them. FileNotFoundError where there is no reference.
+    """
+    began = time.perf_counter()
+    pairs = [_errors(cell, clock, length) for length in LENGTHS[cell.device]]
+    output, gradient = (float(worst) for worst in np.max(pairs, axis=0))
+    return {
+        "output": output,
+        "gradient": gradient,
+        "output_bound": BOUND[cell.dtype],
+        "gradient_bound": 2 * BOUND[cell.dtype],
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _errors(cell: Cell, clock: Clock, length: int) -> tuple[float, float]:
+    blueprint = blueprint_of(cell, length)
+    if not (blueprint.mechanism.folder / "reference.py").exists():
+        raise FileNotFoundError(f"{cell.label} has no reference.py to be checked against, so it gets no figure")
+    placed = [clock.place(arrays, cell.dtype) for arrays in draw(blueprint, BATCH, length, cell.seed)]
+    out, gradients = clock.attend(blueprint)(*placed[:3], placed[3]["cotangent"])
+    given, params, constants, weight = ({name: clock.numpy(a) for name, a in arrays.items()} for arrays in placed)
+
+    def reference(arrays: Arrays) -> tuple[np.ndarray, float]:
+        found = blueprint.mechanism.reference()(
+            *(arrays[letter] for letter in blueprint.inputs),
+            lengths=None,
+            params={name: arrays[name] for name in params},
+            constants=constants,
+            options=blueprint.options,
+            dims=blueprint.dims,
+        )
+        out, penalty = found if blueprint.mechanism.card.penalty else (found, np.zeros(()))
+        return out, float((out * weight["cotangent"]).sum() + penalty.sum())
+
+    expected, _ = reference(given | params)
+    found = clock.numpy(out)
+    output = float(np.abs(found - expected).max() / np.abs(expected).max())
+    return output, _gradient_error(
+        {name: clock.numpy(array) for name, array in gradients.items()}, given | params, lambda a: reference(a)[1]
+    )
+
+
+def _gradient_error(gradients: Arrays, arrays: Arrays, loss: Callable[[Arrays], float]) -> float:
+    rng = np.random.default_rng(1)
+    whole = np.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))
+
+    def miss(name: str, direction: np.ndarray) -> float:
+        ahead, behind = (loss(arrays | {name: arrays[name] + step * direction}) for step in (STEP, -STEP))
+        return float((gradients[name] * direction).sum()) - (ahead - behind) / (2 * STEP)
+
+    errors = []
+    for name, gradient in gradients.items():
+        misses = [miss(name, rng.standard_normal(gradient.shape)) for _ in range(DIRECTIONS)]
+        # Against the whole gradient's size too, since one array's may be nothing but rounding.
+        size = max(float(np.linalg.norm(gradient)), 1e-3 * whole, np.finfo(np.float32).tiny)
+        errors.append(float(np.sqrt(np.mean(np.square(misses)))) / size)
+    return float(np.max(errors))  # not a number where one of them is none
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array

@@ -1,0 +1,96 @@
+"""What a benchmark shows while it runs, and its result on the terminal."""
+
+from __future__ import annotations
+
+import time
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lra.bench_plan import Cell
+from lra.bench_record import MEASURED, BenchRecord, Timing
+from lra.bench_table import BASELINE, Achieved, growth_rows, number, percent
+from lra.screen import LINE_EVERY_SECONDS, console
+
+
+class BenchScreen:
+    """A live bar on a terminal, plain lines in a log."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._job = self._bar.add_task("starting …")
+        self._line_at = time.monotonic()
+
+    def starts(self, cells: int, groups: int, ceilings: int, samples: int) -> None:
+        """Say how much there is to do."""
+        self._bar.update(self._job, total=cells * (samples + 1) + ceilings * (groups * samples + 1))
+        self._bar.start()
+
+    def prepares(self, cell: Cell) -> None:
+        """A process is being made ready."""
+        self._bar.update(self._job, description=f"preparing {_where(cell)}")
+
+    def prepared(self, timing: Timing) -> None:
+        """It is, or it never will be."""
+        self._bar.advance(self._job)
+        if timing.first_seconds is None:
+            self._bar.console.print(f"{_where(timing)}: {timing.status}: {timing.why}", markup=False)
+            return
+        error = timing.parity_error
+        parity = "" if error is None else f", equals its reference within {error:.0e}"
+        first = f"first call {timing.first_seconds:.1f} s"
+        self._bar.console.print(f"{_where(timing)}: ready, {first}{parity}", markup=False)
+
+    def sampled(self, timing: Timing, number: int) -> None:
+        """A process was woken in that round, counted from 0."""
+        self._bar.advance(self._job)
+        self._bar.update(self._job, description=f"round {number + 1}: {_where(timing)}")
+        if timing.samples or timing.status == MEASURED:
+            now = time.monotonic()
+            if not console.is_terminal and now - self._line_at > LINE_EVERY_SECONDS:
+                self._line_at = now
+                console.print(f"round {number + 1}: {_where(timing)}", markup=False)
+
+    def ends(self) -> None:
+        """Take the bar off the screen."""
+        self._bar.stop()
+
+
+def summary(record: BenchRecord) -> list[Table]:
+    """The figures that fit a terminal: cells, ratios, growth; the written report has the rest."""
+    cells = _table("attention", "backend", "tokens", "ms", "examples/s", "memory MB", "% of limit")
+    for cell in record.cells:
+        start = (cell.label, cell.backend, f"{cell.length:,}")
+        if cell.status != MEASURED:
+            cells.add_row(*start, cell.status)
+            continue
+        got, memory = Achieved(record, cell), "—" if cell.memory_bytes is None else number(cell.memory_bytes / 1e6)
+        figures = (number(got.spread.median * 1e3), number(got.examples), memory, percent(got.of_limit))
+        cells.add_row(*start, *figures)
+    ratios = _table("first", "second", "tokens", "first is as fast, times", "quartiles")
+    for each in record.ratios():
+        times = each.spread
+        quartiles = f"{number(times.low)}–{number(times.high)}"
+        ratios.add_row(each.first, each.second, f"{each.length:,}", number(times.median), quartiles)
+    growth = _table("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}")
+    for row in growth_rows(record):
+        growth.add_row(row[0].strip("`"), *row[1:])
+    return [table for table in (cells, ratios, growth) if table.row_count]
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < 2 else "right", overflow="fold")
+    return table
+
+
+def _where(cell: Cell | Timing) -> str:
+    shape = f" · {cell.length:,} tokens × {cell.batch}" if cell.length else ""
+    return f"{cell.label} · {cell.backend}{shape}"

@@ -1,0 +1,89 @@
+"""How many operations and bytes a forward pass or a training step needs at least, counted by formula.
+
+Operations are those of matrix products, two for a multiply-add: those of the attention come from the mechanism's card,
+those of the encoder around it from its layers. A training step has each product three times: once forward, and once
+each for the gradients of its two factors. Nothing else counts: no exponentials, norms, convolutions or optimiser, and
+nothing that an implementation computes twice.
+
+Bytes are what has to cross the memory's bus if every matrix product reads its factors and writes its result once, and
+what stands between products is fused into them: the attention reads its inputs and writes its output, and backward
+reads its inputs and the output's gradient and writes those of its inputs. AdamW reads four numbers a parameter and
+writes three. Real code needs more; the share of the measured bandwidth is what a perfect code would have left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lra.init import PROJECTIONS, Blueprint
+
+FLOAT32 = 4  # bytes of a learned number and of its moments, whatever the arithmetic's precision
+OPTIMISER_ACCESSES = 7  # AdamW: weight, gradient and two moments in, weight and two moments out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Floating-point operations and bytes moved; the operations are None where a card does not state them."""
+
+    flop: int | None
+    bytes: int
+
+
+def attend_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int) -> Cost:
+    """One layer's attention alone, forward and backward, for a batch of full sequences of `length` tokens."""
+    products = _attention_products(blueprint, length)
+    elements = _attention_elements(blueprint, batch, length, backward=True)
+    return Cost(flop=None if products is None else 2 * 3 * batch * products, bytes=itemsize * elements)
+
+
+def infer_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int) -> Cost:
+    """The encoder's forward pass."""
+    return _encoder_cost(blueprint, batch, length, itemsize, backward=False)
+
+
+def train_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, parameters: int) -> Cost:
+    """One optimiser step: the encoder forward and backward, and AdamW over so many parameters."""
+    encoder = _encoder_cost(blueprint, batch, length, itemsize, backward=True)
+    return Cost(flop=encoder.flop, bytes=encoder.bytes + FLOAT32 * OPTIMISER_ACCESSES * parameters)
+
+
+def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[int, int, int]]:
+    """(rows, inputs, outputs) of every dense layer's matrix product."""
+    model = blueprint.model
+    tokens = batch * blueprint.towers * length
+    projections = sum(letter in PROJECTIONS for letter in blueprint.inputs)
+    block = [(tokens, model.width, model.width)] * (projections + 1)
+    block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)]
+    features = model.width * (4 if blueprint.towers == 2 else 1)
+    head = [(batch, features, model.classifier), (batch, model.classifier, blueprint.classes)]
+    return block * model.depth + head
+
+
+def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, *, backward: bool) -> Cost:
+    model, documents = blueprint.model, batch * blueprint.towers
+    layers, times = dense_layers(blueprint, batch, length), 3 if backward else 1
+    attention = _attention_products(blueprint, length)
+    multiply_adds = sum(rows * inputs * outputs for rows, inputs, outputs in layers)
+    dense = sum(rows * (inputs + outputs) + inputs * outputs for rows, inputs, outputs in layers)
+    embedding = 2 * documents * length * model.width
+    elements = times * dense + (2 if backward else 1) * embedding
+    elements += model.depth * _attention_elements(blueprint, documents, length, backward=backward)
+    return Cost(
+        flop=None if attention is None else 2 * times * (multiply_adds + model.depth * documents * attention),
+        bytes=itemsize * elements,
+    )
+
+
+def _attention_products(blueprint: Blueprint, length: int) -> int | None:
+    """Multiply-adds of one example's attention in one layer, forward; None where the card states none."""
+    try:
+        return blueprint.mechanism.card.operations(blueprint.options, blueprint.dims, length)
+    except ValueError:
+        return None
+
+
+def _attention_elements(blueprint: Blueprint, sequences: int, length: int, *, backward: bool) -> int:
+    """Numbers that one layer's attention reads and writes: inputs and output, backward as the module says."""
+    inputs = len(blueprint.inputs)
+    arrays = inputs + 1 + (2 * inputs + 1 if backward else 0)
+    return arrays * sequences * length * blueprint.dims.heads * blueprint.dims.head_dim

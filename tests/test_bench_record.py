@@ -1,0 +1,174 @@
+"""What is computed from the samples of a benchmark: spread, ratios, growth, crossover, tables and the picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from bench_records import LENGTHS, bench_record, timing
+
+from lra.bench_plot import picture
+from lra.bench_record import OUT_OF_MEMORY, Spread, crossover, exponent, load, save, spread, unstable
+from lra.bench_report import redraw
+from lra.bench_table import Achieved, comma_separated, growth_rows, markdown, notes
+from lra.config import UserError
+
+
+def test_spread_is_the_median_and_the_quartiles() -> None:
+    assert spread([5.0, 1.0, 2.0, 4.0, 3.0]) == Spread(median=3.0, low=2.0, high=4.0)
+
+
+def test_ratios_are_taken_round_by_round_so_that_drift_cancels() -> None:
+    ratios = bench_record().ratios()
+    assert [each.length for each in ratios] == list(LENGTHS)
+    for each in ratios:
+        assert each.rounds == pytest.approx([each.length / 150] * 3)  # the slow second round shows in neither
+        assert each.spread.high - each.spread.low == pytest.approx(0, abs=1e-12)
+
+
+def test_frameworks_are_compared_mechanism_by_mechanism() -> None:
+    other = timing("elfatt", 100, [0.75e-3, 1.5e-3, 0.75e-3], backend="jax")
+    ratios = bench_record(other, compare=[["jax", "torch"]]).ratios()
+    assert [(each.first, each.second) for each in ratios] == [("elfatt (jax)", "elfatt (torch)")]
+    assert ratios[0].rounds == pytest.approx([2.0] * 3)
+
+
+def test_a_cell_without_a_figure_is_in_no_ratio_and_no_series() -> None:
+    lost = timing("elfatt", 800, [], status=OUT_OF_MEMORY, why="none left")
+    slow = timing("softmax", 800, [0.1, 0.1, 0.1])
+    record = bench_record(lost, slow)
+    assert 800 not in [each.length for each in record.ratios()]
+    assert [cell.length for cell in record.series()["elfatt", "torch"]] == list(LENGTHS)
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        ([0.2, 0.2, 0.2, 0.21], None),
+        ([0.2, 0.3, 0.2, 0.3], "the standard deviation is 23% of the mean"),
+        ([0.2] * 20 + [0.32], "the slowest sample is 56% off the mean"),
+        ([0.2] * 40 + [0.09], "the fastest sample is 54% off the mean"),
+        ([0.0009, 0.0009], "less than 1 ms"),
+        ([0.2], "a single sample"),
+    ],
+)
+def test_unstable_samples_are_named_by_the_rules_of_pyperf(samples: list[float], said: str | None) -> None:
+    found = "; ".join(unstable(samples, shortest=min(samples)))
+    assert found == "" if said is None else said in found
+
+
+def test_samples_of_different_numbers_of_calls_are_compared_by_call() -> None:
+    cell = timing("elfatt", 100, [1e-3, 1e-3], samples=[0.2, 0.4], calls=[200, 400], steps=2)
+    assert cell.seconds == pytest.approx([0.5e-3, 0.5e-3])
+    assert cell.warnings == []
+
+
+def test_exponent_is_the_slope_on_logarithmic_axes() -> None:
+    assert exponent([100, 200, 800], [7 * n**1.7 for n in (100, 200, 800)]) == pytest.approx(1.7)
+    assert exponent([100], [1.0]) is None
+    assert exponent([100, 200], [0.0, 1.0]) is None
+
+
+def test_crossover_is_where_the_lines_between_the_points_meet() -> None:
+    theirs = {n: 1e-3 * (n / 100) ** 2 for n in LENGTHS}
+    found = crossover({n: 1.5e-5 * n for n in LENGTHS}, theirs)
+    assert found is not None
+    assert found[0] == "at"
+    assert found[1] == pytest.approx(150)
+    assert crossover({n: 0.5 * theirs[n] for n in LENGTHS}, theirs) == ("below", 100.0)
+    assert crossover({n: 2 * theirs[n] for n in LENGTHS}, theirs) == ("above", 400.0)
+    assert crossover({n: theirs[n] / (2 if n == 100 else 0.5) for n in LENGTHS}, theirs) == ("above", 400.0)
+    assert crossover({50: 1.0}, theirs) is None
+
+
+def test_what_is_achieved_stands_beside_the_ceilings_of_the_run() -> None:
+    record = bench_record()
+    cell = record.cells[0]  # 1.5 ms a step for a million operations and ten thousand bytes
+    got = Achieved(record, cell)
+    assert (record.ceiling("product"), record.ceiling("copy")) == (pytest.approx(1e10), pytest.approx(4e7))
+    assert got.examples == pytest.approx(2 / 1.5e-3)
+    assert got.of_product == pytest.approx(1e6 / 1.5e-3 / 1e10)
+    assert got.of_copy == pytest.approx(1e4 / 1.5e-3 / 4e7)
+    assert got.of_limit == got.of_copy
+
+
+def test_an_uncounted_mechanism_has_bytes_only() -> None:
+    got = Achieved(bench_record(), timing("mine", 100, [1e-3, 1e-3], flop=None))
+    assert got.flop is None
+    assert got.of_product is None
+    assert got.of_limit == got.of_copy
+
+
+def test_the_report_says_what_a_reader_has_to_know() -> None:
+    lost = timing("flash", 400, [], status=OUT_OF_MEMORY, why="none left")
+    noisy = timing("linear", 100, [1e-3, 2e-3, 1e-3])
+    text = markdown(bench_record(lost, noisy, complete=False))
+    for said in (
+        "| `elfatt` | torch | 100 | 2 | 1.50 ! |",
+        "| `flash` | torch | 400 | 2 | out of memory | — |",
+        "| elfatt (torch) | softmax (torch) | 400 | 2.67 |",
+        "| `elfatt` | torch | N^1.00 | N^1.00 | from about 150 tokens |",
+        "| `softmax` | torch | N^2.00 |",
+        "10 GFLOP/s (large matrix product)",
+        "`flash` (torch, 400 tokens): out of memory: none left.",
+        "`linear` (torch, 100 tokens) may be unstable: the standard deviation is 43% of the mean",
+        "Stopped before the end",
+        "Again: `python run_lra.py bench`",
+    ):
+        assert said in text, said
+    assert "Busy machine" not in text
+
+
+def test_a_busy_machine_is_named() -> None:
+    around = bench_record().environment | {"busy_at_start": True, "load_at_start": 3.5}
+    assert "Busy machine: load 3.5 when it began." in notes(bench_record(environment=around))
+
+
+def test_the_csv_has_every_cell_in_si_units() -> None:
+    lost = timing("flash", 400, [], status=OUT_OF_MEMORY, why="none left")
+    rows = list(csv.DictReader(io.StringIO(comma_separated(bench_record(lost)))))
+    assert len(rows) == 2 * len(LENGTHS) + 1
+    assert float(rows[0]["seconds_median"]) == pytest.approx(1.5e-3)
+    assert float(rows[0]["flop_per_second"]) == pytest.approx(1e6 / 1.5e-3, rel=1e-5)
+    assert (rows[-1]["status"], rows[-1]["seconds_median"]) == (OUT_OF_MEMORY, "")
+
+
+def test_growth_needs_more_than_one_length() -> None:
+    record = bench_record(timing("linear", 100, [1e-3, 1e-3]))
+    assert {row[0] for row in growth_rows(record)} == {"`elfatt`", "`softmax`"}
+
+
+def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> None:
+    record = bench_record()
+    save(record, tmp_path / "a.json")
+    assert load(tmp_path / "a.json") == record
+    values = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "b.json").write_text(json.dumps(values | {"more": 1}))
+    (tmp_path / "c.json").write_text(json.dumps(values | {"schema": 99}))
+    (tmp_path / "d.json").write_text("[")
+    for name, said in (("b", "more"), ("c", "schema 99"), ("d", "no benchmark's record")):
+        with pytest.raises(UserError, match=said):
+            load(tmp_path / f"{name}.json")
+
+
+def test_tables_and_picture_are_a_pure_function_of_the_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    save(bench_record(), path)
+    made = []
+    for _ in range(2):
+        assert redraw(path) == 0
+        made.append({suffix: path.with_suffix(suffix).read_bytes() for suffix in (".md", ".csv", ".svg")})
+    assert made[0] == made[1]
+    assert b"elfatt" in made[0][".svg"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.csv", "a.json", "a.md", "a.svg"]
+
+
+def test_the_picture_shows_every_series(tmp_path: Path) -> None:
+    unseen = timing("linear", 100, [1e-3, 1e-3], memory_bytes=0)  # a peak that the meter did not see
+    picture(bench_record(unseen), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="nothing was measured"):
+        picture(bench_record(cells=[]), tmp_path / "b.png")

@@ -1,0 +1,162 @@
+"""What the process of one cell does: the check, the first call, memory, calibration, samples, and its failures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lra import bench_memory, bench_parity, bench_worker
+from lra.backends import get_clock
+from lra.bench_plan import Cell, Kind
+from lra.bench_record import FAILED, MEASURED, UNEQUAL
+from lra.bench_worker import Worker, answer, is_out_of_memory
+from lra.environment import ROOT
+from lra.operations import Cost
+
+BACKENDS = ("torch", "jax")
+
+
+def cell(backend: Any = "torch", kind: Kind = "attend", **changes: Any) -> Cell:
+    """A small cell on the CPU."""
+    pytest.importorskip(backend)
+    values: dict[str, Any] = {"attn": "linear", "length": 33, "batch": 2, "heads": 2, "head_dim": 32}
+    return Cell(kind=kind, backend=backend, device="cpu", dtype="float32", **values | changes)
+
+
+@pytest.fixture(autouse=True)
+def _short_and_unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples of 10 ms, small ceilings, and no bound on the memory of the process that runs the tests."""
+    monkeypatch.setattr(bench_worker, "LEAST", 0.01)
+    monkeypatch.setattr(bench_worker, "PRODUCT_SIDE", {"cpu": 64})
+    monkeypatch.setattr(bench_worker, "COPY_BYTES", {"cpu": 1 << 16})
+    monkeypatch.setattr(bench_memory, "allow", lambda more: None)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["attend", "train", "infer", "product", "copy"])
+def test_a_cell_is_prepared_and_sampled(backend: str, kind: Any) -> None:
+    chunk = 2 if kind in ("train", "infer") else 1
+    worker = Worker(cell(backend, kind, chunk=chunk, **({"attn": ""} if kind in ("product", "copy") else {})))
+    made = worker.prepare(None)
+    assert made["status"] == MEASURED
+    assert made["bytes"] > 0
+    assert made["memory_bytes"] >= 0
+    taken = worker.sample()
+    assert taken["seconds"] >= 0.01
+    assert taken["calls"] >= 1
+    if kind in ("attend", "train", "infer"):
+        assert 0 < made["parity"]["output"] < made["parity"]["output_bound"]
+        assert made["environment"]["precision"] == "float32"
+
+
+def test_calls_are_raised_until_a_sample_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(cell())
+    worker._subject = Naps()
+    worker._calibrate()
+    assert 5 <= worker._calls <= 13  # naps of 1 ms or a little more, 12.5 ms asked for
+    worker._calls = 1  # as if the machine had become faster
+    taken = worker.sample()
+    assert taken["seconds"] >= 0.01
+    assert 5 <= taken["calls"] <= 10
+    monkeypatch.setattr(bench_worker, "LONG", 1e-4)
+    worker._calls = 1
+    worker._calibrate()
+    assert worker._long
+
+
+class Naps:
+    """A subject that takes a millisecond."""
+
+    def load(self) -> None:
+        """It has no arrays."""
+
+    def drop(self) -> None:
+        """It has none to let go of."""
+
+    def call(self) -> None:
+        time.sleep(1e-3)
+
+    def cost(self) -> Cost:
+        return Cost(flop=0, bytes=0)
+
+    def environment(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("attn", ["elfatt", "primal", "synthesizer"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_mechanism_equals_its_reference(attn: str, dtype: Any) -> None:
+    found = bench_parity.check(replace(cell(attn=attn), dtype=dtype), get_clock("torch", "cpu"))
+    assert found["output"] <= found["output_bound"]
+    assert found["gradient"] <= found["gradient_bound"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_mechanism_that_differs_from_its_reference_gets_no_figure(backend: str, tmp_path: Path) -> None:
+    folder = outside(tmp_path, backend, "softmax_attention(q, k, v", "softmax_attention(1.01 * q, k, v")
+    said = answer({"cell": vars(cell(backend, attn=str(folder)))}, [])
+    assert said["status"] == UNEQUAL
+    assert "from the reference, 2e-05 is allowed" in said["why"]
+
+
+def test_a_wrong_gradient_is_found_too(tmp_path: Path) -> None:
+    folder = outside(tmp_path, "torch", "(q, k, v, real)", "(q, k.detach(), v, real)")
+    said = answer({"cell": vars(cell(attn=str(folder)))}, [])
+    assert said["status"] == UNEQUAL
+    assert "its gradient is" in said["why"]
+
+
+def outside(tmp_path: Path, backend: str, right: str, wrong: str) -> Path:
+    """A copy of softmax, called softmax too, with one thing changed in one framework's code."""
+    folder = tmp_path / "softmax"
+    shutil.copytree(ROOT / "attention_impls" / "softmax", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    code = folder / f"{backend}_impl.py"
+    text = code.read_text()
+    assert right in text
+    code.write_text(text.replace(right, wrong))
+    return folder
+
+
+def test_a_mechanism_without_a_reference_gets_no_figure(tmp_path: Path) -> None:
+    folder = outside(tmp_path, "torch", "attend", "attend")
+    (folder / "reference.py").unlink()
+    said = answer({"cell": vars(cell(attn=str(folder)))}, [])
+    assert (said["status"], "reference.py" in said["why"]) == (FAILED, True)
+
+
+def test_another_precision_than_the_backend_trains_in_is_refused() -> None:
+    said = answer({"cell": vars(replace(cell(kind="train"), dtype="bfloat16"))}, [])
+    assert said["status"] == FAILED
+    assert "use --dtype float32" in said["why"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 33554432 bytes."), True),
+        (RuntimeError("shapes do not match"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_resident_memory_is_counted_above_the_start() -> None:
+    before = np.ones(20_000_000, np.uint8)
+    meter = bench_memory.ResidentMeter()
+    meter.restart()
+    more = np.ones(50_000_000, np.uint8)
+    del more
+    assert 48e6 < meter.peak() < 60e6
+    meter.restart()
+    assert meter.peak() < 5e6  # an earlier peak is forgotten
+    assert before.sum() == len(before)
