@@ -21,7 +21,8 @@ LEGEND = f"""Test accuracy in % at the best validation step: mean ± standard de
 the column's best (Welch's t test, Holm's correction, level {LEVEL:.0%}). For one seed the test knows the error † alone;
 seeds differ by more, so a cell of one seed may lack its bold, or have it, by its seed. The first rows need no learning
 and are measured on the same test set: what is not clearly above them has learned no more than they say. Converged: runs
-that left chance, three standard errors above guessing or more. An average stands only where all five tasks do."""
+that left chance, three standard errors above guessing or more. An average stands only where all five tasks do, with
+its standard error."""
 
 CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("elfatt", "elfatt", {}),

@@ -92,16 +92,17 @@ def pareto(points: Sequence[Point]) -> list[Point]:
 
     def beaten(point: Point) -> bool:
         return any(
-            _speed(other) >= _speed(point)
+            speed_of(other) >= speed_of(point)
             and other.accuracy >= point.accuracy
-            and (_speed(other), other.accuracy) != (_speed(point), point.accuracy)
+            and (speed_of(other), other.accuracy) != (speed_of(point), point.accuracy)
             for other in timed
         )
 
-    return sorted((point for point in timed if not beaten(point)), key=_speed)
+    return sorted((point for point in timed if not beaten(point)), key=speed_of)
 
 
-def _speed(point: Point) -> float:
+def speed_of(point: Point) -> float:
+    """The speed of a point in a picture of speeds, where every point has one."""
     assert point.speed is not None
     return point.speed
 
@@ -145,7 +146,7 @@ def _curves(board: Board) -> list[Picture]:
                 name=f"curves-{board.preset}-{column.task}{suffix}",
                 preset=board.preset,
                 title="Validation accuracy while training",
-                subtitle=f"{label}. {HEADINGS[board.preset]}",
+                subtitle=f"{label}\n{HEADINGS[board.preset]}",
                 caption=f"Learning curves on {column.task}, preset {board.preset}: one panel a mechanism.",
                 panels=panels,
             )
@@ -219,7 +220,7 @@ def _point(row: Row, cell: Cell | None, estimate: Estimate) -> Point:
         seeds=len(cell.runs) if cell else 0,
         at_chance=cell is not None and cell.converged == 0,
         speed=row.training.samples_per_second if row.training else None,
-        memory=row.training.peak_memory_bytes / 1e6 if row.training else None,
+        memory=row.training.peak_memory_bytes / 1e6 if row.training and row.training.peak_memory_bytes else None,
     )
 
 

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
-from lra.pictures import KINDS, Line, Panel, Picture, Point, pareto
+from lra.pictures import KINDS, Line, Panel, Picture, Point, pareto, speed_of
 
 PAPER, INK, MUTED, FAINT = "#fefefe", "#1f2329", "#5c6470", "#d8dce2"
 DARK = {PAPER: "#10141a", INK: "#e8ebf0", MUTED: "#a3abb8", FAINT: "#343b46"}
@@ -90,8 +90,11 @@ def _accuracy(picture: Picture) -> Figure:
     """A row for each mechanism with its options, a panel for each task."""
     names = list(dict.fromkeys(point.name for panel in picture.panels for point in panel.points))
     names.sort(key=lambda name: (not name.startswith("elfatt"), name))
-    figure = Figure(figsize=(3.2 + 3.0 * len(picture.panels), 1.9 + 0.3 * len(names)), layout="constrained")
-    for axes, panel in zip(_row(figure, len(picture.panels)), picture.panels, strict=True):
+    across = min(len(picture.panels), 3)
+    down = math.ceil(len(picture.panels) / across)
+    size = (2.4 + 3.2 * across, 1.0 + (1.0 + 0.3 * len(names)) * down)
+    figure, cells = _panels(down, across, len(picture.panels), size)
+    for axes, panel in zip(cells, picture.panels, strict=True):
         _references(axes, panel, vertical=True)
         for point in panel.points:
             height = names.index(point.name) + {"torch": -0.13, "jax": 0.13}[point.backend]
@@ -101,8 +104,8 @@ def _accuracy(picture: Picture) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
-    for label in figure.axes[0].get_yticklabels():
-        label.set_fontweight("bold" if label.get_text().startswith("elfatt") else "normal")
+        for label in axes.get_yticklabels():
+            label.set_fontweight("bold" if label.get_text().startswith("elfatt") else "normal")
     used = {point.backend for panel in picture.panels for point in panel.points}
     bar = Line2D([], [], color=MUTED, lw=2.2, label="± standard deviation over seeds")
     thin = Line2D([], [], color=MUTED, lw=0.9, label="one seed: ± standard error of the test set")
@@ -123,10 +126,9 @@ def _curves(picture: Picture) -> Figure:
     count = len(picture.panels)
     across = min(count, 5)
     down = math.ceil(count / across)
-    figure = Figure(figsize=(max(2.3 * across + 0.6, 7), 2.3 * down + 1.1), layout="constrained")
-    cells = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten().tolist()
+    figure, cells = _panels(down, across, count, (max(2.3 * across + 0.6, 7.0), 2.3 * down + 1.3), sharex=True)
     every = [line for panel in picture.panels for line in panel.lines]
-    for axes, panel in zip(cells, picture.panels, strict=False):
+    for axes, panel in zip(cells, picture.panels, strict=True):
         for line in every:
             axes.plot(line.steps, line.mean, color=FAINT, lw=1)
         _references(axes, panel, vertical=False)
@@ -148,9 +150,7 @@ def _curves(picture: Picture) -> Figure:
                 facecolor=PAPER,
                 edgecolor=FAINT,
             )
-    for axes in cells[count:]:
-        axes.remove()
-    for axes in cells[max(count - across, 0) : count]:
+    for axes in cells[-across:]:
         axes.set_xlabel("training step")
         axes.tick_params(labelbottom=True)
     figure.supylabel("validation accuracy %", fontsize=9)
@@ -164,7 +164,7 @@ def _curves(picture: Picture) -> Figure:
         Line2D([], [], color=MUTED, lw=1, ls=dashes, label=f"{name} {value:.1f} (test)")
         for (name, value), dashes in zip(picture.panels[0].references.items(), WITHOUT_LEARNING, strict=False)
     ]
-    _legend(figure, [*lines, *bands, faint, *references])
+    _legend(figure, [*lines, *bands, *([faint] if count > 1 else []), *references])
     return figure
 
 
@@ -183,35 +183,34 @@ def _fronts(picture: Picture) -> Figure:
     count = len(picture.panels)
     across = min(count, 2)
     down = math.ceil(count / across)
-    figure = Figure(figsize=(6.4 * across, 4.6 * down + 0.8), layout="constrained")
-    cells = figure.subplots(down, across, squeeze=False).flatten().tolist()
+    figure, cells = _panels(down, across, count, (6.4 * across, 4.6 * down + 0.8), sharey=False)
     largest = max(point.memory or 0 for panel in picture.panels for point in panel.points) if bubbles else 0.0
-    for axes, panel in zip(cells, picture.panels, strict=False):
+    for axes, panel in zip(cells, picture.panels, strict=True):
         axes.set_xscale("log")
         for point in panel.points:
             look = {"color": COLOURS[point.backend], "marker": MARKERS[point.backend], "edgecolors": PAPER, "lw": 0.8}
-            axes.scatter(point.speed, point.accuracy, s=_area(point, largest), alpha=0.8, **look)
+            axes.scatter(speed_of(point), point.accuracy, s=_area(point, largest), alpha=0.8, **look)
         front = pareto(panel.points)
-        axes.plot([p.speed for p in front], [p.accuracy for p in front], color=MUTED, lw=1, ls=DASHES[1], zorder=0.9)
+        axes.plot(
+            [speed_of(p) for p in front], [p.accuracy for p in front], color=MUTED, lw=1, ls=DASHES[1], zorder=0.9
+        )
         axes.set_title(panel.title.replace("): ", ")\n"), fontsize=9, loc="left")
         axes.set_xlabel(f"{picture.speed_label} (log scale)")
         axes.set_ylabel("average test accuracy %" if bubbles else "test accuracy %")
         axes.margins(0.15, 0.12)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    for axes in cells[count:]:
-        axes.remove()
     backends = _backends({point.backend for panel in picture.panels for point in panel.points})
     front = Line2D([], [], color=MUTED, ls=DASHES[1], label="Pareto front")
     _legend(figure, [*backends, front, *_sizes(largest)])
     figure.draw_without_rendering()
-    for axes, panel in zip(cells, picture.panels, strict=False):
+    for axes, panel in zip(cells, picture.panels, strict=True):
         _name(axes, panel.points, largest)
     return figure
 
 
 def _area(point: Point, largest: float) -> float:
-    """Square points that a marker covers: in proportion to memory where `largest` MB are known, else all the same."""
-    return LARGEST_AREA * (point.memory or 0) / largest if largest else 30.0
+    """Square points that a marker covers: in proportion to memory where it and the `largest` are known."""
+    return LARGEST_AREA * point.memory / largest if largest and point.memory else 30.0
 
 
 def _sizes(largest: float) -> list[Line2D]:
@@ -229,7 +228,7 @@ def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
     radii = {id(point): math.sqrt(_area(point, largest)) / 2 for point in points}
     taken = []
     for point in points:
-        x, y = axes.transData.transform((point.speed or 0, point.accuracy))
+        x, y = axes.transData.transform((speed_of(point), point.accuracy))
         reach = radii[id(point)] * pixels
         taken.append(Bbox.from_extents(x - reach, y - reach, x + reach, y + reach))
     for point in sorted(points, key=lambda each: -each.accuracy):
@@ -238,7 +237,7 @@ def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
         places = [(side * aside, rise) for rise in (0, 9, -9, 18, -18, 27, -27, 36, -36) for side in (1, -1)]
         for x, y in places:
             text = axes.annotate(
-                point.name, (point.speed or 0, point.accuracy), (x, y), textcoords="offset points",
+                point.name, (speed_of(point), point.accuracy), (x, y), textcoords="offset points",
                 fontsize=7, va="center", ha="left" if x > 0 else "right", fontweight=weight,
             )  # fmt: skip
             box = text.get_window_extent()
@@ -260,8 +259,15 @@ def _references(axes: Axes, panel: Panel, vertical: bool) -> None:
             )  # fmt: skip
 
 
-def _row(figure: Figure, count: int) -> list[Axes]:
-    return figure.subplots(1, count, sharey=True, squeeze=False)[0].tolist()
+def _panels(
+    down: int, across: int, count: int, size: tuple[float, float], sharex: bool = False, sharey: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `size` inches and its first `count` axes, row by row."""
+    figure = Figure(figsize=size, layout="constrained")
+    cells = figure.subplots(down, across, sharex=sharex, sharey=sharey, squeeze=False).flatten().tolist()
+    for axes in cells[count:]:
+        axes.remove()
+    return figure, cells[:count]
 
 
 def _known(backends: set[str]) -> list[str]:

@@ -57,8 +57,8 @@ def _cell_fields(name: str, cell: Cell | None, best: bool) -> dict[str, Any]:
 
 def _speed_fields(board: Board, row: Row) -> dict[str, Any]:
     return {
-        "training samples/s": rate(row.training),
-        "inference samples/s": rate(row.inference),
+        "training samples/s": _short(rate(row.training)),
+        "inference samples/s": _short(rate(row.inference)),
         "peak training memory bytes": row.training.peak_memory_bytes if row.training else None,
         "timed at tokens": board.speeds.length if board.speeds else None,
         "timed on": board.speeds.device if board.speeds else None,
@@ -79,8 +79,13 @@ def _relative_fields(board: Board, row: Row, base: Row, relative_to: str) -> dic
         ("inference", row.inference, base.inference),
     ):
         ratio = mine.samples_per_second / usual.samples_per_second if mine and usual else None
-        values[f"{name} speed over {relative_to}"] = ratio
+        values[f"{name} speed over {relative_to}"] = _short(ratio)
     return values
+
+
+def _short(rate_or_ratio: float | None) -> float | None:
+    """Six digits, many more than a clock gives."""
+    return None if rate_or_ratio is None else float(f"{rate_or_ratio:.6g}")
 
 
 def _long(fraction: float | None) -> float | None:

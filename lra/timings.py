@@ -6,28 +6,33 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lra import bench_record
 from lra.bench_record import MEASURED, BenchRecord
 from lra.config import UserError
+from lra.variant import defaults
 
 What = Literal["train", "infer"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How fast one mechanism trains or infers at one length, alone on one device."""
+    """How fast one mechanism trains or infers in the standard model, at one length on one device."""
 
     attn: str
     options: dict[str, Any]
+    """All of them, those at their defaults too."""
     backend: str
     device: str
+    """Its name, and the precision and the heads that are part of the measurement."""
     what: What
     length: int
     """Tokens of a sequence."""
     samples_per_second: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
+    started: str
+    """When its benchmark began; the newest of several holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +44,10 @@ class Speeds:
     timings: tuple[Timing, ...]
 
     def of(self, attn: str, options: dict[str, Any], backend: str, what: What) -> Timing | None:
-        """The timing of one mechanism; options it does not mention do not count."""
-        for each in self.timings:
-            known = all(options.get(name) == value for name, value in each.options.items())
-            if (each.attn, each.backend, each.what) == (attn, backend, what) and known:
-                return each
-        return None
+        """The newest timing of one mechanism with exactly these options."""
+        wanted = (attn, options, backend, what)
+        fitting = [each for each in self.timings if (each.attn, each.options, each.backend, each.what) == wanted]
+        return max(fitting, key=lambda each: each.started, default=None)
 
 
 def read(results: Path) -> tuple[list[Timing], list[str]]:
@@ -54,8 +57,8 @@ def read(results: Path) -> tuple[list[Timing], list[str]]:
     for path in sorted((results / "bench").glob("*.json")):
         try:
             timings += _timings(bench_record.load(path))
-        except UserError as error:
-            complaints.append(f"{error}: mend or remove it")
+        except (UserError, KeyError) as error:
+            complaints.append(f"{path} is no bench record ({type(error).__name__}: {error}): mend or remove it")
     return timings, complaints
 
 
@@ -63,20 +66,23 @@ def _timings(record: BenchRecord) -> list[Timing]:
     """The cells that were measured; attention alone is not a model's speed and is left out."""
     if record.what not in ("train", "infer"):
         return []
-    return [
-        Timing(
-            attn=cell.attn,
-            options=cell.options,
-            backend=cell.backend,
-            device=record.device,
-            what=record.what,
-            length=cell.length,
-            samples_per_second=cell.batch / cell.spread.median,
-            peak_memory_bytes=cell.memory_bytes or 0,
-        )
-        for cell in record.cells
-        if cell.status == MEASURED
-    ]
+    return [_timing(record, cell) for cell in record.cells if cell.status == MEASURED]
+
+
+def _timing(record: BenchRecord, cell: bench_record.Timing) -> Timing:
+    device = record.environment["backends"][cell.backend]["device"]
+    named = f"{device} ({record.environment['cpu']})" if device == "cpu" else device
+    return Timing(
+        attn=cell.attn,
+        options=defaults(cell.attn) | cell.options,
+        backend=cell.backend,
+        device=f"{named}, {record.dtype}, {record.heads} heads of {record.head_dim}",
+        what=cast(What, record.what),
+        length=cell.length,
+        samples_per_second=cell.batch / cell.spread.median,
+        peak_memory_bytes=cell.memory_bytes,
+        started=record.started,
+    )
 
 
 def choose(timings: Sequence[Timing], device: str | None = None) -> Speeds | None:

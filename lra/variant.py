@@ -24,7 +24,7 @@ def key(each: Record) -> tuple:
 
 def words(each: Record) -> tuple[str, ...]:
     """What a command line has to set beside task, mechanism, backend, preset and seed; the data is the column's."""
-    usual = _defaults(each.attn)
+    usual = defaults(each.attn)
     own = [
         word for name, value in options(each).items() if usual.get(name) != value for word in _word("attn", name, value)
     ]
@@ -33,7 +33,15 @@ def words(each: Record) -> tuple[str, ...]:
 
 def options(each: Record) -> dict[str, Any]:
     """The record's options, those that came into being after it at their defaults."""
-    return _defaults(each.attn) | each.options
+    return defaults(each.attn) | each.options
+
+
+@cache
+def defaults(attn: str) -> dict[str, Any]:
+    """The options of a mechanism as its card has them; none known for one from outside or one that is gone."""
+    if attn not in attention_impls.names():
+        return {}
+    return asdict(attention_impls.load(attn).card.options())
 
 
 def changes(each: Record, part: str) -> tuple[str, ...]:
@@ -45,14 +53,6 @@ def changes(each: Record, part: str) -> tuple[str, ...]:
         if name not in UNCOUNTED.get(part, ()) and name in usual and usual[name] != value
         for word in _word(part, name, value)
     )
-
-
-@cache
-def _defaults(attn: str) -> dict[str, Any]:
-    """The options of a mechanism as its card has them; none known for one from outside or one that is gone."""
-    if attn not in attention_impls.names():
-        return {}
-    return asdict(attention_impls.load(attn).card.options())
 
 
 @cache

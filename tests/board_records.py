@@ -72,48 +72,50 @@ def write(record: Record, results: Path, name: str | None = None) -> Path:
     return path
 
 
-def write_timing(results: Path, attn: str, seconds: float, **changes: Any) -> Path:
-    """Put a bench record of one cell where the command reads it; `changes` are of the cell, or of the record."""
-    cell: dict[str, Any] = {
-        "label": attn,
-        "attn": attn,
-        "options": {},
-        "backend": "torch",
-        "length": 4096,
-        "batch": 8,
-        "steps": 1,
-        "status": bench_record.MEASURED,
-        "why": "",
-        "parity": {},
-        "first_seconds": None,
-        "samples": [seconds] * 3,
-        "calls": [1] * 3,
-        "memory_bytes": 500_000_000,
-        "flop": None,
-        "bytes": None,
-    }
-    cell |= {name: value for name, value in changes.items() if name in cell}
-    record = {
-        "schema": bench_record.SCHEMA,
-        "started": "2026-01-01T00:00:00+00:00",
-        "complete": True,
-        "what": "train",
-        "device": "a GPU",
-        "dtype": "float32",
-        "heads": 2,
-        "head_dim": 32,
-        "dropout": 0.0,
-        "seed": 0,
-        "cells": [cell],
-        "ceilings": [],
-        "compare": [],
-        "environment": {},
-        "git": {},
-        "command": "",
-    }
-    record |= {name: value for name, value in changes.items() if name in record}
+def write_timing(results: Path, attn: str, seconds: float, device: str = "a GPU", **changes: Any) -> Path:
+    """Put a bench record of one cell where the command reads it: `seconds` a step of 8 examples; changes of the cell,
+    or of the record: what, dtype, started."""
+    own = {name: changes.pop(name) for name in ("what", "dtype", "started") if name in changes}
+    cell = bench_record.Timing(
+        **{
+            "label": attn,
+            "attn": attn,
+            "options": {},
+            "backend": "torch",
+            "length": 4096,
+            "batch": 8,
+            "steps": 2,
+            "status": bench_record.MEASURED,
+            "why": "",
+            "parity": {},
+            "first_seconds": None,
+            "samples": [6 * seconds, 60 * seconds, 5 * seconds],
+            "calls": [3, 3, 3],
+            "memory_bytes": 500_000_000,
+            "flop": None,
+            "bytes": None,
+            **changes,
+        }
+    )
+    values = {"what": "train", "dtype": "float32", "started": "2026-01-01", **own}
+    record = bench_record.BenchRecord(
+        schema=bench_record.SCHEMA,
+        complete=True,
+        device=device,
+        heads=2,
+        head_dim=32,
+        dropout=0.0,
+        seed=0,
+        cells=[cell],
+        ceilings=[],
+        compare=[],
+        environment={"cpu": "a CPU", "backends": {cell.backend: {"device": device}}},
+        git={},
+        command="",
+        **values,
+    )
     folder = results / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{len(list(folder.iterdir()))}.json"
-    path.write_text(json.dumps(record))
+    bench_record.save(record, path)
     return path

@@ -149,18 +149,22 @@ def test_bench_records_of_one_device_and_length_fill_the_speeds(tmp_path: Path) 
     write_timing(tmp_path, "elfatt", 0.02, what="infer")
     write_timing(tmp_path, "softmax", 0.001, length=1024)
     write_timing(tmp_path, "softmax", 9.0, device="another")
+    write_timing(tmp_path, "softmax", 0.001, dtype="bfloat16")
     write_timing(tmp_path, "softmax", 0.001, what="attend")
+    write_timing(tmp_path, "softmax", 0.001, started="2025-01-01")
+    write_timing(tmp_path, "linear", 0.001, status="out of memory", samples=[])
     timed, complaints = timings.read(tmp_path)
     assert complaints == []
     speeds = timings.choose(timed)
     assert speeds is not None
-    assert (speeds.device, speeds.length) == ("a GPU", 4096)
+    assert (speeds.device, speeds.length) == ("a GPU, float32, 2 heads of 32", 4096)
     records = [made("listops", name, 0.5) for name in ("elfatt", "softmax", "linear")]
+    records.append(made("listops", "softmax", 0.5, options={"local_conv": True}))
     (board,) = boards(records, speeds)
     texts = {row[0].text: [cell.text for cell in row[-3:]] for row in grid(board).rows}
     assert texts["`elfatt`"] == ["80.0", "400.0", "500.0"]
     assert texts["`softmax`"] == ["16.0", "–", "500.0"]
-    assert texts["`linear`"] == ["–", "–", "–"]
+    assert texts["`linear`"] == texts["`softmax --attn.local-conv`"] == ["–", "–", "–"]
     ratios = {row[0].text: [cell.text for cell in row[-3:]] for row in grid(board, relative_to="softmax").rows}
     assert ratios["`elfatt`"] == ["5.00×", "–", "1.00×"]
 
@@ -169,7 +173,7 @@ def test_a_device_can_be_asked_for_by_a_part_of_its_name(tmp_path: Path) -> None
     write_timing(tmp_path, "softmax", 0.5)
     timed, _ = timings.read(tmp_path)
     assert timings.choose(timed, "gpu") is not None
-    with pytest.raises(UserError, match=r"--device H200: no bench record of it; devices with bench records: a GPU"):
+    with pytest.raises(UserError, match="--device H200: no bench record of it; devices with bench records: a GPU"):
         timings.choose(timed, "H200")
     assert timings.choose([]) is None
 
