@@ -99,7 +99,11 @@ def python_running(script: str, folder: Path) -> str:
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     words = [*WORDS, "--attn", "linear", "--lengths", "33", "--samples", "500", "--results", str(tmp_path)]
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "run_lra.py"), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(ROOT / "run_lra.py"), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("bench/*.json")) and time.monotonic() < deadline and process.poll() is None:
