@@ -56,14 +56,13 @@ def test_a_cell_is_prepared_and_sampled(backend: str, kind: Any) -> None:
 
 
 def test_calls_are_raised_until_a_sample_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Worker(cell())
-    worker._subject = Naps()
+    worker, naps = Worker(cell()), Naps()
+    worker._subject = naps
+    monkeypatch.setattr(time, "perf_counter", lambda: naps.slept)
     worker._calibrate()
-    assert 5 <= worker._calls <= 13  # naps of 1 ms or a little more, 12.5 ms asked for
+    assert worker._calls == 13  # naps of 1 ms, 12.5 ms asked for
     worker._calls = 1  # as if the machine had become faster
-    taken = worker.sample()
-    assert taken["seconds"] >= 0.01
-    assert 5 <= taken["calls"] <= 10
+    assert worker.sample() == {"seconds": pytest.approx(0.01), "calls": 10}
     monkeypatch.setattr(bench_worker, "LONG", 1e-4)
     worker._calls = 1
     worker._calibrate()
@@ -71,7 +70,10 @@ def test_calls_are_raised_until_a_sample_is_long_enough(monkeypatch: pytest.Monk
 
 
 class Naps:
-    """A subject that takes a millisecond."""
+    """A subject that takes a millisecond of a clock of its own."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
 
     def load(self) -> None:
         """It has no arrays."""
@@ -80,7 +82,7 @@ class Naps:
         """It has none to let go of."""
 
     def call(self) -> None:
-        time.sleep(1e-3)
+        self.slept += 1e-3
 
     def cost(self) -> Cost:
         return Cost(flop=0, bytes=0)

@@ -40,13 +40,13 @@ def attend(
     real = None if lengths is None else real_tokens(lengths, tokens)
     v = zero_padding(v, real)
     conv = (params[WEIGHT], params[BIAS]) if options.local_conv else None
+    # By `split`, whose gradient is one concatenation; slices would each fill an array with zeros and add it.
+    (q, q_blocks), (k, k_blocks), (v, v_blocks) = (x.split([split, dims.heads - split], 2) for x in (q, k, v))
     parts = []
     if split > 0:
-        heads = slice(None, split)
-        parts.append(_global(q[:, :, heads], k[:, :, heads], v[:, :, heads], real, _of(conv, heads), blocks))
+        parts.append(_global(q, k, v, real, _of(conv, slice(None, split)), blocks))
     if split < dims.heads:
-        heads = slice(split, None)
-        parts.append(_blocked(q[:, :, heads], k[:, :, heads], v[:, :, heads], real, _of(conv, heads), blocks))
+        parts.append(_blocked(q_blocks, k_blocks, v_blocks, real, _of(conv, slice(split, None)), blocks))
     return zero_padding(torch.cat(parts, 2) if len(parts) > 1 else parts[0], real)
 
 

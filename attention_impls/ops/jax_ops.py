@@ -38,10 +38,26 @@ def softmax_attention(
     For short rows (blocks), where the scores fit in memory. A finite fill keeps the softmax over no key finite.
     """
     wide = jnp.promote_types(q.dtype, jnp.float32)
-    scores = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=wide) / math.sqrt(q.shape[-1])
+    batch, heads = len(q), q.shape[2]
+    q, k, v = (_rows(x) for x in (q, k, v))
+    scores = jnp.einsum("rnd,rmd->rnm", q, k, preferred_element_type=wide) / math.sqrt(q.shape[-1])
     if real is not None:
-        scores = jnp.where(real[:, None, None, :], scores, jnp.finfo(wide).min)
-    return jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(scores, -1).astype(q.dtype), v)
+        scores = jnp.where(jnp.repeat(real, heads, 0)[:, None], scores, jnp.finfo(wide).min)
+    out = _average(scores, v)
+    return out.reshape(batch, heads, *out.shape[1:]).swapaxes(1, 2)
+
+
+def _rows(x: Float[Array, "B N H D"]) -> Float[Array, "R N D"]:
+    """Every head of every example as a row of its own: XLA's products on a CPU like a single axis before the matrix."""
+    return x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])
+
+
+def _average(scores: Float[Array, "R n m"], v: Float[Array, "R m D"]) -> Float[Array, "R n D"]:
+    """softmax(scores) v. Divided by the sum last, where there are D numbers a row instead of m."""
+    # The result does not depend on the maximum, so neither does its gradient.
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+    out = jnp.einsum("rnm,rmd->rnd", weights.astype(v.dtype), v, preferred_element_type=weights.dtype)
+    return (out / weights.sum(-1, keepdims=True)).astype(v.dtype)
 
 
 def fused_softmax_attention(
@@ -77,9 +93,12 @@ def efficient_attention(
     """
     if real is not None:
         k = jnp.where(real[:, :, None, None], k, jnp.finfo(k.dtype).min)
-    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # heads first: XLA's products are twice as fast on a CPU
-    context = softmax(k, 2).mT @ v
-    return (softmax(q, 3) @ context).swapaxes(1, 2)
+    batch, heads = len(q), q.shape[2]
+    q, k, v = (_rows(x) for x in (q, k, v))
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    context = _average(k.astype(wide).mT, v)
+    out = _average(q.astype(wide), context)
+    return out.reshape(batch, heads, *out.shape[1:]).swapaxes(1, 2)
 
 
 def depthwise_conv(
@@ -87,12 +106,24 @@ def depthwise_conv(
 ) -> Float[Array, "B *space H D"]:
     """Convolution of three taps along each axis of `space`, every channel by itself, zeros beyond the ends.
 
-    Shifted multiply-adds in the layout of the tokens, which XLA fuses into one pass.
+    Shifted multiply-adds in the layout of the tokens. Rows of zeros are joined on, not padded: XLA fuses a padding
+    into what reads it, which then asks for every number whether it is one.
     """
     space = v.shape[1:-2]
-    padded = jnp.pad(v, ((0, 0), *(((1, 1),) * len(space)), (0, 0), (0, 0)))
     out = jnp.broadcast_to(bias, v.shape)
     for shift in itertools.product(range(3), repeat=len(space)):
-        window = tuple(slice(first, first + size) for first, size in zip(shift, space, strict=True))
-        out = out + padded[:, *window] * weight[..., *shift]
+        moved = v
+        for axis, step in enumerate(shift, start=1):
+            moved = _moved(moved, axis, step - 1)
+        out = out + moved * weight[..., *shift]
     return out
+
+
+def _moved(x: Array, axis: int, step: int) -> Array:
+    """The neighbours at -1, 0 or 1 along an axis, zeros beyond its ends."""
+    if step == 0:
+        return x
+    zeros = jnp.zeros_like(jax.lax.slice_in_dim(x, 0, 1, axis=axis))
+    if step < 0:
+        return jnp.concatenate([zeros, jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)], axis)
+    return jnp.concatenate([jax.lax.slice_in_dim(x, 1, x.shape[axis], axis=axis), zeros], axis)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -61,14 +59,11 @@ def depthwise_conv(
 ) -> Float[Tensor, "B *space H D"]:
     """Convolution of three taps along each axis of `space`, every channel by itself, zeros beyond the ends.
 
-    Shifted multiply-adds in the layout of the tokens: a library convolution would want the channels first, which costs
-    two copies.
+    The tokens' layout, channels last, is one that library convolutions read as it is.
     """
-    space = v.shape[1:-2]
-    padded = F.pad(v, (0, 0, 0, 0) + (1, 1) * len(space))
-    taps = weight.flatten(2).movedim(-1, 0).contiguous()
-    out = bias
-    for shift, tap in zip(itertools.product(range(3), repeat=len(space)), taps, strict=True):
-        window = tuple(slice(first, first + size) for first, size in zip(shift, space, strict=True))
-        out = torch.addcmul(out, padded[:, *window], tap)
-    return out
+    space, channels = v.shape[1:-2], v.shape[-2:].numel()
+    image = v.reshape(len(v), *((1,) if len(space) == 1 else ()), *space, channels).movedim(-1, 1)
+    kernel = weight.reshape(channels, 1, *((1,) if len(space) == 1 else ()), *weight.shape[2:])
+    padding = (0, 1) if len(space) == 1 else (1, 1)
+    out = F.conv2d(image, kernel, bias.flatten(), padding=padding, groups=channels)
+    return out.movedim(1, -1).reshape(v.shape)

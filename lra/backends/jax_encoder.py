@@ -46,12 +46,7 @@ class Block(nnx.Module):
 
     def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> tuple[Array, Float[Array, " B"]]:
         blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
-        inputs = [
-            getattr(self, PROJECTIONS[letter])(x).reshape(*x.shape[:2], dims.heads, dims.head_dim)
-            if letter in PROJECTIONS
-            else x
-            for letter in blueprint.inputs
-        ]
+        inputs = self._inputs(x)
         out = blueprint.mechanism.attend("jax")(
             *inputs,
             lengths=lengths,
@@ -62,6 +57,18 @@ class Block(nnx.Module):
         )
         out, penalty = out if card.penalty else (out, jnp.zeros(len(x), x.dtype))
         return out.reshape(x.shape), penalty
+
+    def _inputs(self, x: Float[Array, "B N C"]) -> list[Array]:
+        """What the mechanism takes, in its order; all projections come from one product."""
+        dims, wanted = self._blueprint.dims, self._blueprint.inputs
+        layers = [getattr(self, PROJECTIONS[letter]) for letter in wanted if letter in PROJECTIONS]
+        if not layers:
+            return [x for _ in wanted]
+        kernel = jnp.concatenate([layer.kernel[...] for layer in layers], 1)
+        packed = x @ kernel + jnp.concatenate([layer.bias[...] for layer in layers])
+        shape = (*x.shape[:2], dims.heads, dims.head_dim)
+        projected = iter(part.reshape(shape) for part in jnp.split(packed, len(layers), -1))
+        return [next(projected) if letter in PROJECTIONS else x for letter in wanted]
 
 
 class Encoder(nnx.Module):

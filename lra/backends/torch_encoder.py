@@ -46,12 +46,7 @@ class Block(nn.Module):
         self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor]
     ) -> tuple[Tensor, Float[Tensor, " B"]]:
         card, dims = self._blueprint.mechanism.card, self._blueprint.dims
-        inputs = [
-            getattr(self, PROJECTIONS[letter])(x).unflatten(-1, (dims.heads, dims.head_dim))
-            if letter in PROJECTIONS
-            else x
-            for letter in self._blueprint.inputs
-        ]
+        inputs = self._inputs(x)
         own = {name.replace("/", "."): array for name, array in self.attention.items()}
         out = self._attend(
             *inputs,
@@ -63,6 +58,16 @@ class Block(nn.Module):
         )
         out, penalty = out if card.penalty else (out, x.new_zeros(len(x)))
         return out.flatten(-2), penalty
+
+    def _inputs(self, x: Float[Tensor, "B N C"]) -> list[Tensor]:
+        """What the mechanism takes, in its order; all projections come from one product, as views of its result."""
+        dims, wanted = self._blueprint.dims, self._blueprint.inputs
+        layers: list[Any] = [getattr(self, PROJECTIONS[letter]) for letter in wanted if letter in PROJECTIONS]
+        if not layers:
+            return [x for _ in wanted]
+        packed = F.linear(x, torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]))
+        projected = iter(packed.unflatten(-1, (len(layers), dims.heads, dims.head_dim)).unbind(2))
+        return [next(projected) if letter in PROJECTIONS else x for letter in wanted]
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self._rate, self.training)
