@@ -46,6 +46,11 @@ def train_arguments(base: Run) -> Arguments:
         *_source_flags(),
         ("resume", _switch("Go on with this configuration's unfinished run."), False),
         ("fresh", _switch("Start over, discarding an unfinished run of this configuration."), False),
+        (
+            "padded",
+            _switch("Pad every example to the longest: the same result, slower; to see what padding costs."),
+            False,
+        ),
         ("print_config", _switch("Print the resolved configuration and stop."), False),
     ]
     text = (

@@ -7,7 +7,7 @@ its number alone, which is what makes a resumed run see what the unbroken one wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt
 
+from lra.padding import Grouping, Padding, plan_padding
 from tasks.base import Split
 
 NO_EXAMPLE = -1
@@ -25,7 +26,9 @@ class Chunk:
     """K steps for one call of a backend (K batches of B examples with T documents of up to N tokens).
 
     `lengths` is None where every position of every document is real. A label of -1 marks a row that is no example
-    and counts nowhere (only evaluation has such rows). `rates` are the learning rates; zeros for evaluation.
+    and counts nowhere (only evaluation has such rows). `rates` are the learning rates; zeros for evaluation. A batch
+    is G groups of B/G examples side by side; no document of group g in step k has more than sizes[size_of[k, g]]
+    tokens.
     """
 
     tokens: UInt[np.ndarray, "K B T N"]
@@ -33,6 +36,8 @@ class Chunk:
     labels: Int32[np.ndarray, "K B"]
     steps: Int32[np.ndarray, " K"]
     rates: Float64[np.ndarray, " K"]
+    sizes: tuple[int, ...]
+    size_of: Int32[np.ndarray, "K G"]
 
 
 class Epochs:
@@ -52,30 +57,64 @@ class Epochs:
 class Gatherer:
     """Copies examples of one split out of the memory map into padded arrays."""
 
-    def __init__(self, split: Split, max_length: int) -> None:
+    def __init__(self, split: Split, padding: Padding) -> None:
         self._split = split
-        self._length = max_length
+        self._padding = padding
         self._lengths = np.diff(split.offsets).astype(np.int32)
-        self._full = bool((self._lengths == max_length).all())
+        self._full = bool((self._lengths == padding.sizes[-1]).all())
+        self._needs = needs_of(split)
 
-    def __call__(self, rows: Int64[np.ndarray, "K B"], steps: np.ndarray, rates: np.ndarray) -> Chunk:
-        """The chunk with example rows[k, b] in batch k at place b; a row of -1 stays empty."""
+    def training(self, rows: Int64[np.ndarray, "K B"], steps: np.ndarray, rates: np.ndarray) -> Chunk:
+        """The chunk whose batch k holds the examples rows[k], sorted by length where they are grouped."""
+        groups = self._padding.groups
+        if groups > 1:
+            rows = np.take_along_axis(rows, np.argsort(self._needs[rows], 1, kind="stable"), 1)
+        needs = self._needs[rows].reshape(len(rows), groups, -1).max(2)
+        return self._gather(rows, steps, rates, self._padding.sizes, self._padding.size_of(needs))
+
+    def evaluation(self, batch: int) -> Iterator[Chunk]:
+        """Every example once, by length, one batch a chunk; the last is filled up with rows that are no example."""
+        order = np.argsort(self._needs, kind="stable")
+        for first in range(0, len(order), batch):
+            rows = np.full(batch, NO_EXAMPLE)
+            rows[: len(order) - first] = order[first : first + batch]
+            most = self._needs[rows[rows != NO_EXAMPLE]].max(keepdims=True)
+            size = self._padding.sizes[self._padding.size_of(most)[0]]
+            yield self._gather(rows[None], np.zeros(1), np.zeros(1), (size,), np.zeros((1, 1)))
+
+    def _gather(
+        self, rows: np.ndarray, steps: np.ndarray, rates: np.ndarray, sizes: tuple[int, ...], size_of: np.ndarray
+    ) -> Chunk:
         real = rows != NO_EXAMPLE
         documents = self._split.examples[np.where(real, rows, 0)]
-        tokens = np.zeros((*documents.shape, self._length), self._split.tokens.dtype)
+        tokens = np.zeros((*documents.shape, sizes[-1]), self._split.tokens.dtype)
         if self._full:
-            tokens[:] = self._split.tokens.reshape(-1, self._length)[documents]
+            tokens[:] = self._split.tokens.reshape(-1, sizes[-1])[documents]
         else:
             for place in np.ndindex(documents.shape):
-                document = self._split.document(int(documents[place]))
+                document = self._split.document(int(documents[place]))[: sizes[-1]]
                 tokens[place][: len(document)] = document
         return Chunk(
             tokens=tokens,
-            lengths=None if self._full else self._lengths[documents],
+            lengths=None if self._full else np.where(real[..., None], self._lengths[documents], 0),
             labels=np.where(real, self._split.labels[np.where(real, rows, 0)].astype(np.int32), np.int32(NO_EXAMPLE)),
             steps=steps.astype(np.int32),
             rates=rates,
+            sizes=sizes,
+            size_of=size_of.astype(np.int32),
         )
+
+
+def gatherers(splits: Mapping[str, Split], batch: int, grouping: Grouping) -> dict[str, Gatherer]:
+    """One for each split, all padded to the sizes that suit the training examples."""
+    longest = int(max(needs_of(split).max() for split in splits.values()))
+    padding = plan_padding(needs_of(splits["train"]), longest, batch, grouping)
+    return {name: Gatherer(split, padding) for name, split in splits.items()}
+
+
+def needs_of(split: Split) -> Int64[np.ndarray, " n"]:
+    """The tokens of each example's longest document."""
+    return np.diff(split.offsets)[split.examples].max(1)
 
 
 def chunk_bounds(first: int, total: int, every: int, chunk: int) -> Iterator[tuple[int, int]]:
@@ -98,15 +137,7 @@ def training_chunks(
     for first, last in bounds:
         steps = np.arange(first, last)
         rows = epochs.at(first * batch, (last - first) * batch).reshape(-1, batch)
-        yield gather(rows, steps, rate(steps))
-
-
-def evaluation_chunks(gather: Gatherer, count: int, batch: int) -> Iterator[Chunk]:
-    """Every example once, one batch a chunk; the last is filled up with rows that are no example."""
-    for first in range(0, count, batch):
-        rows = np.arange(first, first + batch)
-        rows[rows >= count] = NO_EXAMPLE
-        yield gather(rows[None], np.zeros(1), np.zeros(1))
+        yield gather.training(rows, steps, rate(steps))
 
 
 def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

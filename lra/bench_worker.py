@@ -237,6 +237,8 @@ def random_chunk(cell: Cell) -> Chunk:
         labels=rng.integers(0, 2, shape, dtype=np.int32),
         steps=np.arange(cell.chunk, dtype=np.int32),
         rates=np.full(cell.chunk, 1e-4 if cell.kind == "train" else 0.0),
+        sizes=(cell.length,),
+        size_of=np.zeros((cell.chunk, 1), np.int32),
     )
 
 

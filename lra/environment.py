@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lra import allocator
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -21,8 +23,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
-        "allocator": {key: value for key, value in os.environ.items() if key.startswith("MALLOC_")}
-        or platform.libc_ver()[0],
+        "allocator": allocator.described(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
     }
 

@@ -24,7 +24,14 @@ def train_and_report(run: Run, flags: Any, why_preset: str, command: str) -> int
     require_possible(run, flags)
     console.print(first_line(run, tasks.load(run.task).describe(run.data), why_preset))
     prepared = data.prepare(run.task, run.data, data.source(flags.raw, flags.processes))
-    place = Place(results=flags.results, device=flags.device, resume=flags.resume, fresh=flags.fresh, command=command)
+    place = Place(
+        results=flags.results,
+        device=flags.device,
+        resume=flags.resume,
+        fresh=flags.fresh,
+        padded=flags.padded,
+        command=command,
+    )
     screen = TrainingScreen(run)
     try:
         record, path = train(run, prepared, place, screen)

@@ -20,11 +20,12 @@ import tasks
 from attention_impls.base import Dims
 from lra import backends, checkpoint, record
 from lra.backends import Backend, Device
-from lra.batches import Epochs, Gatherer, ahead, chunk_bounds, evaluation_chunks, training_chunks
+from lra.batches import Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.config import Run, UserError, as_dict, run_id
 from lra.environment import environment, git_state
 from lra.history import History
 from lra.init import Blueprint, Weights, initial_weights, parameter_count, with_kernel
+from lra.padding import WHOLE
 from lra.schedule import one_cycle
 from tasks.base import Shape, Task
 from tasks.store import Prepared
@@ -58,6 +59,7 @@ class Place:
     device: Device | None = None
     resume: bool = False
     fresh: bool = False
+    padded: bool = False
     command: str = ""
 
 
@@ -97,7 +99,7 @@ def train(run: Run, data: Prepared, place: Place, watch: Watch) -> tuple[record.
     with _alone(work):
         snapshot = _find_snapshot(work / "snapshot.safetensors", run, place)
         backend = backends.get(run.backend, blueprint, place.device)
-        loop = _Loop(run, blueprint, backend, data, work, watch, snapshot)
+        loop = _Loop(run, blueprint, backend, data, work, place, watch, snapshot)
         loop.fit()
         watch.ends()
         result = _make_record(run, task, blueprint, data, place, identity, loop)
@@ -117,6 +119,7 @@ class _Loop:
         backend: Backend,
         data: Prepared,
         work: Path,
+        place: Place,
         watch: Watch,
         snapshot: Weights | None,
     ) -> None:
@@ -125,7 +128,7 @@ class _Loop:
         self.parameters = parameter_count(weights)
         self.history = History() if snapshot is None else History.from_arrays(snapshot)
         self.state = backend.start(weights, snapshot)
-        self._gather = {name: Gatherer(split, blueprint.dims.max_length) for name, split in data.splits.items()}
+        self._gather = gatherers(data.splits, run.train.batch_size, WHOLE if place.padded else backend.grouping)
 
     def fit(self) -> None:
         """Train to the last step."""
@@ -155,11 +158,9 @@ class _Loop:
 
     def score(self, split: str, state: Any) -> tuple[float, float]:
         """Mean loss and accuracy over every example of a split."""
-        gather, count = self._gather[split], len(self.data.splits[split])
-        sums = [
-            self.backend.evaluate(state, chunk)
-            for chunk in ahead(evaluation_chunks(gather, count, self.run.train.batch_size))
-        ]
+        count = len(self.data.splits[split])
+        chunks = self._gather[split].evaluation(self.run.train.batch_size)
+        sums = [self.backend.evaluate(state, chunk) for chunk in ahead(chunks)]
         assert sum(int(part.count.sum()) for part in sums) == count, "every example is scored once"
         loss, correct = sum(float(part.loss.sum()) for part in sums), sum(int(part.correct.sum()) for part in sums)
         return loss / count, correct / count

@@ -10,10 +10,11 @@ import numpy as np
 import attention_impls
 from attention_impls.base import Dims
 from lra import backends
-from lra.batches import Chunk, Epochs, Gatherer, chunk_bounds, training_chunks
+from lra.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
 from lra.config import Model, Run, Train, resolve
 from lra.history import History
 from lra.init import Blueprint
+from lra.padding import WHOLE, Grouping
 from lra.schedule import one_cycle
 from lra.train import Place
 from tasks.base import Split
@@ -73,11 +74,12 @@ def split(towers: int = 1, examples: int = 10, full: bool = False) -> Split:
     )
 
 
-def chunks(data: Split, plan: Train = TRAIN, steps: int | None = None) -> list[Chunk]:
+def chunks(data: Split, plan: Train = TRAIN, steps: int | None = None, grouping: Grouping = WHOLE) -> list[Chunk]:
     """The training chunks of the small data set."""
     rate = lambda s: one_cycle(s, peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)  # noqa: E731
     bounds = chunk_bounds(0, steps or plan.steps, plan.evaluate_every, plan.chunk)
-    return list(training_chunks(Gatherer(data, LENGTH), Epochs(len(data), 0), bounds, plan.batch_size, rate))
+    gather = gatherers({"train": data}, plan.batch_size, grouping)["train"]
+    return list(training_chunks(gather, Epochs(len(data), 0), bounds, plan.batch_size, rate))
 
 
 def losses(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.batches import Epochs, Gatherer, ahead, chunk_bounds, evaluation_chunks, training_chunks
+from lra.batches import Epochs, Gatherer, ahead, chunk_bounds, training_chunks
+from lra.padding import Padding
 from lra.schedule import one_cycle
 from tasks.base import Split
 
@@ -58,7 +59,7 @@ def test_a_resumed_run_cuts_the_same_chunks() -> None:
 
 def test_ragged_gathering_pads_with_zeros_and_says_the_lengths() -> None:
     split = ragged_split([3, 1, 5, 2], towers=2)
-    chunk = Gatherer(split, 6)(np.array([[1, 0]]), np.array([7]), np.array([0.5]))
+    chunk = Gatherer(split, Padding(1, (6,))).training(np.array([[1, 0]]), np.array([7]), np.array([0.5]))
     assert chunk.tokens.shape == (1, 2, 2, 6)
     assert chunk.lengths is not None
     assert chunk.lengths.tolist() == [[[5, 2], [3, 1]]]
@@ -68,20 +69,31 @@ def test_ragged_gathering_pads_with_zeros_and_says_the_lengths() -> None:
 
 
 def test_full_documents_carry_no_lengths() -> None:
-    chunk = Gatherer(ragged_split([4, 4, 4]), 4)(np.array([[2, 0]]), np.array([0]), np.array([0.0]))
+    gather = Gatherer(ragged_split([4, 4, 4]), Padding(1, (4,)))
+    chunk = gather.training(np.array([[2, 0]]), np.array([0]), np.array([0.0]))
     assert chunk.lengths is None
     assert chunk.tokens[0, :, 0, 0].tolist() == [3, 1]
 
 
 def test_evaluation_scores_every_example_once() -> None:
-    chunks = list(evaluation_chunks(Gatherer(ragged_split([2] * 7), 2), 7, 3))
+    chunks = list(Gatherer(ragged_split([2] * 7), Padding(1, (2,))).evaluation(3))
     labels = np.concatenate([chunk.labels.ravel() for chunk in chunks])
     assert len(chunks) == 3
     assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0, -1, -1]
 
 
+def test_evaluation_goes_by_length_and_pads_no_further_than_it_must() -> None:
+    chunks = list(Gatherer(ragged_split([7, 1, 3, 8, 2]), Padding(2, (2, 4, 8))).evaluation(2))
+    assert [chunk.tokens.shape[-1] for chunk in chunks] == [2, 8, 8]
+    assert [chunk.sizes for chunk in chunks] == [(2,), (8,), (8,)]
+    assert [chunk.tokens[0, :, 0, 0].tolist() for chunk in chunks] == [[2, 5], [3, 1], [4, 1]]
+    assert chunks[-1].lengths is not None
+    assert chunks[-1].lengths.ravel().tolist() == [8, 0]
+    assert chunks[-1].labels.tolist() == [[0, -1]]
+
+
 def test_gathering_ahead_keeps_the_order_and_passes_errors_on() -> None:
-    gather, epochs = Gatherer(ragged_split([2] * 10), 2), Epochs(10, 0)
+    gather, epochs = Gatherer(ragged_split([2] * 10), Padding(1, (2,))), Epochs(10, 0)
     bounds = list(chunk_bounds(0, 9, 3, 3))
     make = lambda: training_chunks(gather, epochs, bounds, 4, lambda steps: steps * 1.0)  # noqa: E731
     plain, threaded = list(make()), list(ahead(make()))

@@ -12,9 +12,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from lra import allocator
 from lra.batches import Chunk
 from lra.config import UserError
 from lra.init import Blueprint, Weights
+from lra.padding import Grouping
 
 Device = Literal["cpu", "gpu"]
 
@@ -33,6 +35,11 @@ class Sums:
 @runtime_checkable
 class Backend(Protocol):
     """One framework. `State` is its own; the loop only hands it back."""
+
+    @property
+    def grouping(self) -> Grouping:
+        """How ragged batches are best cut on this device."""
+        ...
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> Any:
         """A state with these weights, or the one that `snapshot` describes."""
@@ -115,6 +122,7 @@ def installed(name: str) -> bool:
 def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
     """The backend of that name on that device; None means a GPU where the framework sees one."""
     require_installed(name)
+    allocator.keep_buffers()
     if name not in blueprint.mechanism.backends:
         have = ", ".join(blueprint.mechanism.backends)
         raise UserError(f"{blueprint.mechanism.name} has no {name} implementation; it has: {have}")
@@ -124,6 +132,7 @@ def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
 def get_clock(name: str, device: Device) -> Clock:
     """The clock of that framework on that device."""
     require_installed(name)
+    allocator.keep_buffers()
     return import_module(f"lra.backends.{name}_clock").open_clock(device)
 
 

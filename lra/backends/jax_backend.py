@@ -12,10 +12,11 @@ import optax
 from flax import nnx
 
 from lra.backends import Device, Sums, host_peak_memory
+from lra.backends.jax_device import open_device
 from lra.backends.jax_encoder import Arrays, skeleton, with_weights
 from lra.batches import NO_EXAMPLE, Chunk
-from lra.config import UserError
 from lra.init import CONSTANT, Blueprint, Weights, learned, within
+from lra.padding import Grouping
 
 
 class State(NamedTuple):
@@ -34,8 +35,12 @@ class JaxBackend:
         self._device = device
         self._structure: nnx.GraphDef | None = None
         self._adam = optax.scale_by_adam(blueprint.train.beta1, blueprint.train.beta2, blueprint.train.epsilon)
-        self._train = jax.jit(self._train_chunk, donate_argnums=0)
+        self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=2)
         self._evaluate = jax.jit(self._evaluate_chunk)
+
+    @property
+    def grouping(self) -> Grouping:
+        return Grouping(groups=2 if self._device.platform == "gpu" else 8, sizes=4)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
         if snapshot is not None:
@@ -55,8 +60,8 @@ class JaxBackend:
         return State(weights=own, constants=place(constants), adam=adam)
 
     def train_steps(self, state: State, chunk: Chunk) -> tuple[State, Sums]:
-        batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.steps, chunk.rates)
-        state, sums = self._train(state, jax.device_put(batches, self._device))
+        batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.size_of, chunk.steps, chunk.rates)
+        state, sums = self._train(state, jax.device_put(batches, self._device), chunk.sizes)
         return state, _to_sums(sums)
 
     def evaluate(self, state: State, chunk: Chunk) -> Sums:
@@ -88,13 +93,13 @@ class JaxBackend:
             "precision": "float32",
         }
 
-    def _train_chunk(self, state: State, batches: tuple) -> tuple[State, jax.Array]:
+    def _train_chunk(self, state: State, batches: tuple, sizes: tuple[int, ...]) -> tuple[State, jax.Array]:
         key = jax.random.key(self._blueprint.seed)
 
         def step(state: State, batch: tuple) -> tuple[State, jax.Array]:
-            *examples, number, rate = batch
+            *examples, size_of, number, rate = batch
             drop = jax.random.fold_in(key, number) if self._blueprint.model.dropout else None
-            gradients, sums = jax.grad(self._loss, has_aux=True)(state.weights, state.constants, examples, drop)
+            gradients, sums = self._gradients(state, examples, size_of, drop, sizes)
             updates, adam = self._adam.update(gradients, state.adam)
             decay = self._blueprint.train.weight_decay
             moved = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
@@ -102,13 +107,43 @@ class JaxBackend:
 
         return jax.lax.scan(step, state, batches)
 
+    def _gradients(
+        self, state: State, examples: Any, size_of: jax.Array, drop: jax.Array | None, sizes: tuple[int, ...]
+    ) -> tuple[Arrays, jax.Array]:
+        """Gradients of the mean of loss and penalty over one batch, and (loss, correct, count).
+
+        The batch is cut into as many groups as `size_of` has entries, of which each is cut to its own of the `sizes`.
+        """
+        count = (examples[2] != NO_EXAMPLE).sum()
+
+        def of_group(examples: Any, drop: jax.Array | None, size: int) -> tuple[Arrays, jax.Array]:
+            tokens, lengths, labels = examples
+            batch = (tokens[:, :, :size], lengths, labels)
+            return jax.grad(self._loss, has_aux=True)(state.weights, state.constants, batch, count, drop)
+
+        if len(size_of) == 1 and len(sizes) == 1:
+            return of_group(examples, drop, sizes[0])
+
+        def add(total: tuple[Arrays, jax.Array], group: tuple) -> tuple[tuple[Arrays, jax.Array], None]:
+            examples, size, number = group
+            own = None if drop is None else jax.random.fold_in(drop, number)
+            found = jax.lax.switch(size, [partial(of_group, size=each) for each in sizes], examples, own)
+            return jax.tree.map(jnp.add, total, found), None
+
+        groups = jax.tree.map(lambda array: array.reshape(len(size_of), -1, *array.shape[1:]), examples)
+        shapes = jax.eval_shape(partial(of_group, size=sizes[0]), jax.tree.map(lambda a: a[0], groups), drop)
+        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+        return jax.lax.scan(add, zeros, (groups, size_of, jnp.arange(len(size_of))))[0]
+
     def _evaluate_chunk(self, state: State, batches: tuple) -> jax.Array:
-        return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, None)[1], batches)
+        return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, 1, None)[1], batches)
 
-    def _loss(self, weights: Arrays, constants: Arrays, batch: Any, drop: jax.Array | None) -> tuple[Any, jax.Array]:
-        """Mean of loss and penalty over one batch, and (loss, correct, count); rows without an example count nowhere.
+    def _loss(
+        self, weights: Arrays, constants: Arrays, batch: Any, count: Any, drop: jax.Array | None
+    ) -> tuple[Any, jax.Array]:
+        """Loss and penalty over `count`, and (loss, correct, examples); rows without an example count nowhere.
 
-        `drop` is the key of this step's dropout; None drops nothing.
+        `drop` is the key of dropout; None drops nothing.
         """
         tokens, lengths, labels = batch
         assert self._structure is not None, "start comes first"
@@ -119,16 +154,12 @@ class JaxBackend:
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, labels, 0))
         correct = (logits.argmax(-1) == labels) & real
         sums = jnp.stack([jnp.where(real, losses, 0).sum(), correct.sum(), real.sum()])
-        return (sums[0] + jnp.where(real, penalty, 0).sum()) / sums[2], sums
+        return (sums[0] + jnp.where(real, penalty, 0).sum()) / count, sums
 
 
 def open_backend(blueprint: Blueprint, device: Device | None) -> JaxBackend:
     """The backend on that device, or on JAX's own choice, which is a GPU where there is one."""
-    try:
-        found = jax.devices(device)[0]
-    except RuntimeError as error:
-        raise UserError(f"--device {device} was asked for, but JAX sees none: use --device cpu") from error
-    return JaxBackend(blueprint, found)
+    return JaxBackend(blueprint, open_device(device))
 
 
 def _to_sums(sums: jax.Array) -> Sums:

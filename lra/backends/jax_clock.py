@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lra.backends import Device
-from lra.config import UserError
+from lra.backends.jax_device import open_device
 from lra.init import Blueprint, Weights
 
 
@@ -88,7 +88,4 @@ class JaxClock:
 
 def open_clock(device: Device) -> JaxClock:
     """The clock of that device; UserError where JAX does not see it."""
-    try:
-        return JaxClock(jax.devices(device)[0])
-    except RuntimeError as error:
-        raise UserError(f"the {device} is to be timed, but JAX sees none: use --device cpu") from error
+    return JaxClock(open_device(device))

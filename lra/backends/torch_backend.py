@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int
 from torch import Tensor
 
 from lra.backends import Device, Sums, host_peak_memory
@@ -15,6 +17,7 @@ from lra.backends.torch_encoder import Encoder, canonical, to_numpy, turned
 from lra.batches import NO_EXAMPLE, Chunk
 from lra.config import UserError
 from lra.init import Blueprint, Weights, within
+from lra.padding import Grouping
 
 
 @dataclass
@@ -31,6 +34,10 @@ class TorchBackend:
     def __init__(self, blueprint: Blueprint, device: torch.device) -> None:
         self._blueprint = blueprint
         self._device = device
+
+    @property
+    def grouping(self) -> Grouping:
+        return Grouping(groups=2, sizes=4) if self._device.type == "cuda" else Grouping(groups=8, sizes=None)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
         encoder = Encoder(self._blueprint)
@@ -56,11 +63,10 @@ class TorchBackend:
             torch.manual_seed(_dropout_seed(self._blueprint.seed, int(step)))
             state.optimiser.param_groups[0]["lr"] = float(rate)
             state.optimiser.zero_grad(set_to_none=True)
-            logits, penalty = state.encoder(tokens[k], None if lengths is None else lengths[k])
-            totals = _sums(logits, labels[k])
-            ((totals[0] + penalty.masked_fill(labels[k] == NO_EXAMPLE, 0.0).sum()) / totals[2]).backward()
+            documents = None if lengths is None else lengths[k]
+            sizes = [chunk.sizes[size] for size in chunk.size_of[k]]
+            sums.append(_gradients(state.encoder, tokens[k], documents, labels[k], sizes))
             state.optimiser.step()
-            sums.append(totals.detach())
         return state, _to_sums(sums)
 
     def evaluate(self, state: State, chunk: Chunk) -> Sums:
@@ -112,6 +118,29 @@ def open_backend(blueprint: Blueprint, device: Device | None) -> TorchBackend:
         raise UserError("--device gpu was asked for, but PyTorch sees no CUDA device: use --device cpu")
     on_gpu = device == "gpu" or (device is None and torch.cuda.is_available())
     return TorchBackend(blueprint, torch.device("cuda" if on_gpu else "cpu"))
+
+
+def _gradients(
+    encoder: Encoder,
+    tokens: Int[Tensor, "B T N"],
+    lengths: Int[Tensor, "B T"] | None,
+    labels: Int[Tensor, " B"],
+    sizes: Sequence[int],
+) -> Tensor:
+    """Leave the gradients of the batch's mean loss and penalty in the encoder; (loss, correct, count).
+
+    The batch is cut into as many groups as there are `sizes`, of which each is cut to its own.
+    """
+    examples = (labels != NO_EXAMPLE).sum()
+    per_group = len(labels) // len(sizes)
+    sums = []
+    for group, size in enumerate(sizes):
+        rows = slice(group * per_group, (group + 1) * per_group)
+        logits, penalty = encoder(tokens[rows, :, :size], None if lengths is None else lengths[rows])
+        totals = _sums(logits, labels[rows])
+        ((totals[0] + penalty.masked_fill(labels[rows] == NO_EXAMPLE, 0.0).sum()) / examples).backward()
+        sums.append(totals.detach())
+    return torch.stack(sums).sum(0)
 
 
 def _sums(logits: Tensor, labels: Tensor) -> Tensor:

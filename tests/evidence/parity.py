@@ -15,7 +15,7 @@ import numpy as np
 
 import tasks
 from lra import backends, data
-from lra.batches import Epochs, Gatherer, chunk_bounds, training_chunks
+from lra.batches import Epochs, chunk_bounds, gatherers, training_chunks
 from lra.config import resolve
 from lra.init import initial_weights
 from lra.schedule import one_cycle
@@ -32,10 +32,11 @@ def curves(task: str, attn: str, preset: str, steps: int = STEPS) -> dict[str, n
     ready = data.prepare(task, run.data, data.source(None, None))
     plan, weights = run.train, initial_weights(blueprint)
     rate = partial(one_cycle, peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
-    gather, epochs = Gatherer(ready.splits["train"], blueprint.dims.max_length), Epochs(len(ready.splits["train"]), 0)
+    epochs = Epochs(len(ready.splits["train"]), 0)
     found = {}
     for name in ("torch", "jax"):
         backend = backends.get(name, blueprint, "cpu")
+        gather = gatherers(ready.splits, plan.batch_size, backend.grouping)["train"]
         state, losses = backend.start(weights), []
         for chunk in training_chunks(gather, epochs, chunk_bounds(0, steps, 10, 10), plan.batch_size, rate):
             state, sums = backend.train_steps(state, chunk)
