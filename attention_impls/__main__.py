@@ -37,7 +37,7 @@ def _section(mechanism: Mechanism) -> str:
         "Paper": card.paper,
         "Equations": card.equations,
         "Time of a head": card.cost,
-        "Cost at 4,096 tokens": _costs(mechanism),
+        "Cost at 4,096 tokens": costs(mechanism),
         "Options": chosen,
         "Written in": ", ".join(mechanism.backends),
         "Differs from the authors' code": card.differs,
@@ -49,7 +49,7 @@ def _section(mechanism: Mechanism) -> str:
     return "\n".join([f"## {mechanism.name}: {card.title} ({card.year})", "", *lines, ""])
 
 
-def _costs(mechanism: Mechanism) -> str:
+def costs(mechanism: Mechanism) -> str:
     """The card's own formulas at one size, forward, for one example."""
     card = mechanism.card
     options = card.options()

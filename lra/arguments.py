@@ -51,13 +51,18 @@ def train_arguments(base: Run) -> Arguments:
             _switch("Pad every example to the longest: the same result, slower; to see what padding costs."),
             False,
         ),
+        (
+            "tensorboard",
+            _arg(Path | None, "Write TensorBoard event files too, in a folder of the run's own."),
+            None,
+        ),
         ("print_config", _switch("Print the resolved configuration and stop."), False),
     ]
     text = (
         "Train one attention mechanism on one task, evaluate it, and leave a record under results/runs.\n\n"
         f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
         "name others to see theirs. "
-        "Other commands: run_lra.py bench; run_lra.py leaderboard; run_lra.py list; "
+        "Other commands: run_lra.py bench; run_lra.py leaderboard; run_lra.py report; run_lra.py list; "
         "run_lra.py data list; run_lra.py data prepare|verify|show --task TASK."
     )
     return _arguments(own, extra, text, "run_lra.py", base)

@@ -14,6 +14,11 @@ from lra.config import UserError
 from lra.init import Weights
 
 
+def folder(results: Path, run_id: str) -> Path:
+    """Where a run keeps its snapshots, its best weights and its curve."""
+    return results / ".work" / run_id
+
+
 def save_atomically(arrays: Weights, path: Path) -> None:
     """Write the arrays to `path`; a crash at any moment leaves the former file whole."""
     write_atomically(save({name: np.asarray(array, order="C") for name, array in arrays.items()}), path)

@@ -24,7 +24,7 @@ from lra.config import Run, UserError, as_dict, from_dict, resolve
 from lra.environment import has_gpu
 from tasks.base import TaskError
 
-VERBS = ("train", "list", "data", "bench", "leaderboard")
+VERBS = ("train", "list", "data", "bench", "leaderboard", "report")
 BENCH = (
     "Time attentions against length: each in a process of its own, woken in turn, after it was found equal to its "
     "reference. Leaves a record, tables and a picture under results/bench."
@@ -48,7 +48,14 @@ def _dispatch(argv: list[str]) -> int:
     verb = argv.pop(0) if argv and not argv[0].startswith("-") else "train"
     if verb not in VERBS:
         raise UserError(f"unknown command {verb!r}: expected {', '.join(VERBS[1:])}, or options only to train")
-    verbs = {"train": _train, "list": _list, "data": _data, "bench": _bench, "leaderboard": _leaderboard}
+    verbs = {
+        "train": _train,
+        "list": _list,
+        "data": _data,
+        "bench": _bench,
+        "leaderboard": _leaderboard,
+        "report": _report,
+    }
     return verbs[verb](argv)
 
 
@@ -116,6 +123,12 @@ def _leaderboard(argv: list[str]) -> int:
     from lra.leaderboard import leaderboard
 
     return leaderboard(argv)
+
+
+def _report(argv: list[str]) -> int:
+    from lra.report import report
+
+    return report(argv)
 
 
 def _data(argv: list[str]) -> int:

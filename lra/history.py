@@ -1,8 +1,11 @@
-"""What a run has seen so far: the curve, the best weights, the time spent. Part of every snapshot."""
+"""What a run has seen so far: the curve, the best weights, the time spent. Part of every snapshot.
+
+And who may look at it while it grows: a Watch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -95,3 +98,13 @@ class History:
             timed_steps=timed_steps,
             evaluation_seconds=evaluation_seconds,
         )
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """What the loop tells whoever watches."""
+
+    def starts(self, history: History, facts: dict[str, Any]) -> None: ...
+    def advances(self, history: History) -> None: ...
+    def evaluates(self, history: History) -> None: ...
+    def ends(self) -> None: ...

@@ -34,6 +34,10 @@ CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 WHY_CONTROLS = """Beside its two kinds of heads elfatt has a convolution of V; its fair neighbours have one too."""
 
+PUBLISHED = (
+    "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "
+    "these tables share a protocol in every detail: compare inside a table."
+)
 FAMILIES = {
     "google": "the Long Range Arena's own code: sizes differ by task and attention",
     "small": "2 layers, 64 wide, 2 heads for every task; the family of our `standard`",
@@ -58,7 +62,7 @@ def _section(board: Board, pictures: dict[str, str]) -> list[str]:
     if found:
         parts += ["### ELFATT and its controls", WHY_CONTROLS, markdown(grid(board, found))]
     parts += [f"![{text}](plots/{name})" for name, text in pictures.items()]
-    return [*parts, "### Behind the numbers", "\n".join(_facts(board))]
+    return [*parts, "### Behind the numbers", "\n".join(f"- {fact}" for fact in facts(board))]
 
 
 def controls(board: Board) -> list[tuple[str, Row | None]]:
@@ -82,37 +86,34 @@ def _usual(attn: str) -> dict[str, Any]:
     return {name: getattr(options, name) for name in options.__dataclass_fields__}
 
 
-def _facts(board: Board) -> list[str]:
-    facts = [
-        f"- {label}: {column.examples:,} test examples; validation: {column.validation}; data {column.data_hash[:8]}"
+def facts(board: Board) -> list[str]:
+    """What a reader has to know of a table: its data, devices, versions, and the laws its mechanisms do not keep."""
+    found = [
+        f"{label}: {column.examples:,} test examples; validation: {column.validation}; data {column.data_hash[:8]}"
         for label, column in zip(labels(board), board.columns, strict=True)
     ]
     if board.speeds is None:
-        facts.append(f"- Speed and memory: {NONE}, since there are no bench records of a whole model yet")
+        found.append(f"Speed and memory: {NONE}, since there are no bench records of a whole model yet")
     else:
-        facts.append(f"- Speed and memory: bench records of {board.speeds.device} at {board.speeds.length:,} tokens")
+        found.append(f"Speed and memory: bench records of {board.speeds.device} at {board.speeds.length:,} tokens")
     for name, values in origins([run for row in board.rows for run in row.runs]).items():
-        facts.append(f"- {name}: {'; '.join(values)}")
-    return facts + _laws(board)
+        found.append(f"{name}: {'; '.join(values)}")
+    return found + _laws(board)
 
 
 def _laws(board: Board) -> list[str]:
     """The laws that a mechanism of this table does not keep, with the reason its card gives."""
-    facts = []
+    found = []
     for name in sorted({row.attn for row in board.rows} & set(attention_impls.names())):
         laws = attention_impls.load(name).card.laws
         broken = {law: getattr(laws, law) for law in laws.__dataclass_fields__ if getattr(laws, law) is not True}
-        facts += [f"- {name} does not keep {law}: {reason}" for law, reason in broken.items()]
-    return facts
+        found += [f"{name} does not keep {law}: {reason}" for law, reason in broken.items()]
+    return found
 
 
 def _published(tables: Sequence[Table]) -> list[str]:
     families = "\n".join(f"- {name}: {text}" for name, text in FAMILIES.items())
-    intro = (
-        "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "
-        "these tables share a protocol in every detail: compare inside a table. Their protocol families:"
-    )
-    parts = ["## Published numbers", intro, families]
+    parts = ["## Published numbers", f"{PUBLISHED} Their protocol families:", families]
     for each in tables:
         head = ["model", *each.columns]
         rows = [head, ["---", *["---:"] * len(each.columns)], *([name, *cells] for name, cells in each.rows.items())]

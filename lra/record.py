@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import dacite
+
 from lra.checkpoint import write_atomically
-from lra.config import Run, UserError
+from lra.config import BackendName, Run, UserError
+from lra.history import COLUMNS
 
 SCHEMA = 1
 CLEAR = 3.0  # standard errors that a difference needs to be called one
@@ -31,7 +34,7 @@ class Record:
     attn: str
     options: dict[str, Any]
     """The mechanism's options."""
-    backend: str
+    backend: BackendName
     preset: str
     seed: int
     config: dict[str, Any]
@@ -81,7 +84,7 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 def save(record: Record, results: Path) -> Path:
     """Write the record under results/runs and return its path; no earlier record is overwritten."""
-    stem = f"{_stem(record)}-{record.run_id[:8]}"
+    stem = name(record, record.run_id)
     path, again = results / "runs" / f"{stem}.json", 1
     while path.exists():
         again += 1
@@ -96,6 +99,11 @@ def newest(results: Path, run: Run, since: float) -> Record:
     if not written:
         raise UserError(f"no new record {_stem(run)}-*.json in {results / 'runs'}: was it deleted?")
     return load(max(written, key=lambda path: path.stat().st_mtime))
+
+
+def name(run: Run | Record, run_id: str) -> str:
+    """What a run's files are called: task, mechanism, backend, preset, seed and the beginning of its id."""
+    return f"{_stem(run)}-{run_id[:8]}"
 
 
 def _stem(run: Run | Record) -> str:
@@ -114,4 +122,20 @@ def load(path: Path) -> Record:
         raise UserError(
             f"{path} is no record of schema {SCHEMA}: expected exactly the fields {', '.join(sorted(known))}"
         )
-    return Record(**values)
+    try:
+        record = dacite.from_dict(Record, values, dacite.Config(strict=True))
+    except dacite.DaciteError as error:
+        raise UserError(f"{path} is no record: {error}") from error
+    if fault := _fault(record):
+        raise UserError(f"{path} is no record: {fault}")
+    return record
+
+
+def _fault(record: Record) -> str:
+    """What the tables and plots would miss in a record whose fields have the right types; empty for nothing."""
+    if missing := [part for part in ("data", "options", "model", "train") if part not in record.config]:
+        return f"config has no {', '.join(missing)}"
+    if "chance" not in record.references:
+        return "references has no chance"
+    short = next((point for point in record.curve if not set(COLUMNS) <= set(point)), None)
+    return "" if short is None else f"a point of curve is {short}, expected {', '.join(COLUMNS)}"

@@ -155,7 +155,7 @@ def _percent(accuracy: float, examples: int) -> tuple[str, str]:
 def result_lines(record: Record) -> list[str]:
     """The figures below the table."""
     lines = [
-        f"one seed, {record.test_examples:,} test examples: {_verdict(record)}",
+        f"one seed, {record.test_examples:,} test examples: {verdict(record)}",
         f"{record.steps_per_second:,.1f} steps/s · {record.samples_per_second:,.0f} samples/s · "
         f"{duration(record.seconds)} of training · peak memory {record.peak_memory_bytes / 1e6:,.0f} MB · "
         f"{record.parameters:,} parameters",
@@ -165,7 +165,7 @@ def result_lines(record: Record) -> list[str]:
     return lines
 
 
-def _verdict(record: Record) -> str:
+def verdict(record: Record) -> str:
     """How far the accuracy stands from what needs no learning, in standard errors of that line."""
     rule, best = max(record.references.items(), key=lambda item: item[1])
     above = (record.test_accuracy - best) / standard_error(best, record.test_examples)

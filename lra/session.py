@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import tasks
-from lra import data
-from lra.config import Run, UserError
+from lra import checkpoint, data
+from lra.config import Run, UserError, run_id
 from lra.environment import ROOT
-from lra.record import Record, newest
+from lra.history import Watch
+from lra.record import Record, name, newest
 from lra.screen import TrainingScreen, comparison_table, console, errors, first_line, result_lines, result_table
+from lra.tracking import METRICS, Several, TensorBoard, require_tensorboard
 from lra.train import Diverged, Interrupted, Place, make_blueprint, train
 
 
 def train_and_report(run: Run, flags: Any, why_preset: str, command: str) -> int:
     """Train as told and show the outcome; the exit code."""
     require_possible(run, flags)
-    console.print(first_line(run, tasks.load(run.task).describe(run.data), why_preset))
+    task = tasks.load(run.task)
+    console.print(first_line(run, task.describe(run.data), why_preset))
     prepared = data.prepare(run.task, run.data, data.source(flags.raw, flags.processes))
     place = Place(
         results=flags.results,
@@ -32,7 +35,10 @@ def train_and_report(run: Run, flags: Any, why_preset: str, command: str) -> int
         padded=flags.padded,
         command=command,
     )
-    screen = TrainingScreen(run)
+    identity = run_id(run, task.version, prepared.hash)
+    screen: Watch = TrainingScreen(run)
+    if flags.tensorboard:
+        screen = Several(screen, TensorBoard(flags.tensorboard / name(run, identity), run.train))
     try:
         record, path = train(run, prepared, place, screen)
     except (Diverged, Interrupted) as stop:
@@ -47,6 +53,7 @@ def train_and_report(run: Run, flags: Any, why_preset: str, command: str) -> int
     for line in result_lines(record):
         console.print(line)
     console.print(f"record: {path}")
+    console.print(f"curve:  {checkpoint.folder(flags.results, identity) / METRICS}")
     console.print(f"again:  {record.command}")
     return 0
 
@@ -93,4 +100,6 @@ def require_possible(run: Run, flags: Any) -> None:
     """Tell impossible options before any data is made."""
     if flags.resume and flags.fresh:
         raise UserError("--resume and --fresh exclude each other: go on, or start over")
+    if flags.tensorboard:
+        require_tensorboard()
     make_blueprint(run, tasks.load(run.task))

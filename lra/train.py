@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -23,10 +23,11 @@ from lra.backends import Backend, Device
 from lra.batches import Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.config import Run, UserError, as_dict, run_id
 from lra.environment import environment, git_state
-from lra.history import History
+from lra.history import History, Watch
 from lra.init import Blueprint, Weights, initial_weights, parameter_count, with_kernel
 from lra.padding import WHOLE
 from lra.schedule import one_cycle
+from lra.tracking import METRICS, MetricsFile, Several
 from tasks.base import Shape, Task
 from tasks.store import Prepared
 
@@ -39,16 +40,6 @@ class Diverged(Exception):
 
 class Interrupted(Exception):
     """The user stopped the run; a snapshot was saved."""
-
-
-@runtime_checkable
-class Watch(Protocol):
-    """What the loop tells whoever watches."""
-
-    def starts(self, history: History, facts: dict[str, Any]) -> None: ...
-    def advances(self, history: History) -> None: ...
-    def evaluates(self, history: History) -> None: ...
-    def ends(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +86,14 @@ def train(run: Run, data: Prepared, place: Place, watch: Watch) -> tuple[record.
     task = tasks.load(run.task)
     blueprint = make_blueprint(run, task)
     identity = run_id(run, task.version, data.hash)
-    work = place.results / ".work" / identity
+    work = checkpoint.folder(place.results, identity)
     with _alone(work):
         snapshot = _find_snapshot(work / "snapshot.safetensors", run, place)
         backend = backends.get(run.backend, blueprint, place.device)
-        loop = _Loop(run, blueprint, backend, data, work, place, watch, snapshot)
+        told = Several(MetricsFile(work / METRICS, run.train), watch)
+        loop = _Loop(run, blueprint, backend, data, work, place, told, snapshot)
         loop.fit()
-        watch.ends()
+        told.ends()
         result = _make_record(run, task, blueprint, data, place, identity, loop)
         path = record.save(result, place.results)
         checkpoint.save_atomically(loop.history.best, work / "best.safetensors")

@@ -1,0 +1,119 @@
+"""`run_lra.py report`: every result in one HTML file that needs no network, no server and nothing beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from lra import board, published, timings
+from lra.board import Board
+from lra.checkpoint import write_atomically
+from lra.config import UserError
+from lra.environment import ROOT
+from lra.model_index import find, model_index
+from lra.page import FAMILIES, LEGEND, PUBLISHED, WHY_CONTROLS
+from lra.record import Record
+from lra.report_data import board_values, identities, mechanism_values, picture_values, run_values
+from lra.screen import console, errors
+from lra.tables import NONE
+
+DESCRIPTION = (
+    "Write results/report.html from the records in results/runs and results/bench: leaderboard, plots, a card for each "
+    "mechanism and a page for each run, in one file that works offline. With --model-index nothing is written."
+)
+WEB = Path(__file__).parent / "web"
+SCRIPTS = ("plots.js", "run.js", "page.js")
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The flags of the command."""
+
+    results: Path = ROOT / "results"
+    """The folder that holds runs and bench."""
+    out: Path | None = None
+    """Where the page goes; report.html in the folder of results by default."""
+    device: str | None = None
+    """Take speeds from the bench records of this device, or part of its name; else of the one with most."""
+    model_index: str | None = None
+    """Print the record of this run, named by its id or the beginning of it, as Hugging Face's model-index in YAML."""
+
+
+def report(argv: Sequence[str]) -> int:
+    """Run the command: 0 done, 1 records that cannot be read (the page has the others)."""
+    view = tyro.cli(View, args=list(argv), prog="run_lra.py report", description=DESCRIPTION)
+    records, complaints = board.read(view.results)
+    timed, more = timings.read(view.results)
+    for line in complaints + more:
+        errors.print(f"left out: {line}", markup=False)
+    if not records:
+        raise UserError(
+            f"no record in {view.results / 'runs'} for report (presets {', '.join(board.PRESETS)}): "
+            "train one first, run_lra.py --task listops --attn elfatt"
+        )
+    runs = identities(records)
+    if view.model_index is not None:
+        sys.stdout.write(model_index(find(runs, view.model_index)))
+        return int(bool(complaints))
+    path = view.out or view.results / "report.html"
+    content = page(board.boards(records, timings.choose(timed, view.device)), runs).encode()
+    write_atomically(content, path)
+    console.print(f"{path} ({len(content) / 1e3:,.0f} kB, {len(runs)} runs)", markup=False)
+    return int(bool(complaints + more))
+
+
+def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
+    """The whole file, the same for the same records."""
+    environment = Environment(
+        loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["dash"] = NONE
+    environment.filters |= {"markdown": _markdown, "linked": _linked, "figure": _figure}
+    return environment.get_template("page.html").render(
+        boards=[board_values(each, runs) for each in boards],
+        mechanisms=mechanism_values(runs),
+        runs=run_values(runs),
+        published=published.load(),
+        about_published=PUBLISHED,
+        families=FAMILIES,
+        legend=LEGEND,
+        why_controls=WHY_CONTROLS,
+        style=Markup((WEB / "page.css").read_text(encoding="utf-8")),
+        scripts=[Markup((WEB / name).read_text(encoding="utf-8")) for name in SCRIPTS],
+        data=_embedded({"runs": run_values(runs), "pictures": picture_values(boards)}),
+    )
+
+
+def _embedded(values: Any) -> Markup:
+    """Values as JSON that may stand inside a <script>: no "<" can end it."""
+    return Markup(json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _markdown(text: str) -> Markup:
+    """A line of Markdown as HTML; HTML inside it is shown, not obeyed."""
+    return Markup(MarkdownIt("commonmark", {"html": False}).renderInline(" ".join(text.split())))
+
+
+def _linked(text: str) -> Markup:
+    """A citation whose arXiv numbers are links."""
+    pieces = re.split(r"(arXiv )(\d{4}\.\d{4,5})", text)
+    out = Markup("")
+    for before, arxiv, number in zip(pieces[::3], [*pieces[1::3], ""], [*pieces[2::3], ""], strict=True):
+        link = Markup('<a href="https://arxiv.org/abs/{}">{}{}</a>').format(number, arxiv, number) if number else ""
+        out += Markup("{}{}").format(before, link)
+    return out
+
+
+def _figure(number: float | None) -> str:
+    """A speed or a size as a table shows it."""
+    return NONE if number is None else f"{number:,.1f}"

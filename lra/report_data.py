@@ -1,0 +1,250 @@
+"""What the HTML page shows, as plain values: boards and records in, words and numbers out. The page is report.py's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from docstring_parser import parse_from_object
+
+import attention_impls
+import tasks
+from attention_impls.__main__ import costs
+from lra import variant
+from lra.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
+from lra.history import COLUMNS
+from lra.page import controls, facts
+from lra.pictures import Picture, pareto, pictures
+from lra.record import Record
+from lra.screen import verdict
+from lra.significance import Estimate
+from lra.tables import HEADINGS, NO_RULE, best_rule, labels, parameters, rate
+
+Values = dict[str, Any]
+ORIGINS = {
+    OFFICIAL: "Official data",
+    GENERATED: "Generated, not the release",
+    FOREIGN: "Not an official set",
+}
+LOSS_DIGITS = 4
+
+
+def identities(records: Sequence[Record]) -> dict[str, Record]:
+    """Every record under an id of its own: its run_id, and for a run trained again run_id.2, in the files' order."""
+    found: dict[str, Record] = {}
+    for each in records:
+        again = sum(known.run_id == each.run_id for known in found.values())
+        found[f"{each.run_id}.{again + 1}" if again else each.run_id] = each
+    return found
+
+
+def board_values(board: Board, runs: Mapping[str, Record]) -> Values:
+    """One preset's table; columns of one origin stand together, and apart from the others."""
+    names = {id(each): identity for identity, each in runs.items()}
+    order = sorted(range(len(board.columns)), key=lambda i: [*ORIGINS].index(board.columns[i].origin))
+    columns = [board.columns[i] for i in order]
+    best = {id(row): marks for row, marks in zip(board.rows, board.best(), strict=True)}
+    spans = {origin: sum(column.origin == origin for column in columns) for origin in ORIGINS}
+    return {
+        "preset": board.preset,
+        "title": HEADINGS[board.preset],
+        "groups": [(ORIGINS[origin], span) for origin, span in spans.items() if span],
+        "columns": [_column(board.columns[i], labels(board)[i]) for i in order],
+        "averages": [average.title for average in board.averages],
+        "length": board.speeds.length if board.speeds else None,
+        "references": [_reference(columns, name) for name in (*NO_RULE, "best trivial rule")],
+        "rows": [{"title": ""} | _row(board, row, order, best[id(row)], names) for row in board.rows],
+        "controls": [
+            {"title": title} | (_row(board, row, order, best[id(row)], names) if row else {})
+            for title, row in controls(board)
+        ],
+        "facts": facts(board),
+    }
+
+
+def _column(column: Column, label: str) -> Values:
+    about = label.partition("): ")[2]
+    return {
+        "task": column.task,
+        "title": tasks.load(column.task).title,
+        "about": f"v{column.version}: {about}",
+        "data": column.data_hash[:8],
+    }
+
+
+def _reference(columns: Sequence[Column], name: str) -> Values:
+    keys = [name if name in column.references else best_rule(column) for column in columns]
+    cells = [
+        {"text": f"{100 * column.references[key]:.1f}", "rule": key if key not in NO_RULE else ""} if key else None
+        for key, column in zip(keys, columns, strict=True)
+    ]
+    return {"name": name, "cells": cells}
+
+
+def _row(board: Board, row: Row, order: Sequence[int], best: Sequence[bool], names: Mapping[int, str]) -> Values:
+    averages = range(len(board.columns), len(board.columns) + len(board.averages))
+    places = [*order, *averages]
+    cells = [row.cells[i] if i < len(board.columns) else None for i in places]
+    estimates = [board.estimate(row, i) for i in places]
+    left = sum(cell.converged for cell in row.cells if cell)
+    memory = row.training.peak_memory_bytes if row.training else None
+    return {
+        **_named(row.attn, row.words),
+        "backend": row.backend,
+        "cells": [_cell(cell, found, best[i], names) for cell, found, i in zip(cells, estimates, places, strict=True)],
+        "converged": f"{left} of {len(row.runs)}",
+        "left": left / len(row.runs),
+        "parameters": parameters(row),
+        "most": max(run.parameters for run in row.runs),
+        "speeds": [rate(row.training), rate(row.inference), memory and memory / 1e6],
+    }
+
+
+def _named(attn: str, words: Sequence[str]) -> Values:
+    """A mechanism's name, what a command line adds to it, and whether it has a card here."""
+    return {"attn": Path(attn).name, "words": " ".join(words), "known": attn in attention_impls.names()}
+
+
+def _cell(cell: Cell | None, estimate: Estimate | None, best: bool, names: Mapping[int, str]) -> Values | None:
+    if estimate is None:
+        return None
+    single = cell is not None and math.isinf(estimate.freedom)
+    error = estimate.error if cell is None or single else cell.std or 0.0
+    values = {
+        "value": round(100 * estimate.mean, 4),
+        "mean": f"{100 * estimate.mean:.1f}",
+        "error": f"{100 * error:.1f}",
+        "single": single,
+        "best": best,
+        "count": len(cell.runs) if cell else 0,
+        "note": "",
+        "run": None,
+    }
+    if cell and cell.converged < len(cell.runs):
+        values["note"] = f"converged {cell.converged} of {len(cell.runs)}"
+    return values | ({"run": names[id(cell.runs[0])]} if cell else {})
+
+
+def run_values(runs: Mapping[str, Record]) -> dict[str, Values]:
+    """Every run by its id; accuracies in per cent."""
+    return {identity: _run(each) for identity, each in runs.items()}
+
+
+def _run(each: Record) -> Values:
+    return {
+        **_named(each.attn, variant.words(each)),
+        "id": each.run_id,
+        "task": each.task,
+        "title": tasks.load(each.task).title,
+        "version": each.task_version,
+        "data": each.data,
+        "data_hash": each.data_hash,
+        "backend": each.backend,
+        "preset": each.preset,
+        "seed": each.seed,
+        "accuracy": _percent(each.test_accuracy),
+        "error": _percent(each.standard_error),
+        "last": _percent(each.test_accuracy_last),
+        "examples": each.test_examples,
+        "validation": _percent(each.validation_accuracy),
+        "validated": each.validation,
+        "best_step": each.best_step,
+        "references": {name: _percent(value) for name, value in each.references.items()},
+        "verdict": verdict(each),
+        "undertrained": each.preset == LEARNING,
+        "curve": _curve(each),
+        "parameters": each.parameters,
+        "seconds": each.seconds,
+        "evaluation_seconds": each.evaluation_seconds,
+        "samples_per_second": each.samples_per_second,
+        "memory": each.peak_memory_bytes / 1e6,
+        "config": {part: each.config[part] for part in ("data", "options", "model", "train")},
+        "changed": [word for part in ("data", "model", "train") for word in variant.changes(each, part)],
+        "environment": each.environment,
+        "git": each.git,
+        "command": each.command,
+    }
+
+
+def _curve(each: Record) -> dict[str, list[int | float | None]]:
+    """A list a column; accuracies in per cent, to two digits; None for a loss that is no number, which JSON has not."""
+    columns: dict[str, list[int | float | None]] = {name: [point[name] for point in each.curve] for name in COLUMNS}
+    for name in COLUMNS:
+        if name.endswith("accuracy"):
+            columns[name] = [_percent(point[name], digits=2) for point in each.curve]
+        elif name.endswith("loss"):
+            columns[name] = [
+                round(point[name], LOSS_DIGITS) if math.isfinite(point[name]) else None for point in each.curve
+            ]
+    return columns
+
+
+def picture_values(boards: Sequence[Board]) -> list[Values]:
+    """Every plot of the Markdown page, with the task of each panel so that a filter finds it."""
+    found = []
+    for board in boards:
+        named = dict(zip(labels(board), board.columns, strict=True))
+        curves = iter(board.columns)
+        for picture in pictures([board]):
+            column = next(curves) if picture.kind == "curves" else None
+            panels = [
+                _rounded(asdict(panel))
+                | {"task": (column or named[panel.title]).task if column or panel.title in named else ""}
+                | {"front": [panel.points.index(point) for point in pareto(panel.points)]}
+                for panel in picture.panels
+            ]
+            found.append(_picture(picture, column) | {"panels": panels})
+    return found
+
+
+def _picture(picture: Picture, column: Column | None) -> Values:
+    kept = {name: getattr(picture, name) for name in ("kind", "name", "preset", "title", "caption", "speed_label")}
+    return kept | {"about": f"{column.task} v{column.version} ({column.origin}): {column.data}" if column else ""}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 1) if isinstance(value, float) else value
+
+
+def _percent(fraction: float, digits: int = 1) -> float:
+    """Rounded here and not where it is shown, so that every place shows the same digits."""
+    return round(100 * fraction, digits)
+
+
+def mechanism_values(runs: Mapping[str, Record]) -> list[Values]:
+    """A card for each mechanism, with the runs that there are of it."""
+    found = []
+    for name in attention_impls.names():
+        mechanism = attention_impls.load(name)
+        card = mechanism.card
+        defaults, told = card.options(), _told(card.options)
+        laws = {law.name: getattr(card.laws, law.name) for law in fields(card.laws)}
+        found.append(
+            {
+                "name": name,
+                "card": card,
+                "equations": card.equations.split("; "),
+                "costs": costs(mechanism),
+                "backends": mechanism.backends,
+                "options": [(f.name, repr(getattr(defaults, f.name)), told.get(f.name, "")) for f in fields(defaults)],
+                "laws": [
+                    (law.replace("_", " "), _told(type(card.laws))[law], "" if reason is True else reason)
+                    for law, reason in laws.items()
+                ],
+                "equalities": list(dict.fromkeys(each.why for each in card.equals_softmax_when)),
+                "runs": [identity for identity, each in runs.items() if each.attn == name],
+            }
+        )
+    return found
+
+
+def _told(kind: type) -> dict[str, str]:
+    """What stands under each field of a dataclass."""
+    return {each.arg_name: each.description or "" for each in parse_from_object(kind).params}

@@ -1,0 +1,123 @@
+"""A run's curve where people keep it: always as CSV beside its snapshots, and as TensorBoard's event files if asked."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lra.checkpoint import write_atomically
+from lra.config import Train, UserError
+from lra.history import COLUMNS, History, Watch
+from lra.schedule import one_cycle
+
+METRICS = "metrics.csv"
+TAGS = {
+    "train_loss": "loss/train",
+    "train_accuracy": "accuracy/train",
+    "validation_loss": "loss/validation",
+    "validation_accuracy": "accuracy/validation",
+    "learning_rate": "learning_rate",
+}
+
+
+class Several:
+    """A Watch that passes on to others, in their order."""
+
+    def __init__(self, *watches: Watch) -> None:
+        self._watches = watches
+
+    def starts(self, history: History, facts: dict[str, Any]) -> None:
+        for each in self._watches:
+            each.starts(history, facts)
+
+    def advances(self, history: History) -> None:
+        for each in self._watches:
+            each.advances(history)
+
+    def evaluates(self, history: History) -> None:
+        for each in self._watches:
+            each.evaluates(history)
+
+    def ends(self) -> None:
+        for each in self._watches:
+            each.ends()
+
+
+class MetricsFile:
+    """A Watch that keeps the whole curve in a CSV file, one row an evaluation.
+
+    The file is written anew each time, so that after a resume it holds what the snapshot holds and then goes on.
+    """
+
+    def __init__(self, path: Path, plan: Train) -> None:
+        self._path, self._plan = path, plan
+
+    def starts(self, history: History, facts: dict[str, Any]) -> None:
+        self.evaluates(history)
+
+    def advances(self, history: History) -> None:
+        """Nothing between evaluations."""
+
+    def evaluates(self, history: History) -> None:
+        file = io.StringIO()
+        writer = csv.DictWriter(file, [*COLUMNS, "learning_rate"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_rows(history, self._plan))
+        write_atomically(file.getvalue().encode(), self._path)
+
+    def ends(self) -> None:
+        """Nothing to close."""
+
+
+class TensorBoard:
+    """A Watch that writes event files of the curve into a folder of the run's own.
+
+    Those of an earlier attempt at the same run are replaced: the history of a resumed run holds all their points.
+    """
+
+    def __init__(self, folder: Path, plan: Train) -> None:
+        self._folder, self._plan = folder, plan
+        self._writer: Any = None
+
+    def starts(self, history: History, facts: dict[str, Any]) -> None:
+        from tensorboardX import SummaryWriter
+
+        for path in self._folder.glob("events.out.tfevents.*"):
+            path.unlink()
+        self._writer = SummaryWriter(str(self._folder), flush_secs=1)  # flush() leaves what is still in its queue
+        for row in _rows(history, self._plan):
+            self._write(row)
+
+    def advances(self, history: History) -> None:
+        """Nothing between evaluations."""
+
+    def evaluates(self, history: History) -> None:
+        *_, newest = _rows(history, self._plan)
+        self._write(newest)
+
+    def ends(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def _write(self, row: dict[str, int | float]) -> None:
+        for name, tag in TAGS.items():
+            self._writer.add_scalar(tag, row[name], int(row["step"]))
+
+
+def require_tensorboard() -> None:
+    """Raise UserError where event files cannot be written."""
+    if find_spec("tensorboardX") is None:
+        raise UserError("--tensorboard needs the package tensorboardX: pip install -e '.[tensorboard]'")
+
+
+def _rows(history: History, plan: Train) -> Iterator[dict[str, int | float]]:
+    """The curve with the learning rate of the last step before each evaluation."""
+    for point in history.points():
+        rate = one_cycle(np.array([point["step"] - 1]), peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
+        yield {**point, "learning_rate": float(rate[0])}
