@@ -41,6 +41,7 @@ def train_arguments(base: Run) -> Arguments:
             _arg(Path | None, "Take the configuration from a record or from --print-config; flags still win."),
             None,
         ),
+        ("seeds", _arg(int, "How many seeds, from --seed on; JAX trains them in one program."), 1),
         ("device", _arg(Literal["cpu", "gpu"] | None, "Where to train; a GPU where there is one."), None),
         ("results", _arg(Path, "Where records and checkpoints go."), ROOT / "results"),
         *_source_flags(),

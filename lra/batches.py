@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt
@@ -19,6 +20,8 @@ from lra.padding import Grouping, Padding, plan_padding
 from tasks.base import Split
 
 NO_EXAMPLE = -1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,7 @@ def training_chunks(
         yield gather.training(rows, steps, rate(steps))
 
 
-def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def ahead(chunks: Iterator[T]) -> Iterator[T]:
     """The same chunks, each gathered by a thread while the one before it is being used."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         following = pool.submit(next, chunks, None)

@@ -19,7 +19,7 @@ import yaml
 
 import attention_impls
 import tasks
-from lra.arguments import command_of, data_arguments, parse, parse_bench, train_arguments
+from lra.arguments import data_arguments, parse, parse_bench, train_arguments
 from lra.config import Run, UserError, as_dict, from_dict, resolve
 from lra.environment import has_gpu
 from tasks.base import TaskError
@@ -74,9 +74,12 @@ def _train(argv: list[str]) -> int:
     if extra.print_config:
         sys.stdout.write(yaml.safe_dump(as_dict(run), sort_keys=False))
         return 0
-    from lra.session import train_and_report  # after the parse: --help and --print-config need none of it
+    from lra.backends.lanes import TOGETHER  # after the parse: --help and --print-config need none of it
+    from lra.session import train_and_report
 
-    return train_and_report(run, extra, why, command_of(run))
+    if extra.seeds > 1 and run.backend not in TOGETHER:
+        return _train_several(chosen, several, argv)
+    return train_and_report(run, extra, why)
 
 
 def _several(attn: str | None) -> list[str]:
@@ -88,26 +91,33 @@ def _several(attn: str | None) -> list[str]:
 
 
 def _train_several(chosen: argparse.Namespace, names: list[str], argv: list[str]) -> int:
-    """Every mechanism in turn; all of them are parsed, and so refused, before the first is trained."""
-    from lra.session import require_possible, train_several
+    """Every mechanism and seed in turn; all of them are parsed, and so refused, before the first is trained."""
+    from lra.backends.lanes import TOGETHER
+    from lra.session import Job, require_possible, seeds_of, train_several
 
     jobs, results = [], Path()
-    for name in names:
+    for name in names or [None]:  # none where --config names it
         base, _ = _base_run(argparse.Namespace(**{**vars(chosen), "attn": name}))
-        arguments = _with_attn(argv, name)
+        arguments = argv if name is None else _with(argv, "attn", name)
         run, flags = parse(train_arguments(base), arguments)
         if flags.print_config:
             raise UserError("--print-config prints one configuration: name one mechanism")
         require_possible(run, flags)
-        jobs.append((run, arguments))
-        results = flags.results
+        runs, results = seeds_of(run, flags.seeds), flags.results
+        if run.backend in TOGETHER:
+            jobs.append(Job(runs, arguments))
+        else:
+            alone = _with(arguments, "seeds", "1")
+            jobs += [Job([each], _with(alone, "seed", str(each.seed))) for each in runs]
     return train_several(jobs, results)
 
 
-def _with_attn(argv: list[str], name: str) -> list[str]:
-    """The arguments with --attn's value replaced."""
-    replaced = [f"--attn={name}" if word.startswith("--attn=") else word for word in argv]
-    return [name if before == "--attn" else word for before, word in zip(["", *replaced], replaced, strict=False)]
+def _with(argv: list[str], name: str, value: str) -> list[str]:
+    """The arguments with one flag's value replaced, or added."""
+    flag = f"--{name}"
+    replaced = [f"{flag}={value}" if word.startswith(f"{flag}=") else word for word in argv]
+    replaced = [value if before == flag else word for before, word in zip(["", *replaced], replaced, strict=False)]
+    return replaced if any(word == flag or word.startswith(f"{flag}=") for word in argv) else [*argv, flag, value]
 
 
 def _list(argv: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -20,11 +21,12 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def first_line(run: Run, description: str, why_preset: str) -> str:
+def first_line(run: Run, description: str, why_preset: str, seeds: int = 1) -> str:
     """What the run is about to do, in one line."""
+    which = f"seed {run.seed}" if seeds == 1 else f"seeds {run.seed}–{run.seed + seeds - 1} in one program"
     return (
         f"{run.task} ({description}) · {run.attn} · {run.backend} · preset {run.preset}{why_preset} · "
-        f"seed {run.seed} · {run.train.steps:,} steps of {run.train.batch_size}"
+        f"{which} · {run.train.steps:,} steps of {run.train.batch_size}"
     )
 
 
@@ -129,23 +131,55 @@ def result_table(record: Record) -> Table:
 def comparison_table(records: list[Record]) -> Table:
     """One row a mechanism, in the order they were trained, above what needs no learning on the same examples."""
     first = records[0]
+    by_attn = {each.attn: [other for other in records if other.attn == each.attn] for each in records}
+    seeds = max(len(own) for own in by_attn.values())
     table = Table(title=f"{first.task} ({first.data}) · {first.backend} · {first.preset}", title_justify="left")
     table.add_column("attention")
-    for heading in ("test %", "± s.e.", "parameters", "seconds", "samples/s", "MB"):
+    for heading in ("test %", "± std" if seeds > 1 else "± s.e.", "parameters", "seconds", "samples/s", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for record in records:
+    for attn, own in by_attn.items():
         table.add_row(
-            f"{record.attn}{', at chance' if record.at_chance else ''}",
-            *_percent(record.test_accuracy, record.test_examples),
-            f"{record.parameters:,}",
-            f"{record.seconds:,.1f}",
-            f"{record.samples_per_second:,.0f}",
-            f"{record.peak_memory_bytes / 1e6:,.0f}",
+            f"{attn}{', at chance' if all(record.at_chance for record in own) else ''}",
+            *_mean_and_deviation(own),
+            f"{own[0].parameters:,}",
+            f"{sum(record.seconds for record in own):,.1f}",
+            f"{np.median([record.samples_per_second for record in own]):,.0f}",
+            f"{max(record.peak_memory_bytes for record in own) / 1e6:,.0f}",
         )
     table.add_section()
     for name, accuracy in first.references.items():
         table.add_row(name, *_percent(accuracy, first.test_examples), *[""] * 4)
     return table
+
+
+def seeds_table(records: list[Record]) -> Table:
+    """One row a seed and their mean, above what needs no learning on the same examples."""
+    first = records[0]
+    table = Table(
+        title=f"{first.task} ({first.data}) · {first.attn} · {first.backend} · {first.preset}", title_justify="left"
+    )
+    table.add_column("on the test split")
+    for heading in ("accuracy %", "±", "samples/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for record in records:
+        remark = ", at chance" if record.at_chance else ""
+        shown = _percent(record.test_accuracy, record.test_examples)
+        table.add_row(f"seed {record.seed}{remark}", *shown, f"{record.samples_per_second:,.0f}")
+    if len(records) > 1:
+        table.add_section()
+        table.add_row(f"mean ± std of {len(records)} seeds", *_mean_and_deviation(records), "")
+    table.add_section()
+    for name, accuracy in first.references.items():
+        table.add_row(name, *_percent(accuracy, first.test_examples), "")
+    return table
+
+
+def _mean_and_deviation(records: list[Record]) -> tuple[str, str]:
+    """Over seeds; of a single one its standard error."""
+    accuracies = [record.test_accuracy for record in records]
+    if len(records) == 1:
+        return _percent(accuracies[0], records[0].test_examples)
+    return f"{100 * np.mean(accuracies):.1f}", f"{100 * np.std(accuracies, ddof=1):.1f}"
 
 
 def _percent(accuracy: float, examples: int) -> tuple[str, str]:

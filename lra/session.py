@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,74 +16,116 @@ from lra import checkpoint, data
 from lra.config import Run, UserError, run_id
 from lra.environment import ROOT
 from lra.history import Watch
+from lra.loop import Diverged, Interrupted
 from lra.record import Record, name, newest
-from lra.screen import TrainingScreen, comparison_table, console, errors, first_line, result_lines, result_table
-from lra.tracking import METRICS, Several, TensorBoard, require_tensorboard
-from lra.train import Diverged, Interrupted, Place, make_blueprint, train
+from lra.screen import (
+    TrainingScreen,
+    comparison_table,
+    console,
+    errors,
+    first_line,
+    result_lines,
+    result_table,
+    seeds_table,
+)
+from lra.tracking import METRICS, Several, Silent, TensorBoard, require_tensorboard
+from lra.train import Place, make_blueprint, train_together
 
 
-def train_and_report(run: Run, flags: Any, why_preset: str, command: str) -> int:
+def train_and_report(run: Run, flags: Any, why_preset: str) -> int:
     """Train as told and show the outcome; the exit code."""
     require_possible(run, flags)
     task = tasks.load(run.task)
-    console.print(first_line(run, task.describe(run.data), why_preset))
+    console.print(first_line(run, task.describe(run.data), why_preset, flags.seeds))
     prepared = data.prepare(run.task, run.data, data.source(flags.raw, flags.processes))
     place = Place(
-        results=flags.results,
-        device=flags.device,
-        resume=flags.resume,
-        fresh=flags.fresh,
-        padded=flags.padded,
-        command=command,
+        results=flags.results, device=flags.device, resume=flags.resume, fresh=flags.fresh, padded=flags.padded
     )
-    identity = run_id(run, task.version, prepared.hash)
-    screen: Watch = TrainingScreen(run)
+    runs = seeds_of(run, flags.seeds)
+    identities = [run_id(each, task.version, prepared.hash) for each in runs]
+    watches: list[Watch] = [TrainingScreen(run), *(Silent() for _ in runs[1:])]
     if flags.tensorboard:
-        screen = Several(screen, TensorBoard(flags.tensorboard / name(run, identity), run.train))
+        folders = [flags.tensorboard / name(each, identity) for each, identity in zip(runs, identities, strict=True)]
+        boards = [TensorBoard(folder, run.train) for folder in folders]
+        watches = [Several(watch, board) for watch, board in zip(watches, boards, strict=True)]
     try:
-        record, path = train(run, prepared, place, screen)
+        outcomes = train_together(runs, prepared, place, watches)
     except (Diverged, Interrupted) as stop:
-        screen.ends()
+        watches[0].ends()
         failed = isinstance(stop, Diverged)
         errors.print(f"error: {stop}" if failed else str(stop))
         return 1 if failed else 130
     finally:
-        screen.ends()
+        watches[0].ends()
+    return _show(runs, outcomes, [checkpoint.folder(flags.results, identity) / METRICS for identity in identities])
+
+
+def seeds_of(run: Run, count: int) -> list[Run]:
+    """The run with its seed and those that follow."""
+    return [replace(run, seed=run.seed + more) for more in range(count)]
+
+
+def _show(runs: Sequence[Run], outcomes: Sequence[tuple[Record, Path] | Diverged], curves: Sequence[Path]) -> int:
+    """The outcome of one run at length, or of several seeds side by side; the exit code."""
     console.print()
-    console.print(result_table(record))
-    for line in result_lines(record):
-        console.print(line)
-    console.print(f"record: {path}")
-    console.print(f"curve:  {checkpoint.folder(flags.results, identity) / METRICS}")
-    console.print(f"again:  {record.command}")
-    return 0
+    records = [outcome[0] for outcome in outcomes if not isinstance(outcome, Diverged)]
+    if len(runs) == 1:
+        console.print(result_table(records[0]))
+        for line in result_lines(records[0]):
+            console.print(line)
+    else:
+        console.print(seeds_table(records))
+    for run, outcome, curve in zip(runs, outcomes, curves, strict=True):
+        if isinstance(outcome, Diverged):
+            errors.print(f"error: seed {run.seed}: {outcome}")
+            continue
+        console.print(f"record: {outcome[1]}")
+        if len(runs) == 1:
+            console.print(f"curve:  {curve}")
+            console.print(f"again:  {outcome[0].command}")
+    return int(len(records) < len(runs))
 
 
-def train_several(jobs: Sequence[tuple[Run, list[str]]], results: Path) -> int:
+@dataclass(frozen=True)
+class Job:
+    """What one process trains: runs of one mechanism that differ in their seed, and the arguments that say so."""
+
+    runs: Sequence[Run]
+    arguments: list[str]
+
+    @property
+    def title(self) -> str:
+        """What a list of jobs calls it."""
+        first, last = self.runs[0], self.runs[-1]
+        return f"{first.attn} · seed {first.seed}" + (f"–{last.seed}" if len(self.runs) > 1 else "")
+
+
+def train_several(jobs: Sequence[Job], results: Path) -> int:
     """Train one after the other, each in a process of its own, and show all outcomes in one table.
 
-    A job is a run and the arguments that train it alone. A run that fails is named at the end and the next one
-    begins; Ctrl-C ends the whole. The exit code is 0 where every run left a record.
+    A job that fails is named at the end and the next one begins; Ctrl-C ends the whole. The exit code is 0 where every
+    run left a record.
     """
     records: list[Record] = []
     failed: list[str] = []
     stopped = False
-    for number, (run, arguments) in enumerate(jobs, start=1):
-        console.print(f"\n[{number} of {len(jobs)}] {run.attn}", markup=False)
+    for number, job in enumerate(jobs, start=1):
+        console.print(f"\n[{number} of {len(jobs)}] {job.title}", markup=False)
         began = time.time()
-        code = _child(arguments)
+        code = _child(job.arguments)
         if code == 0:
-            records.append(newest(results, run, began))
+            records += [newest(results, run, began) for run in job.runs]
             continue
-        failed.append(run.attn)
+        failed.append(job.title)
         stopped = code in (130, -signal.SIGINT)
         if stopped:
             break
     console.print()
     if records:
-        console.print(comparison_table(records))
+        alike = len({record.attn for record in records}) == 1
+        console.print(seeds_table(records) if alike else comparison_table(records))
     if failed:
-        errors.print(f"{len(records)} of {len(jobs)} left a record; without one: {', '.join(failed)}")
+        errors.print(f"{len(jobs) - len(failed)} of {len(jobs)} left a record; without one: {', '.join(failed)}")
     return 130 if stopped else int(bool(failed))
 
 
@@ -100,6 +143,8 @@ def require_possible(run: Run, flags: Any) -> None:
     """Tell impossible options before any data is made."""
     if flags.resume and flags.fresh:
         raise UserError("--resume and --fresh exclude each other: go on, or start over")
+    if flags.seeds < 1:
+        raise UserError(f"--seeds {flags.seeds} given, at least 1 expected")
     if flags.tensorboard:
         require_tensorboard()
     make_blueprint(run, tasks.load(run.task))

@@ -26,6 +26,22 @@ TAGS = {
 }
 
 
+class Silent:
+    """A Watch that does nothing."""
+
+    def starts(self, history: History, facts: dict[str, Any]) -> None:
+        """Nothing to say."""
+
+    def advances(self, history: History) -> None:
+        """Nothing to say."""
+
+    def evaluates(self, history: History) -> None:
+        """Nothing to say."""
+
+    def ends(self) -> None:
+        """Nothing to close."""
+
+
 class Several:
     """A Watch that passes on to others, in their order."""
 

@@ -32,7 +32,7 @@ def test_the_curve_is_kept_as_csv_and_survives_a_crash(tmp_path: Path, monkeypat
     pytest.importorskip("torch")
     run = smoke_run(steps=8, warmup=4, evaluate_every=2, chunk=2, learning_rate=1e-3)
     prepared = data.prepare(run.task, run.data, Source())
-    monkeypatch.setattr("lra.train.SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr("lra.loop.SNAPSHOT_SECONDS", 0.0)
 
     def crash() -> None:
         raise MemoryError

@@ -15,7 +15,8 @@ import pytest
 from lra import data, record
 from lra.config import Model, Run, Train, UserError
 from lra.environment import ROOT
-from lra.train import Diverged, Interrupted, train
+from lra.loop import Diverged, Interrupted
+from lra.train import train
 from tasks.base import Source
 from tests.small import Quiet, place, smoke_run
 
@@ -57,7 +58,7 @@ def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
 def test_resume_is_bit_exact(backend: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = smoke_run("listops", "elfatt", backend, steps=8, evaluate_every=4, chunk=2)
     whole, _ = train(run, prepared(run), place(tmp_path / "whole"), Quiet())
-    monkeypatch.setattr("lra.train.SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr("lra.loop.SNAPSHOT_SECONDS", 0.0)
 
     def crash() -> None:
         raise MemoryError

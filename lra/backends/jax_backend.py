@@ -32,22 +32,22 @@ class JaxBackend:
 
     def __init__(self, blueprint: Blueprint, device: Any) -> None:
         self._blueprint = blueprint
-        self._device = device
+        self.device = device
         self._structure: nnx.GraphDef | None = None
         self._adam = optax.scale_by_adam(blueprint.train.beta1, blueprint.train.beta2, blueprint.train.epsilon)
         self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=2)
-        self._evaluate = jax.jit(self._evaluate_chunk)
+        self._evaluate = jax.jit(self.evaluate_chunk)
 
     @property
     def grouping(self) -> Grouping:
-        return Grouping(groups=2 if self._device.platform == "gpu" else 8, sizes=4)
+        return Grouping(groups=2 if self.device.platform == "gpu" else 8, sizes=4)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
         if snapshot is not None:
             weights = within(snapshot, "weights/")
         if self._structure is None:
             self._structure = skeleton(self._blueprint, weights)
-        place = partial(jax.device_put, device=self._device)
+        place = partial(jax.device_put, device=self.device)
         own = place(learned(weights))
         adam = place(self._adam.init(own))
         if snapshot is not None:
@@ -61,12 +61,12 @@ class JaxBackend:
 
     def train_steps(self, state: State, chunk: Chunk) -> tuple[State, Sums]:
         batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.size_of, chunk.steps, chunk.rates)
-        state, sums = self._train(state, jax.device_put(batches, self._device), chunk.sizes)
-        return state, _to_sums(sums)
+        state, sums = self._train(state, jax.device_put(batches, self.device), chunk.sizes)
+        return state, to_sums(sums)
 
     def evaluate(self, state: State, chunk: Chunk) -> Sums:
         batches = (chunk.tokens, chunk.lengths, chunk.labels)
-        return _to_sums(self._evaluate(state, jax.device_put(batches, self._device)))
+        return to_sums(self._evaluate(state, jax.device_put(batches, self.device)))
 
     def weights(self, state: State) -> Weights:
         # Copies: on a CPU NumPy would look into buffers that the next call donates.
@@ -80,32 +80,35 @@ class JaxBackend:
         return arrays | {"adam.count": np.asarray(state.adam.count, dtype=np.int64)}
 
     def peak_memory(self) -> int:
-        stats = self._device.memory_stats()
+        stats = self.device.memory_stats()
         return stats["peak_bytes_in_use"] if stats else host_peak_memory()
 
     def environment(self) -> dict[str, Any]:
-        on_gpu = self._device.platform == "gpu"
+        on_gpu = self.device.platform == "gpu"
         return {
             "framework": f"jax {jax.__version__}",
-            "cuda": self._device.client.platform_version if on_gpu else None,
-            "device": self._device.device_kind,
+            "cuda": self.device.client.platform_version if on_gpu else None,
+            "device": self.device.device_kind,
             "framework_threads": None,
             "precision": "float32",
         }
 
+    def step(self, sizes: tuple[int, ...], key: jax.Array, state: State, batch: tuple) -> tuple[State, jax.Array]:
+        """One optimiser step; `key` is that of the run's dropout."""
+        *examples, size_of, number, rate = batch
+        drop = jax.random.fold_in(key, number) if self._blueprint.model.dropout else None
+        gradients, sums = self._gradients(state, examples, size_of, drop, sizes)
+        updates, adam = self._adam.update(gradients, state.adam)
+        decay = self._blueprint.train.weight_decay
+        moved = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
+        return State(weights=moved, constants=state.constants, adam=adam), sums
+
+    def evaluate_chunk(self, state: State, batches: tuple) -> jax.Array:
+        """(loss, correct, count) of each batch."""
+        return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, 1, None)[1], batches)
+
     def _train_chunk(self, state: State, batches: tuple, sizes: tuple[int, ...]) -> tuple[State, jax.Array]:
-        key = jax.random.key(self._blueprint.seed)
-
-        def step(state: State, batch: tuple) -> tuple[State, jax.Array]:
-            *examples, size_of, number, rate = batch
-            drop = jax.random.fold_in(key, number) if self._blueprint.model.dropout else None
-            gradients, sums = self._gradients(state, examples, size_of, drop, sizes)
-            updates, adam = self._adam.update(gradients, state.adam)
-            decay = self._blueprint.train.weight_decay
-            moved = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
-            return State(weights=moved, constants=state.constants, adam=adam), sums
-
-        return jax.lax.scan(step, state, batches)
+        return jax.lax.scan(partial(self.step, sizes, jax.random.key(self._blueprint.seed)), state, batches)
 
     def _gradients(
         self, state: State, examples: Any, size_of: jax.Array, drop: jax.Array | None, sizes: tuple[int, ...]
@@ -135,9 +138,6 @@ class JaxBackend:
         zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
         return jax.lax.scan(add, zeros, (groups, size_of, jnp.arange(len(size_of))))[0]
 
-    def _evaluate_chunk(self, state: State, batches: tuple) -> jax.Array:
-        return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, 1, None)[1], batches)
-
     def _loss(
         self, weights: Arrays, constants: Arrays, batch: Any, count: Any, drop: jax.Array | None
     ) -> tuple[Any, jax.Array]:
@@ -162,6 +162,7 @@ def open_backend(blueprint: Blueprint, device: Device | None) -> JaxBackend:
     return JaxBackend(blueprint, open_device(device))
 
 
-def _to_sums(sums: jax.Array) -> Sums:
+def to_sums(sums: jax.Array) -> Sums:
+    """(loss, correct, count) of each of K batches, as the loop reads them."""
     loss, correct, count = np.asarray(sums, dtype=np.float64).T
     return Sums(loss=loss, correct=correct.astype(np.int64), count=count.astype(np.int64))

@@ -1,0 +1,171 @@
+"""The one loop: chunks of steps, evaluation, the best weights on validation; one run, or several seeds side by side."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lra import checkpoint
+from lra.backends import Sums
+from lra.backends.lanes import Lanes
+from lra.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
+from lra.config import Run
+from lra.history import History, Watch
+from lra.init import Blueprint, Weights, initial_weights, parameter_count
+from lra.padding import WHOLE
+from lra.schedule import one_cycle
+from tasks.store import Prepared
+
+SNAPSHOT_SECONDS = 30.0
+SNAPSHOT = "snapshot.safetensors"
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+class Interrupted(Exception):
+    """The user stopped the run; a snapshot was saved."""
+
+
+class Lane:
+    """One run among those that are trained together, and what it has seen."""
+
+    def __init__(self, run: Run, blueprint: Blueprint, work: Path, watch: Watch, snapshot: Weights | None) -> None:
+        self.run, self.work, self.watch, self.snapshot = run, work, watch, snapshot
+        self.history = History() if snapshot is None else History.from_arrays(snapshot)
+        self.weights = initial_weights(blueprint)
+        self.parameters = parameter_count(self.weights)
+        self.diverged: Diverged | None = None
+
+    def add(self, chunk: Chunk, sums: Sums, seconds: float) -> None:
+        """Account for a chunk of steps; a loss that is no number ends what this lane has to say."""
+        bad = ~np.isfinite(sums.loss)
+        if bad.any() and self.diverged is None:
+            plan, step = self.run.train, int(chunk.steps[bad][0]) + 1
+            self.diverged = Diverged(
+                f"the loss is {sums.loss[bad][0]} at step {step:,}: lower --train.learning-rate "
+                f"(now {plan.learning_rate:g}) or lengthen --train.warmup (now {plan.warmup:,})"
+            )
+        self.history.add_steps(
+            len(chunk.steps), seconds, float(sums.loss.sum()), int(sums.correct.sum()), int(sums.count.sum())
+        )
+
+
+class Loop:
+    """Runs in one process that differ in nothing but their seed."""
+
+    def __init__(self, lanes: Sequence[Lane], backend: Lanes, data: Prepared, *, padded: bool) -> None:
+        self.lanes, self.backend, self._data = lanes, backend, data
+        self._plan = lanes[0].run.train
+        self._gather = gatherers(data.splits, self._plan.batch_size, WHOLE if padded else backend.grouping)
+        self.state = backend.start([lane.weights for lane in lanes], [lane.snapshot for lane in lanes])
+
+    @property
+    def step(self) -> int:
+        """Steps taken, by every lane alike."""
+        return self.lanes[0].history.step
+
+    def fit(self) -> None:
+        """Train to the last step. Diverged where no lane's loss is a number any more."""
+        facts = self.backend.environment()
+        for lane in self.lanes:
+            lane.watch.starts(lane.history, {"parameters": lane.parameters, **facts})
+        saved = time.monotonic()
+        with _stop_signals() as stopped:
+            for chunks in ahead(self._chunks()):
+                self._advance(chunks)
+                if self.step % self._plan.evaluate_every == 0 or self.step == self._plan.steps:
+                    self._validate()
+                for lane in self.lanes:
+                    lane.watch.advances(lane.history)
+                if stopped() and self.step < self._plan.steps:
+                    self._save()
+                    raise Interrupted(
+                        f"stopped and saved at step {self.step:,} of {self._plan.steps:,}; "
+                        "the same command with --resume goes on from there"
+                    )
+                if time.monotonic() - saved > SNAPSHOT_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+        self._save()  # scoring the test split may be interrupted too
+
+    def score(self, split: str, state: Any) -> list[tuple[float, float]]:
+        """Mean loss and accuracy of every lane over every example of a split."""
+        count = len(self._data.splits[split])
+        parts = [
+            self.backend.evaluate(state, chunk)
+            for chunk in ahead(self._gather[split].evaluation(self._plan.batch_size))
+        ]
+        return [_score(of_lane, count) for of_lane in zip(*parts, strict=True)]
+
+    def _chunks(self) -> Iterator[tuple[Chunk, ...]]:
+        plan, count = self._plan, len(self._data.splits["train"])
+        rate = partial(one_cycle, peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
+        bounds = list(chunk_bounds(self.step, plan.steps, plan.evaluate_every, plan.chunk))
+        epochs = [Epochs(count, lane.run.seed) for lane in self.lanes]
+        return zip(
+            *(training_chunks(self._gather["train"], own, bounds, plan.batch_size, rate) for own in epochs), strict=True
+        )
+
+    def _advance(self, chunks: Sequence[Chunk]) -> None:
+        started = time.perf_counter()
+        self.state, sums = self.backend.train_steps(self.state, chunks)
+        seconds = (time.perf_counter() - started) / len(self.lanes)
+        for lane, chunk, own in zip(self.lanes, chunks, sums, strict=True):
+            lane.add(chunk, own, seconds)
+        if all(lane.diverged for lane in self.lanes):
+            raise self.lanes[0].diverged or Diverged
+
+    def _validate(self) -> None:
+        started = time.perf_counter()
+        scores = self.score("validation", self.state)
+        better = [lane.history.add_evaluation(*score) for lane, score in zip(self.lanes, scores, strict=True)]
+        if any(better):
+            for lane, improved, weights in zip(self.lanes, better, self.backend.weights(self.state), strict=True):
+                lane.history.best = weights if improved else lane.history.best
+        seconds = (time.perf_counter() - started) / len(self.lanes)
+        for lane in self.lanes:
+            lane.history.evaluation_seconds += seconds
+            lane.watch.evaluates(lane.history)
+
+    def _save(self) -> None:
+        for lane, snapshot in zip(self.lanes, self.backend.snapshots(self.state), strict=True):
+            checkpoint.save_atomically(snapshot | lane.history.arrays(), lane.work / SNAPSHOT)
+
+
+def _score(parts: Sequence[Sums], count: int) -> tuple[float, float]:
+    assert sum(int(part.count.sum()) for part in parts) == count, "every example is scored once"
+    loss, correct = sum(float(part.loss.sum()) for part in parts), sum(int(part.correct.sum()) for part in parts)
+    return loss / count, correct / count
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a flag, read between chunks; a second one acts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    seen: list[int] = []
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: Any) -> None:
+        seen.append(number)
+        for each, handler in former.items():
+            signal.signal(each, handler)
+
+    for number in former:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
