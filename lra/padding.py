@@ -24,6 +24,8 @@ class Grouping(NamedTuple):
     """Groups of a batch, at most."""
     sizes: int | None
     """Different sizes, at most; None where a new shape costs nothing."""
+    overhead: int = 0
+    """What one more group costs, in tokens of a group."""
 
 
 WHOLE = Grouping(groups=1, sizes=1)
@@ -46,15 +48,28 @@ def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, groupin
     """The groups and sizes for training examples that need so many tokens; no example needs more than `longest`."""
     if grouping == WHOLE or (needs == longest).all():
         return Padding(1, (longest,))
-    groups = max(number for number in range(1, min(grouping.groups, batch) + 1) if batch % number == 0)
     grain = max(8, 2 ** round(np.log2(longest / GRAINS)))
-    if grouping.sizes is None:
-        return Padding(groups, (*range(grain, longest, grain), longest))
-    drawn = np.random.default_rng(0).choice(needs, (SAMPLED_BATCHES, batch))
-    of_groups = np.sort(drawn, 1).reshape(-1, batch // groups)[:, -1]
+    batches = np.sort(np.random.default_rng(0).choice(needs, (SAMPLED_BATCHES, batch)), 1)
+    tried = [number for number in range(1, min(grouping.groups, batch) + 1) if batch % number == 0]
+    plans = [_cut(batches, groups, longest, grain, grouping) for groups in tried]
+    return min(plans, key=lambda plan: plan[0])[1]
+
+
+def _cut(
+    batches: Int[np.ndarray, "S B"], groups: int, longest: int, grain: int, grouping: Grouping
+) -> tuple[float, Padding]:
+    """What a batch costs on average, in tokens, if it is cut into so many groups; and how."""
+    per_group = batches.shape[1] // groups
+    of_groups = batches[:, per_group - 1 :: per_group].ravel()
     rounded = np.minimum(-(-of_groups // grain) * grain, longest)
-    values, counts = np.unique(np.append(rounded, longest), return_counts=True)
-    return Padding(groups, _best_sizes(values, counts, grouping.sizes))
+    if grouping.sizes is None:
+        sizes = (*range(grain, longest, grain), longest)
+    else:
+        values, counts = np.unique(np.append(rounded, longest), return_counts=True)
+        sizes = _best_sizes(values, counts, grouping.sizes)
+    padding = Padding(groups, sizes)
+    tokens = np.array(sizes)[padding.size_of(of_groups)].mean() * batches.shape[1]
+    return float(tokens + groups * grouping.overhead), padding
 
 
 def _best_sizes(values: Int[np.ndarray, " v"], counts: Int[np.ndarray, " v"], most: int) -> tuple[int, ...]:

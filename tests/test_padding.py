@@ -45,6 +45,13 @@ def test_every_example_fits_whatever_the_lengths(needs: list[int], batch: int, g
     assert (np.array(padding.sizes)[padding.size_of(np.array(needs))] >= needs).all()
 
 
+def test_groups_are_worth_their_overhead() -> None:
+    needs = np.array([100, 900] * 20)
+    many = plan_padding(needs, 900, 4, Grouping(groups=4, sizes=4, overhead=1))
+    assert many.groups == 4
+    assert plan_padding(needs, 900, 4, Grouping(groups=4, sizes=4, overhead=10_000)).groups == 1
+
+
 def test_full_documents_are_one_group() -> None:
     assert plan_padding(np.array([9, 9]), 9, 4, FOUR) == Padding(1, (9,))
 

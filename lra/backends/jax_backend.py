@@ -40,7 +40,9 @@ class JaxBackend:
 
     @property
     def grouping(self) -> Grouping:
-        return Grouping(groups=2 if self.device.platform == "gpu" else 8, sizes=4)
+        if self.device.platform == "gpu":
+            return Grouping(groups=2, sizes=4, overhead=16384)  # reasoned, not measured: launches against tokens
+        return Grouping(groups=8, sizes=4, overhead=64)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
         if snapshot is not None:

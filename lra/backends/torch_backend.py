@@ -37,7 +37,9 @@ class TorchBackend:
 
     @property
     def grouping(self) -> Grouping:
-        return Grouping(groups=2, sizes=4) if self._device.type == "cuda" else Grouping(groups=8, sizes=None)
+        if self._device.type == "cuda":
+            return Grouping(groups=2, sizes=4, overhead=16384)  # reasoned, not measured: launches against tokens
+        return Grouping(groups=8, sizes=None, overhead=400)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
         encoder = Encoder(self._blueprint)
