@@ -63,8 +63,8 @@ def train_arguments(base: Run) -> Arguments:
         "Train one attention mechanism on one task, evaluate it, and leave a record under results/runs.\n\n"
         f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
         "name others to see theirs. "
-        "Other commands: run_lra.py bench; run_lra.py leaderboard; run_lra.py report; run_lra.py list; "
-        "run_lra.py data list; run_lra.py data prepare|verify|show --task TASK."
+        "Other commands: run_lra.py bench; run_lra.py leaderboard; run_lra.py report; run_lra.py check; "
+        "run_lra.py list; run_lra.py data list; run_lra.py data prepare|verify|show --task TASK."
     )
     return _arguments(own, extra, text, "run_lra.py", base)
 
@@ -113,6 +113,22 @@ def parse_bench(argv: Sequence[str], text: str) -> Any:
     ]
     kind, default = _made(flags)
     return tyro.cli(kind, default=default, args=list(argv), prog="run_lra.py bench", description=text)
+
+
+def parse_check(argv: Sequence[str], text: str) -> Any:
+    """The flags of `check`; exits as argparse does on misuse."""
+    flags = [
+        ("cell", _arg(str | None, "Which cells, by name, commas between; all of them else."), None),
+        ("task", _arg(str | None, "Only cells of this task."), None),
+        ("attn", _arg(str | None, "Only cells of this attention."), None),
+        ("backend", _arg(Literal["torch", "jax"] | None, "Only cells of this framework."), None),
+        ("update", _switch("Measure the baselines of these cells anew, write them and print what changed."), False),
+        ("skip_throughput", _switch("Time nothing."), False),
+        ("junit", _arg(Path | None, "Write the verdicts to this file as JUnit XML."), None),
+        ("baselines", _arg(Path, "What to compare with."), ROOT / "results" / "baselines.yaml"),
+    ]
+    kind, default = _made(flags)
+    return tyro.cli(kind, default=default, args=list(argv), prog="run_lra.py check", description=text)
 
 
 def parse(arguments: Arguments, argv: Sequence[str]) -> tuple[Run, Any]:

@@ -60,6 +60,8 @@ def test_help_is_complete_fast_and_loads_no_framework() -> None:
         (["data", "prepare"], "--task is missing"),
         (["data", "prepar", "--task", "listops"], "data prepare"),
         (["data", "list", "--task", "listops"], "data list takes no arguments"),
+        (["check", "--cell", "nothing"], "has listops-elfatt-torch"),
+        (["check", "--attn", "elfat"], "no cell of"),
         ([*SMOKE, "--resume", "--fresh"], "exclude each other"),
         ([*SMOKE, "--raw", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
         ([*SMOKE, "--model.heads", "3"], "a divisor of model.width"),

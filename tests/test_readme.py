@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from lra.cli import main
 from lra.environment import ROOT
 from tests.evidence.table import tables
+from tests.watched import CELL, save
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -28,6 +30,10 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
     if {"leaderboard", "report"} & set(words):
         shutil.copytree(ROOT / "results" / "runs", tmp / "runs")
         return [*words[2:], *([] if "--check" in words else ["--results", str(tmp)])]
+    if "check" in words:
+        path = save(tmp / "baselines.yaml", CELL)
+        assert main(["check", "--update", "--baselines", str(path)]) == 0
+        return [*words[2:], "--baselines", str(path)]
     if "bench" in words:
         small = {"--lengths": "33", "--batch": "2", "--samples": "2", "--device": "cpu", "--results": str(tmp)}
         return [*words[2:], *(word for pair in small.items() for word in pair)]

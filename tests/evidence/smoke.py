@@ -15,27 +15,12 @@ import attention_impls
 from lra import backends, data
 from lra.config import resolve
 from lra.environment import ROOT, environment, git_state
+from lra.regress_trial import Silent
 from lra.train import Place, train
 
 # Retrieval's released pairs cannot be expected to be here; its twin has two documents as well.
 FIVE = ("listops", "text", "retrieval-aan1818", "image", "pathfinder")
 LONG = ("pathx", "path256")  # 16,384 and 65,536 tokens: for elfatt alone, or the quadratic ones would take days
-
-
-class Silent:
-    """A Watch that says nothing."""
-
-    def starts(self, history: object, facts: object) -> None:
-        """Not told."""
-
-    def advances(self, history: object) -> None:
-        """Not told."""
-
-    def evaluates(self, history: object) -> None:
-        """Not told."""
-
-    def ends(self) -> None:
-        """Not told."""
 
 
 def wired(task: str, attn: str, backend: str, results: Path) -> str:

@@ -1,0 +1,106 @@
+"""What `check` measures of one cell: accuracies, the first losses, the speed beside softmax's. Leaves no record."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lra import data
+from lra.arguments import parse_bench
+from lra.baselines import Cell
+from lra.bench import Bench
+from lra.bench_plan import make_plan
+from lra.bench_record import MEASURED, Ratio
+from lra.bench_screen import BenchScreen
+from lra.config import UserError
+from lra.history import History
+from lra.loop import Interrupted
+from lra.record import Record
+from lra.screen import console
+from lra.tracking import Silent
+from lra.train import Place, train
+from tasks.store import Prepared
+
+STEPS = 20  # of the golden curve
+
+
+class _Enough(Exception):
+    """The losses that were wanted are there."""
+
+
+@dataclass
+class FirstLosses(Silent):
+    """A Watch that notes the mean loss of each step and ends the run when it has STEPS of them."""
+
+    losses: list[float] = field(default_factory=list)
+    _seen: tuple[float, int] = (0.0, 0)
+
+    def advances(self, history: History) -> None:
+        """A step was taken; the history sums losses and examples up to the first evaluation."""
+        loss, count = self._seen
+        self._seen = (history.loss, history.count)
+        self.losses.append((history.loss - loss) / (history.count - count))
+        if len(self.losses) == STEPS:
+            raise _Enough
+
+
+def prepare(cell: Cell) -> Prepared:
+    """The data of a cell, built where it is not there."""
+    return data.prepare(cell.task, cell.run(0).data, data.source(None, None))
+
+
+def records(cell: Cell, seeds: Sequence[int], prepared: Prepared) -> list[Record]:
+    """Train the cell with each seed."""
+    found = []
+    for seed in seeds:
+        began = time.monotonic()
+        with _nowhere(cell) as place:
+            record, _ = train(cell.run(seed), prepared, place, Silent())
+        found.append(record)
+        seconds = time.monotonic() - began
+        console.print(f"{cell.name}: seed {seed}: {100 * record.test_accuracy:.2f} % in {seconds:.0f} s", markup=False)
+    return found
+
+
+def first_losses(cell: Cell, prepared: Prepared) -> list[float]:
+    """The loss of each of the first steps of the first seed, without dropout."""
+    run = cell.run(cell.seeds[0])
+    if run.train.steps <= STEPS:
+        raise UserError(f"cell {cell.name} has {run.train.steps} steps, expected more than {STEPS}")
+    plan = replace(run.train, chunk=1, evaluate_every=run.train.steps)
+    run = replace(run, train=plan, model=replace(run.model, dropout=0.0))
+    watch = FirstLosses()
+    with _nowhere(cell) as place, suppress(_Enough):
+        train(run, prepared, place, watch)
+    return watch.losses
+
+
+def ratio(cell: Cell) -> Ratio:
+    """Training speed over that of softmax, both woken in turn in one benchmark, round by round."""
+    assert cell.speed is not None, "only a cell with a speed is timed"
+    options = "".join(f"@{name}={value}" for name, value in cell.changes.get("options", {}).items())
+    shape = {"lengths": cell.speed.length, "batch": cell.speed.batch, "samples": cell.speed.rounds}
+    words = ["--what", "train", "--backend", cell.backend, "--attn", f"{cell.attn}{options},softmax"]
+    flags = parse_bench([*words, *(str(word) for name, value in shape.items() for word in (f"--{name}", value))], "")
+    plan = replace(make_plan(flags, cell.device), ceilings=())
+    bench = Bench(plan=plan, command="", screen=BenchScreen(), keep=lambda record: None)
+    bench.run()
+    record = bench.record()
+    for timing in record.cells:
+        if timing.status != MEASURED:
+            raise UserError(f"{timing.label} cannot be timed: {timing.status}: {timing.why}")
+    return record.ratios()[0]
+
+
+@contextmanager
+def _nowhere(cell: Cell) -> Iterator[Place]:
+    """A folder that is gone afterwards; Ctrl-C in the training loop ends the whole check."""
+    with tempfile.TemporaryDirectory(prefix="lra-check-") as folder:
+        try:
+            yield Place(results=Path(folder), device=cell.device)
+        except Interrupted as stop:
+            raise KeyboardInterrupt from stop

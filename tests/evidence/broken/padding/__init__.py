@@ -1,0 +1,5 @@
+"""ELFATT that attends to padding."""
+
+from attention_impls.elfatt import CARD
+
+__all__ = ["CARD"]
