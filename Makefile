@@ -32,7 +32,7 @@ test-full: .venv/.ready ## the long tests too, with JAX code compiled as users r
 	@XLA_FLAGS=--xla_cpu_multi_thread_eigen=false $(PYTEST) -m "not gpu" $(ARGS)
 
 test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
-	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= $(BIN)/python -m pytest -q -m gpu $(ARGS)
+	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= TRITON_INTERPRET=0 $(BIN)/python -m pytest -q -m gpu $(ARGS)
 
 smoke-all: .venv/.ready ## every mechanism on every task in both frameworks for a few steps, into results/evidence
 	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m tests.evidence.smoke $(ARGS)

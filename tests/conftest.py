@@ -20,6 +20,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of a JAX test is compiling; unoptimised code halves that. `make test-full` tests the optimised code.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Triton decides when it is first imported, which PyTorch does too, whether its kernels are interpreted or compiled.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 class TorchBeforeJax(MetaPathFinder):

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.elfatt.kernels import Kernel, fused_installed, kernel_used
 from attention_impls.elfatt.tiling import Tiling, tile
 from attention_impls.ops.local_conv import local_conv_params
 
@@ -25,6 +26,8 @@ class Options:
     """Add a depthwise convolution of V, kernel 3, over the sequence (global heads) and inside blocks (block heads)."""
     global_share: float = 0.5
     """Share of the heads that are global, rounded down; 0 is blocks only, 1 is efficient attention."""
+    kernel: Kernel = "auto"
+    """Force one: fused kernels, or a composition of the framework's. Auto takes the fused ones where they can run."""
 
 
 def global_heads(options: Options, dims: Dims) -> int:
@@ -71,6 +74,20 @@ def operations(options: Options, dims: Dims, length: int) -> int:
     return 2 * dims.head_dim * (whole + local)
 
 
+def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: str, ragged: bool) -> str:
+    """What runs there: the fused kernels or the composition."""
+    return kernel_used(
+        options.kernel,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        head_dim=dims.head_dim,
+        block_size=options.block_size,
+        layout=options.layout,
+        installed=fused_installed(backend),
+    )
+
+
 CARD = Attention(
     title="ELFATT",
     year=2025,
@@ -114,4 +131,5 @@ CARD = Attention(
         ),
     ),
     key_bias_invariant=True,
+    kernel=kernel,
 )

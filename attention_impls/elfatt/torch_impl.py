@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attention_impls.base import Dims, check_length
 from attention_impls.elfatt import Options, global_heads, tiling
+from attention_impls.elfatt.kernels import fused_installed, kernel_used
 from attention_impls.elfatt.tiling import Tiling
 from attention_impls.ops.local_conv import BIAS, WEIGHT
 from attention_impls.ops.torch_ops import (
@@ -36,10 +37,14 @@ def attend(
 ) -> Float[Tensor, "B N H D"]:
     tokens, split = q.shape[1], global_heads(options, dims)
     check_length(tokens, dims)
+    conv = (params[WEIGHT], params[BIAS]) if options.local_conv else None
+    if _kernel(q, options) == "fused":
+        from attention_impls.elfatt.triton_attend import attend_fused  # Triton comes with PyTorch's CUDA builds only
+
+        return attend_fused(q, k, v, lengths=lengths, conv=conv, global_heads=split, block_size=options.block_size)
     blocks = tiling(options, dims, tokens)
     real = None if lengths is None else real_tokens(lengths, tokens)
     v = zero_padding(v, real)
-    conv = (params[WEIGHT], params[BIAS]) if options.local_conv else None
     # By `split`, whose gradient is one concatenation; slices would each fill an array with zeros and add it.
     (q, q_blocks), (k, k_blocks), (v, v_blocks) = (x.split([split, dims.heads - split], 2) for x in (q, k, v))
     parts = []
@@ -48,6 +53,19 @@ def attend(
     if split < dims.heads:
         parts.append(_blocked(q_blocks, k_blocks, v_blocks, real, _of(conv, slice(split, None)), blocks))
     return zero_padding(torch.cat(parts, 2) if len(parts) > 1 else parts[0], real)
+
+
+def _kernel(q: Float[Tensor, "B N H D"], options: Options) -> str:
+    return kernel_used(
+        options.kernel,
+        backend="torch",
+        device=q.device.type,
+        dtype=str(q.dtype).removeprefix("torch."),
+        head_dim=q.shape[-1],
+        block_size=options.block_size,
+        layout=options.layout,
+        installed=fused_installed("torch"),
+    )
 
 
 def _of(conv: tuple[Tensor, Tensor] | None, heads: slice) -> tuple[Tensor, Tensor] | None:

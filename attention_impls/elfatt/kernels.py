@@ -1,0 +1,68 @@
+"""Whether ELFATT runs as fused kernels or as a composition of the framework's, decided without loading a framework."""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from attention_impls.base import AttentionError
+
+Kernel = Literal["auto", "fused", "composed"]
+
+# What the fused kernels of a framework are written in, and its first version that compiles them (PyTorch 2.8 and later
+# bring one); a framework that is not named has none.
+LANGUAGE = {"torch": ("triton", (3, 4))}
+# Most features of a head: with more, a float32 tile and its D × D matrix do not fit into the registers.
+MOST_FEATURES = {"float32": 64, "bfloat16": 128}
+BLOCK_SIZES = range(16, 513)
+
+
+@functools.cache
+def fused_installed(backend: str) -> bool:
+    """Whether the language of a framework's fused kernels is there, new enough; loads nothing."""
+    if backend not in LANGUAGE:
+        return False
+    language, least = LANGUAGE[backend]
+    try:
+        major, minor = version(language).split(".")[:2]
+    except PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= least
+
+
+def kernel_used(
+    kernel: Kernel,
+    *,
+    backend: str,
+    device: str,
+    dtype: str,
+    head_dim: int,
+    block_size: int,
+    layout: str,
+    installed: bool,
+) -> Literal["fused", "composed"]:
+    """What runs, for records; AttentionError where the fused kernels are asked for and cannot.
+
+    device: "cpu", or "gpu" or "cuda"; dtype: as NumPy spells it; installed: whether the fused kernels' language is.
+    """
+    if kernel == "composed":
+        return "composed"
+    fits = device != "cpu" and layout == "1d" and block_size in BLOCK_SIZES and head_dim <= MOST_FEATURES.get(dtype, 0)
+    if kernel == "auto":
+        return "fused" if fits and installed else "composed"
+    if backend not in LANGUAGE:
+        raise AttentionError(f"kernel 'fused' given, which {backend} does not have: take composed, or auto")
+    if not fits:
+        raise AttentionError(
+            f"kernel 'fused' given for {dtype} on the {device}, layout {layout}, blocks of {block_size}, {head_dim} "
+            "features a head: it needs a GPU, layout 1d, blocks of 16 to 512, and bfloat16 with at most 128 features "
+            "or float32 with at most 64; take auto"
+        )
+    if not installed:
+        language, (major, minor) = LANGUAGE[backend]
+        wanted = f"{language}>={major}.{minor}"
+        raise AttentionError(
+            f"kernel 'fused' given, but {wanted} is not installed: pip install '{wanted}', or take auto"
+        )
+    return "fused"
