@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
@@ -11,6 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from attention_impls.base import Dims, check_length
 from attention_impls.elfatt import Options, global_heads, tiling
+from attention_impls.elfatt.kernels import fused_installed, kernel_used
 from attention_impls.elfatt.tiling import Tiling
 from attention_impls.ops.jax_ops import (
     depthwise_conv,
@@ -35,16 +38,51 @@ def attend(
 ) -> Float[Array, "B N H D"]:
     tokens, split = q.shape[1], global_heads(options, dims)
     check_length(tokens, dims)
-    blocks = tiling(options, dims, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    v = zero_padding(v, real)
     conv = (params[WEIGHT], params[BIAS]) if options.local_conv else None
+    composed = functools.partial(
+        _composed, lengths=lengths, conv=conv, split=split, blocks=tiling(options, dims, tokens)
+    )
+    if _kernel(q, options) == "composed":
+        return composed(q, k, v)
+    from attention_impls.elfatt.pallas_attend import attend_fused  # Pallas takes a while to import
+
+    fused = functools.partial(attend_fused, lengths=lengths, conv=conv, split=split, block_size=options.block_size)
+    # What runs beside a GPU may still be compiled for the CPU, which only the lowering knows.
+    return jax.lax.platform_dependent(q, k, v, cuda=fused, default=composed)
+
+
+def _kernel(q: Float[Array, "B N H D"], options: Options) -> str:
+    return kernel_used(
+        options.kernel,
+        backend="jax",
+        device=jax.default_backend(),
+        dtype=q.dtype.name,
+        head_dim=q.shape[-1],
+        block_size=options.block_size,
+        layout=options.layout,
+        installed=fused_installed("jax"),
+    )
+
+
+def _composed(
+    q: Float[Array, "B N H D"],
+    k: Float[Array, "B N H D"],
+    v: Float[Array, "B N H D"],
+    *,
+    lengths: Int[Array, " B"] | None,
+    conv: tuple[Array, Array] | None,
+    split: int,
+    blocks: Tiling,
+) -> Float[Array, "B N H D"]:
+    """All heads, the global ones first, from the framework's operations."""
+    real = None if lengths is None else real_tokens(lengths, q.shape[1])
+    v = zero_padding(v, real)
     # By `split`, whose gradient is one concatenation; slices would each be padded with zeros and added.
     (q, q_blocks), (k, k_blocks), (v, v_blocks) = (jnp.split(x, [split], 2) for x in (q, k, v))
     parts = []
-    if split > 0:
+    if q.shape[2]:
         parts.append(_global(q, k, v, real, _of(conv, slice(None, split)), blocks))
-    if split < dims.heads:
+    if q_blocks.shape[2]:
         parts.append(_blocked(q_blocks, k_blocks, v_blocks, real, _of(conv, slice(split, None)), blocks))
     return zero_padding(jnp.concatenate(parts, 2) if len(parts) > 1 else parts[0], real)
 

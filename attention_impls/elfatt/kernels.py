@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import functools
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from attention_impls.base import AttentionError
 
 Kernel = Literal["auto", "fused", "composed"]
 
-# What the fused kernels of a framework are written in, and its first version that compiles them (PyTorch 2.8 and later
-# bring one); a framework that is not named has none.
-LANGUAGE = {"torch": ("triton", (3, 4))}
+# What the fused kernels of a framework are written in: a package, its first version that compiles them (PyTorch 2.8
+# and later bring such a Triton), and the module of it that must still be there.
+LANGUAGE = {"torch": ("triton", (3, 4), "language"), "jax": ("jax", (0, 8), "experimental/pallas/triton")}
 # Most features of a head: with more, a float32 tile and its D × D matrix do not fit into the registers.
 MOST_FEATURES = {"float32": 64, "bfloat16": 128}
 BLOCK_SIZES = range(16, 513)
+# Features of a head, where not all will do: sides of Pallas' arrays are powers of two, those of products at least 16.
+WIDTHS = {"jax": (16, 32, 64, 128)}
 
 
 @functools.cache
 def fused_installed(backend: str) -> bool:
-    """Whether the language of a framework's fused kernels is there, new enough; loads nothing."""
+    """Whether the language of a framework's fused kernels is there, new enough; loads nothing, so looks for files."""
     if backend not in LANGUAGE:
         return False
-    language, least = LANGUAGE[backend]
+    package, least, module = LANGUAGE[backend]
     try:
-        major, minor = version(language).split(".")[:2]
+        major, minor = version(package).split(".")[:2]
     except PackageNotFoundError:
         return False
-    return (int(major), int(minor)) >= least
+    spec = find_spec(package)
+    places = [Path(folder, module) for folder in (spec and spec.submodule_search_locations) or ()]
+    return (int(major), int(minor)) >= least and any(
+        place.is_dir() or place.with_suffix(".py").exists() for place in places
+    )
 
 
 def kernel_used(
@@ -49,6 +57,7 @@ def kernel_used(
     if kernel == "composed":
         return "composed"
     fits = device != "cpu" and layout == "1d" and block_size in BLOCK_SIZES and head_dim <= MOST_FEATURES.get(dtype, 0)
+    fits = fits and head_dim in WIDTHS.get(backend, (head_dim,))
     if kernel == "auto":
         return "fused" if fits and installed else "composed"
     if backend not in LANGUAGE:
@@ -57,11 +66,11 @@ def kernel_used(
         raise AttentionError(
             f"kernel 'fused' given for {dtype} on the {device}, layout {layout}, blocks of {block_size}, {head_dim} "
             "features a head: it needs a GPU, layout 1d, blocks of 16 to 512, and bfloat16 with at most 128 features "
-            "or float32 with at most 64; take auto"
+            "or float32 with at most 64, in jax 16, 32, 64 or 128; take auto"
         )
     if not installed:
-        language, (major, minor) = LANGUAGE[backend]
-        wanted = f"{language}>={major}.{minor}"
+        package, (major, minor), _ = LANGUAGE[backend]
+        wanted = f"{package}>={major}.{minor}"
         raise AttentionError(
             f"kernel 'fused' given, but {wanted} is not installed: pip install '{wanted}', or take auto"
         )
