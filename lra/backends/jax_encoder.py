@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -41,7 +43,7 @@ class Block(nnx.Module):
         drop = lambda y: self.dropout(y, deterministic=rngs is None, rngs=rngs)  # noqa: E731 - used three times here
         attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
         x = x + drop(self.output(attended))
-        hidden = drop(nnx.gelu(self.ffn_in(self.ffn_norm(x)), approximate=False))
+        hidden = drop(_gelu(self.ffn_in(self.ffn_norm(x))))
         return x + drop(self.ffn_out(hidden)), penalty
 
     def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> tuple[Array, Float[Array, " B"]]:
@@ -100,7 +102,7 @@ class Encoder(nnx.Module):
         flat = tokens.reshape(-1, tokens.shape[-1])
         real = None if lengths is None else lengths.reshape(-1)
         # By index, since calling an nnx.Embed casts to the dtype that it was made with.
-        x = self.tokens.embedding[flat] + self.positions.embedding[: flat.shape[1]]
+        x = self.tokens.embedding[flat] + _repeated(self.positions.embedding[: flat.shape[1]], len(flat))
         x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
         penalty = jnp.zeros(len(x), x.dtype)
         for layer, block in enumerate(self.layers):
@@ -129,6 +131,16 @@ def _path(name: str) -> tuple[str | int, ...]:
     """Where lra.init's array lives in the module tree; a mechanism's own names may hold dots."""
     parts = name.split(".", 3) if ".attention." in name else name.split(".")
     return tuple(int(part) if part.isdigit() else part for part in parts)
+
+
+def _gelu(x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+    """x Φ(x), exactly; nnx.gelu's erfc keeps digits of the far negative tail that nobody adds, at twice the time."""
+    return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+
+
+def _repeated(positions: Float[Array, "N C"], batch: int) -> Float[Array, "B N C"]:
+    """One for each document, by a product: its gradient is one too, which XLA does faster than a sum over documents."""
+    return jnp.einsum("b,nc->bnc", jnp.ones(batch, positions.dtype), positions)
 
 
 def _norm(width: int, rngs: nnx.Rngs) -> nnx.LayerNorm:
