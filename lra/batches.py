@@ -108,10 +108,10 @@ class Gatherer:
         )
 
 
-def gatherers(splits: Mapping[str, Split], batch: int, grouping: Grouping) -> dict[str, Gatherer]:
-    """One for each split, all padded to the sizes that suit the training examples."""
+def gatherers(splits: Mapping[str, Split], batch: int, steps: int, grouping: Grouping) -> dict[str, Gatherer]:
+    """One for each split, all padded to the sizes that suit so many steps on the training examples."""
     longest = int(max(needs_of(split).max() for split in splits.values()))
-    padding = plan_padding(needs_of(splits["train"]), longest, batch, grouping)
+    padding = plan_padding(needs_of(splits["train"]), longest, batch, steps, grouping)
     return {name: Gatherer(split, padding) for name, split in splits.items()}
 
 

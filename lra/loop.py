@@ -66,7 +66,9 @@ class Loop:
     def __init__(self, lanes: Sequence[Lane], backend: Lanes, data: Prepared, *, padded: bool) -> None:
         self.lanes, self.backend, self._data = lanes, backend, data
         self._plan = lanes[0].run.train
-        self._gather = gatherers(data.splits, self._plan.batch_size, WHOLE if padded else backend.grouping)
+        self._gather = gatherers(
+            data.splits, self._plan.batch_size, self._plan.steps, WHOLE if padded else backend.grouping
+        )
         self.state = backend.start([lane.weights for lane in lanes], [lane.snapshot for lane in lanes])
 
     @property

@@ -25,7 +25,9 @@ class Grouping(NamedTuple):
     sizes: int | None
     """Different sizes, at most; None where a new shape costs nothing."""
     overhead: int = 0
-    """What one more group costs, in tokens of a group."""
+    """What one more group costs in every step, in tokens."""
+    compilation: int = 0
+    """What one more size costs once, in tokens."""
 
 
 WHOLE = Grouping(groups=1, sizes=1)
@@ -44,32 +46,42 @@ class Padding:
         return np.searchsorted(self.sizes, needs)
 
 
-def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, grouping: Grouping) -> Padding:
-    """The groups and sizes for training examples that need so many tokens; no example needs more than `longest`."""
+def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, steps: int, grouping: Grouping) -> Padding:
+    """The groups and sizes that make a run of so many steps cheapest, by the backend's own account of what costs.
+
+    needs: tokens of each training example's longest document; no example of any split needs more than `longest`.
+    """
     if grouping == WHOLE or (needs == longest).all():
         return Padding(1, (longest,))
-    grain = max(8, 2 ** round(np.log2(longest / GRAINS)))
     batches = np.sort(np.random.default_rng(0).choice(needs, (SAMPLED_BATCHES, batch)), 1)
-    tried = [number for number in range(1, min(grouping.groups, batch) + 1) if batch % number == 0]
-    plans = [_cut(batches, groups, longest, grain, grouping) for groups in tried]
-    return min(plans, key=lambda plan: plan[0])[1]
+    most = grouping.sizes or 1
+    tried = [
+        _cut(batches, groups, longest, None if grouping.sizes is None else sizes)
+        for groups in range(1, min(grouping.groups, batch) + 1)
+        for sizes in range(1, most + 1)
+        if batch % groups == 0
+    ]
+
+    def cost(cut: tuple[float, Padding]) -> float:
+        tokens, padding = cut
+        return steps * (tokens + padding.groups * grouping.overhead) + len(padding.sizes) * grouping.compilation
+
+    return min(tried, key=cost)[1]
 
 
-def _cut(
-    batches: Int[np.ndarray, "S B"], groups: int, longest: int, grain: int, grouping: Grouping
-) -> tuple[float, Padding]:
-    """What a batch costs on average, in tokens, if it is cut into so many groups; and how."""
+def _cut(batches: Int[np.ndarray, "S B"], groups: int, longest: int, most: int | None) -> tuple[float, Padding]:
+    """Sorted batches in so many groups, padded to the best of at most so many sizes; and the tokens of a batch then."""
+    grain = max(8, 2 ** round(np.log2(longest / GRAINS)))
     per_group = batches.shape[1] // groups
     of_groups = batches[:, per_group - 1 :: per_group].ravel()
-    rounded = np.minimum(-(-of_groups // grain) * grain, longest)
-    if grouping.sizes is None:
+    if most is None:
         sizes = (*range(grain, longest, grain), longest)
     else:
+        rounded = np.minimum(-(-of_groups // grain) * grain, longest)
         values, counts = np.unique(np.append(rounded, longest), return_counts=True)
-        sizes = _best_sizes(values, counts, grouping.sizes)
+        sizes = _best_sizes(values, counts, most)
     padding = Padding(groups, sizes)
-    tokens = np.array(sizes)[padding.size_of(of_groups)].mean() * batches.shape[1]
-    return float(tokens + groups * grouping.overhead), padding
+    return float(np.array(sizes)[padding.size_of(of_groups)].mean() * batches.shape[1]), padding
 
 
 def _best_sizes(values: Int[np.ndarray, " v"], counts: Int[np.ndarray, " v"], most: int) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ def chunks(data: Split, plan: Train = TRAIN, steps: int | None = None, grouping:
     """The training chunks of the small data set."""
     rate = lambda s: one_cycle(s, peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)  # noqa: E731
     bounds = chunk_bounds(0, steps or plan.steps, plan.evaluate_every, plan.chunk)
-    gather = gatherers({"train": data}, plan.batch_size, grouping)["train"]
+    gather = gatherers({"train": data}, plan.batch_size, plan.steps, grouping)["train"]
     return list(training_chunks(gather, Epochs(len(data), 0), bounds, plan.batch_size, rate))
 
 

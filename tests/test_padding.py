@@ -25,7 +25,9 @@ def test_sizes_are_the_best_there_are() -> None:
         (4, (8, 16, 64, 128)),
         (9, (8, 16, 64, 128)),
     ):
-        assert plan_padding(needs, 128, 1, Grouping(groups=1, sizes=sizes)).sizes == (expected if sizes > 1 else (128,))
+        assert plan_padding(needs, 128, 1, 1, Grouping(groups=1, sizes=sizes)).sizes == (
+            expected if sizes > 1 else (128,)
+        )
 
 
 @given(
@@ -36,7 +38,7 @@ def test_sizes_are_the_best_there_are() -> None:
 )
 def test_every_example_fits_whatever_the_lengths(needs: list[int], batch: int, groups: int, sizes: int | None) -> None:
     longest = max(needs)
-    padding = plan_padding(np.array(needs), longest, batch, Grouping(groups=groups, sizes=sizes))
+    padding = plan_padding(np.array(needs), longest, batch, 1, Grouping(groups=groups, sizes=sizes))
     assert batch % padding.groups == 0
     assert padding.groups <= groups
     assert list(padding.sizes) == sorted(set(padding.sizes))
@@ -47,13 +49,20 @@ def test_every_example_fits_whatever_the_lengths(needs: list[int], batch: int, g
 
 def test_groups_are_worth_their_overhead() -> None:
     needs = np.array([100, 900] * 20)
-    many = plan_padding(needs, 900, 4, Grouping(groups=4, sizes=4, overhead=1))
+    many = plan_padding(needs, 900, 4, 1, Grouping(groups=4, sizes=4, overhead=1))
     assert many.groups == 4
-    assert plan_padding(needs, 900, 4, Grouping(groups=4, sizes=4, overhead=10_000)).groups == 1
+    assert plan_padding(needs, 900, 4, 1, Grouping(groups=4, sizes=4, overhead=10_000)).groups == 1
+
+
+def test_a_size_is_worth_its_compilation_in_a_long_run() -> None:
+    needs = np.array([100, 900] * 20)
+    grouping = Grouping(groups=4, sizes=4, compilation=100_000)
+    assert plan_padding(needs, 900, 4, 10, grouping).sizes == (900,)
+    assert plan_padding(needs, 900, 4, 1000, grouping).sizes == (128, 900)
 
 
 def test_full_documents_are_one_group() -> None:
-    assert plan_padding(np.array([9, 9]), 9, 4, FOUR) == Padding(1, (9,))
+    assert plan_padding(np.array([9, 9]), 9, 4, 1, FOUR) == Padding(1, (9,))
 
 
 @pytest.mark.parametrize("grouping", [FOUR, FREE], ids=["few sizes", "any size"])
@@ -78,8 +87,8 @@ def contents(chunk: Chunk, k: int) -> list[tuple[int, bytes]]:
 
 def test_groups_get_less_padding() -> None:
     data = split(examples=200)
-    whole = gatherers({"train": data}, 8, WHOLE)["train"]
-    cut = gatherers({"train": data}, 8, FOUR)["train"]
+    whole = gatherers({"train": data}, 8, 1, WHOLE)["train"]
+    cut = gatherers({"train": data}, 8, 1, FOUR)["train"]
     rows = np.arange(200).reshape(25, 8)
     work = [
         np.array(chunk.sizes)[chunk.size_of].mean()

@@ -27,7 +27,7 @@ GROUPED = Grouping(groups=4, sizes=3)
 def feed(seed: int, grouping: Grouping, steps: int) -> list[Chunk]:
     """Chunks of ten steps of the small data in the order of that seed."""
     docs = split(examples=40)
-    gather = gatherers({"train": docs}, 8, grouping)["train"]
+    gather = gatherers({"train": docs}, 8, steps, grouping)["train"]
     rate = lambda numbers: np.full(len(numbers), 1e-2)  # noqa: E731
     return list(training_chunks(gather, Epochs(len(docs), seed), chunk_bounds(0, steps, 10, 10), 8, rate))
 

@@ -38,7 +38,8 @@ class TorchBackend:
     @property
     def grouping(self) -> Grouping:
         if self._device.type == "cuda":
-            return Grouping(groups=2, sizes=4, overhead=16384)  # reasoned, not measured: launches against tokens
+            # Reasoned, not measured: launches against tokens.
+            return Grouping(groups=2, sizes=4, overhead=2**14)
         return Grouping(groups=8, sizes=None, overhead=400)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:

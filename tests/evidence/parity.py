@@ -36,7 +36,7 @@ def curves(task: str, attn: str, preset: str, steps: int = STEPS) -> dict[str, n
     found = {}
     for name in ("torch", "jax"):
         backend = backends.get(name, blueprint, "cpu")
-        gather = gatherers(ready.splits, plan.batch_size, backend.grouping)["train"]
+        gather = gatherers(ready.splits, plan.batch_size, plan.steps, backend.grouping)["train"]
         state, losses = backend.start(weights), []
         for chunk in training_chunks(gather, epochs, chunk_bounds(0, steps, 10, 10), plan.batch_size, rate):
             state, sums = backend.train_steps(state, chunk)

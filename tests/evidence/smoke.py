@@ -15,7 +15,7 @@ import attention_impls
 from lra import backends, data
 from lra.config import resolve
 from lra.environment import ROOT, environment, git_state
-from lra.regress_trial import Silent
+from lra.tracking import Silent
 from lra.train import Place, train
 
 # Retrieval's released pairs cannot be expected to be here; its twin has two documents as well.

@@ -1,0 +1,90 @@
+"""What keeping freed buffers is worth: a training step with the C library's allocator as it is, and as we set it.
+
+    python -m tests.evidence.allocator
+
+Writes results/evidence/allocator.md. Two worker processes of the benchmark a row, woken in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from lra.bench_plan import Cell
+from lra.environment import ROOT, environment, git_state
+
+ROUNDS = 10
+LEFT_ALONE = {"MALLOC_ARENA_TEST": "8"}  # glibc's own default on 64 bits; any such variable keeps our hands off
+
+
+class Worker:
+    """One process of `bench`."""
+
+    def __init__(self, cell: Cell, extra: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "lra.bench_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **extra},
+        )
+        self.ask({"cell": asdict(cell)})
+
+    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Its answer to one order."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def rate(self) -> float:
+        """Calls a second in one sample."""
+        taken = self.ask({"sample": True})
+        return taken["calls"] / taken["seconds"]
+
+    def end(self) -> None:
+        """Close it."""
+        self._process.communicate()
+
+
+def row(backend: Any, length: int, batch: int) -> str:
+    """One row of the table."""
+    cell = Cell(
+        kind="train", backend=backend, device="cpu", dtype="float32", attn="elfatt", length=length, batch=batch,
+        heads=2, head_dim=32,
+    )  # fmt: skip
+    workers = [Worker(cell, LEFT_ALONE), Worker(cell, {})]
+    rates = batch * np.array([[worker.rate() for worker in workers] for _ in range(ROUNDS)])
+    for worker in workers:
+        worker.end()
+    before, after = np.median(rates, 0)
+    ratio = np.median(rates[:, 1] / rates[:, 0])
+    return f"| {backend} | {length:,} × {batch} | {before:.1f} | {after:.1f} | {ratio:.2f} |"
+
+
+def main() -> None:
+    """Measure and write the page."""
+    rows = [row(backend, *shape) for backend in ("torch", "jax") for shape in ((1024, 32), (16384, 1))]
+    facts, commit = environment(), git_state()
+    text = (
+        "# What the allocator is worth\n\nA training step of `standard` with elfatt, float32, samples a second: "
+        "glibc's allocator as it is, and keeping its buffers (lra/allocator.py). "
+        f"Medians of {ROUNDS} samples, taken in turn. "
+        f"`python -m tests.evidence.allocator` on {facts['cpu']}, {facts['cores']} cores, commit "
+        f"{(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}.\n\n"
+        f"| backend | tokens × batch | as it is | buffers kept | ratio |\n|{'---|' * 5}\n" + "\n".join(rows) + "\n"
+    )
+    print(text)
+    (ROOT / "results" / "evidence" / "allocator.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
