@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lra import data, record
+from lra.arguments import command_of
 from lra.config import Model, Run, Train, UserError
 from lra.environment import ROOT
 from lra.loop import Diverged, Interrupted
@@ -42,8 +43,9 @@ def outcome(result: record.Record) -> tuple:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
     run = smoke_run(backend=backend)
-    result, path = train(run, prepared(run), place(tmp_path, command="again"), Quiet())
+    result, path = train(run, prepared(run), place(tmp_path), Quiet())
     assert record.load(path) == result
+    assert result.command == command_of(run)
     assert [point["step"] for point in result.curve] == [3, 6]
     assert result.test_examples == 50
     assert 0 <= result.test_accuracy <= 1
