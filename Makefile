@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run leaderboard test test-full test-gpu smoke-all lint format clean
+.PHONY: help setup run leaderboard test test-full test-gpu gpu smoke-all lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ test-full: .venv/.ready ## the long tests too, with JAX code compiled as users r
 
 test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
 	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= TRITON_INTERPRET=0 $(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+gpu: .venv/.ready ## all that needs a GPU, in pieces: make gpu ARGS="--minutes 9", again until nothing is left
+	@$(BIN)/python -m tests.evidence.gpu $(ARGS)
 
 smoke-all: .venv/.ready ## every mechanism on every task in both frameworks for a few steps, into results/evidence
 	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m tests.evidence.smoke $(ARGS)

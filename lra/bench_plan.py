@@ -136,7 +136,7 @@ def blueprint_of(cell: Cell, length: int | None = None) -> Blueprint:
         raise UserError(f"--attn {cell.label}: {error}") from error
     return Blueprint(
         model=replace(run.model, dropout=cell.dropout, heads=cell.heads, width=width),
-        train=run.train,
+        train=replace(run.train, precision=cell.dtype),
         mechanism=mechanism,
         options=options,
         dims=dims,

@@ -75,12 +75,6 @@ class Stepping:
         self._cell = cell
         self._blueprint = blueprint_of(cell)
         self._backend = backends.get(cell.backend, self._blueprint, cell.device)
-        precision = self._backend.environment()["precision"]
-        if precision.split()[0] != cell.dtype:
-            raise UserError(
-                f"the {cell.backend} backend trains in {precision} on this {cell.device}, {cell.dtype} was asked for: "
-                f"use --dtype {precision.split()[0]}"
-            )
         self._weights = initial_weights(self._blueprint)
         self._chunk = random_chunk(cell)
         self._state: Any = None

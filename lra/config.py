@@ -81,6 +81,8 @@ class Train:
     """AdamW's epsilon, added outside the square root."""
     chunk: int
     """Steps handed to the framework in one call, at most; evaluations cut it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products and attention; auto is bfloat16 on a GPU. Weights, norms, sums and loss stay float32."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "evaluate_every", "chunk"):

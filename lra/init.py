@@ -52,7 +52,7 @@ def with_kernel(facts: dict[str, Any], blueprint: Blueprint) -> dict[str, Any]:
         blueprint.dims,
         backend=facts["framework"].split()[0],
         device="cpu" if facts["device"] == "cpu" else "gpu",
-        dtype=facts["precision"],
+        dtype=facts["precision"].split()[0],
         ragged=blueprint.dims.grid is None,
     )
     return facts | {"attention_kernel": used}

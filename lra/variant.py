@@ -9,7 +9,7 @@ from typing import Any
 import attention_impls
 import tasks
 from lra.arguments import flag_words
-from lra.config import preset_values
+from lra.config import Train, preset_values
 from lra.record import Record
 
 # Configuration that changes no number, or that a column tells as its origin.
@@ -57,8 +57,10 @@ def changes(each: Record, part: str) -> tuple[str, ...]:
 
 @cache
 def _preset(task: str, preset: str) -> dict[str, dict[str, Any]]:
+    """The preset with every field, also those at which a YAML is silent since they have a default."""
     values = preset_values(task, preset)
-    return values | {"data": asdict(tasks.load(task).options(**values["data"]))}
+    kinds = {"data": tasks.load(task).options, "train": Train}
+    return values | {part: asdict(kind(**values[part])) for part, kind in kinds.items()}
 
 
 def _word(part: str, name: str, value: Any) -> list[str]:

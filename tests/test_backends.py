@@ -105,6 +105,20 @@ def test_fifty_steps_agree_in_float32(attn: str) -> None:
     assert np.abs(ours - theirs).max() < 1e-4
 
 
+@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("attn", ["elfatt", "softmax"])
+def test_bfloat16_keeps_the_first_losses_and_what_is_learnt_in_float32(name: str, attn: str) -> None:
+    plan = small.blueprint(attn)
+    weights, feed = initial_weights(plan), small.chunks(small.split(full=True), steps=3)
+    exact, *_ = small.losses(name, plan, weights, feed)
+    rounded = replace(plan, train=replace(plan.train, precision="bfloat16"))
+    found, state, backend = small.losses(name, rounded, weights, feed)
+    np.testing.assert_allclose(found, exact, rtol=2e-2)
+    assert (found != exact).all(), "losses that nothing has rounded say nothing"
+    assert {array.dtype.name for array in backend.snapshot(state).values()} == {"float32", "int64"}
+    assert backend.environment()["precision"].split()[0] == "bfloat16"
+
+
 @pytest.mark.parametrize(("trained", "scored"), [("torch", "jax"), ("jax", "torch")])
 def test_a_checkpoint_scores_the_same_in_the_other_framework(trained: str, scored: str) -> None:
     plan = small.blueprint("elfatt")

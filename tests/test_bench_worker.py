@@ -15,7 +15,7 @@ from lra import bench_memory, bench_parity, bench_worker
 from lra.backends import get_clock
 from lra.bench_plan import Cell, Kind
 from lra.bench_record import FAILED, MEASURED, UNEQUAL
-from lra.bench_worker import Worker, answer, is_out_of_memory
+from lra.bench_worker import Stepping, Worker, answer, is_out_of_memory
 from lra.environment import ROOT
 from lra.operations import Cost
 
@@ -132,10 +132,11 @@ def test_a_mechanism_without_a_reference_gets_no_figure(tmp_path: Path) -> None:
     assert (said["status"], "reference.py" in said["why"]) == (FAILED, True)
 
 
-def test_another_precision_than_the_backend_trains_in_is_refused() -> None:
-    said = answer({"cell": vars(replace(cell(kind="train"), dtype="bfloat16"))}, [])
-    assert said["status"] == FAILED
-    assert "use --dtype float32" in said["why"]
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_training_step_is_timed_in_the_precision_asked_for(backend: str, dtype: Any) -> None:
+    subject = Stepping(replace(cell(backend, "train"), dtype=dtype), get_clock(backend, "cpu"))
+    assert subject.environment()["precision"].split()[0] == dtype
 
 
 @pytest.mark.parametrize(

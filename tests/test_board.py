@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from board_records import made, write, write_timing
 
-from lra import timings
+from lra import timings, variant
 from lra.board import FIVE, boards, read
-from lra.config import UserError
+from lra.config import UserError, from_dict
 from lra.record import Record
 from lra.tables import grid, labels
 
@@ -30,6 +30,16 @@ def test_seeds_become_mean_std_and_count() -> None:
 
 def test_one_seed_shows_the_error_of_its_test_set() -> None:
     assert table(made("listops", "softmax", 0.5))[0][2][0] == "50.0 ± 1.1† (1)"
+
+
+def test_a_precision_set_by_hand_is_a_row_of_its_own_and_older_records_have_none() -> None:
+    older = made("listops", "softmax", 0.3)
+    del older.config["train"]["precision"]
+    own = made("listops", "softmax", 0.5, train={"precision": "bfloat16"})
+    assert from_dict(older.config, "an older record").train.precision == "auto"
+    assert variant.key(older) == variant.key(made("listops", "softmax", 0.4, seed=1))
+    assert variant.words(own) == ("--train.precision", "bfloat16")
+    assert len(table(older, own)) == 2
 
 
 def test_a_run_at_chance_counts_as_not_converged() -> None:

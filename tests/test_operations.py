@@ -20,7 +20,7 @@ BATCH, LENGTH, FLOAT32 = 3, 64, 4
 def encoder(plan: Blueprint) -> Any:
     from lra.backends.torch_encoder import Encoder
 
-    model = Encoder(plan)
+    model = Encoder(plan, "float32")
     model.load(initial_weights(plan), torch.device("cpu"))
     return model
 

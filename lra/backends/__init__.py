@@ -19,6 +19,10 @@ from lra.init import Blueprint, Weights
 from lra.padding import Grouping
 
 Device = Literal["cpu", "gpu"]
+Products = Literal["float32", "bfloat16"]
+
+PRECISION: dict[Products, str] = {"float32": "float32", "bfloat16": "bfloat16 products, float32 sums"}
+"""How a record tells what matrix products are taken in; the first word is their dtype."""
 
 _NEEDS = {"torch": ("torch",), "jax": ("jax", "flax", "optax")}
 
@@ -134,6 +138,14 @@ def get_clock(name: str, device: Device) -> Clock:
     require_installed(name)
     allocator.keep_buffers()
     return import_module(f"lra.backends.{name}_clock").open_clock(device)
+
+
+def products_of(blueprint: Blueprint, *, on_gpu: bool) -> Products:
+    """What matrix products are taken in there, "auto" resolved."""
+    chosen = blueprint.train.precision
+    if chosen == "auto":
+        return "bfloat16" if on_gpu else "float32"
+    return chosen
 
 
 def require_installed(name: str) -> None:

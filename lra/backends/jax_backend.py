@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from lra.backends import Device, Sums, host_peak_memory
+from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, products_of
 from lra.backends.jax_device import open_device
 from lra.backends.jax_encoder import Arrays, skeleton, with_weights
 from lra.batches import NO_EXAMPLE, Chunk
@@ -33,6 +33,7 @@ class JaxBackend:
     def __init__(self, blueprint: Blueprint, device: Any) -> None:
         self._blueprint = blueprint
         self.device = device
+        self._products: Products = products_of(blueprint, on_gpu=device.platform == "gpu")
         self._structure: nnx.GraphDef | None = None
         self._adam = optax.scale_by_adam(blueprint.train.beta1, blueprint.train.beta2, blueprint.train.epsilon)
         self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=2)
@@ -49,7 +50,7 @@ class JaxBackend:
         if snapshot is not None:
             weights = within(snapshot, "weights/")
         if self._structure is None:
-            self._structure = skeleton(self._blueprint, weights)
+            self._structure = skeleton(self._blueprint, self._products, weights)
         place = partial(jax.device_put, device=self.device)
         own = place(learned(weights))
         adam = place(self._adam.init(own))
@@ -93,7 +94,7 @@ class JaxBackend:
             "cuda": self.device.client.platform_version if on_gpu else None,
             "device": self.device.device_kind,
             "framework_threads": None,
-            "precision": "float32",
+            "precision": PRECISION[self._products],
         }
 
     def step(self, sizes: tuple[int, ...], key: jax.Array, state: State, batch: tuple) -> tuple[State, jax.Array]:

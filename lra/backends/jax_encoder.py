@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from lra.backends import Products
 from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
 
 NORM_EPSILON = 1e-5
@@ -19,17 +22,19 @@ Arrays = dict[str, jax.Array]
 class Block(nnx.Module):
     """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
 
-    def __init__(self, blueprint: Blueprint, own: list[str], rngs: nnx.Rngs) -> None:
+    def __init__(self, blueprint: Blueprint, products: Products, own: list[str], rngs: nnx.Rngs) -> None:
         model = blueprint.model
         self._blueprint = nnx.static(blueprint)
+        self._products: Products = products
+        dense = partial(nnx.Linear, dtype=_dtype(products), rngs=rngs)
         self.attention_norm = _norm(model.width, rngs)
         self.ffn_norm = _norm(model.width, rngs)
         for letter in blueprint.inputs:
             if letter in PROJECTIONS:
-                setattr(self, PROJECTIONS[letter], nnx.Linear(model.width, model.width, rngs=rngs))
-        self.output = nnx.Linear(model.width, model.width, rngs=rngs)
-        self.ffn_in = nnx.Linear(model.width, model.ffn, rngs=rngs)
-        self.ffn_out = nnx.Linear(model.ffn, model.width, rngs=rngs)
+                setattr(self, PROJECTIONS[letter], dense(model.width, model.width))
+        self.output = dense(model.width, model.width)
+        self.ffn_in = dense(model.width, model.ffn)
+        self.ffn_out = dense(model.ffn, model.width)
         self.attention = nnx.Dict({name: nnx.Param(jnp.zeros(())) for name in own})
         self.dropout = nnx.Dropout(model.dropout)
 
@@ -48,17 +53,17 @@ class Block(nnx.Module):
 
     def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> tuple[Array, Float[Array, " B"]]:
         blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
-        inputs = self._inputs(x)
+        inputs = [self._rounded(each) for each in self._inputs(x)]
         out = blueprint.mechanism.attend("jax")(
             *inputs,
             lengths=lengths,
-            params={name: param[...] for name, param in self.attention.items()},
-            constants=constants,
+            params={name: self._rounded(param[...]) for name, param in self.attention.items()},
+            constants={name: self._rounded(array) for name, array in constants.items()},
             options=blueprint.options,
             dims=dims,
         )
         out, penalty = out if card.penalty else (out, jnp.zeros(len(x), x.dtype))
-        return out.reshape(x.shape), penalty
+        return out.reshape(x.shape), penalty.astype(x.dtype)
 
     def _inputs(self, x: Float[Array, "B N C"]) -> list[Array]:
         """What the mechanism takes, in its order; all projections come from one product."""
@@ -66,22 +71,32 @@ class Block(nnx.Module):
         layers = [getattr(self, PROJECTIONS[letter]) for letter in wanted if letter in PROJECTIONS]
         if not layers:
             return [x for _ in wanted]
-        kernel = jnp.concatenate([layer.kernel[...] for layer in layers], 1)
-        packed = x @ kernel + jnp.concatenate([layer.bias[...] for layer in layers])
+        kernel = self._rounded(jnp.concatenate([layer.kernel[...] for layer in layers], 1))
+        bias = self._rounded(jnp.concatenate([layer.bias[...] for layer in layers]))
+        packed = self._rounded(x) @ kernel + bias
         shape = (*x.shape[:2], dims.heads, dims.head_dim)
         projected = iter(part.reshape(shape) for part in jnp.split(packed, len(layers), -1))
         return [next(projected) if letter in PROJECTIONS else x for letter in wanted]
 
+    def _rounded(self, array: Array) -> Array:
+        """What a product or the mechanism is given of an array; its gradient comes back in the array's own dtype."""
+        dtype = _dtype(self._products) if jnp.issubdtype(array.dtype, jnp.floating) else None
+        return array if dtype is None else array.astype(dtype)
+
 
 class Encoder(nnx.Module):
-    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier."""
+    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
 
-    def __init__(self, blueprint: Blueprint, own: list[str], rngs: nnx.Rngs) -> None:
+    `products` is the dtype of the blocks' matrix products and attentions. The residual stream, the norms and the
+    classifier, which has one row a document, stay in the dtype of the weights, and so do the logits.
+    """
+
+    def __init__(self, blueprint: Blueprint, products: Products, own: list[str], rngs: nnx.Rngs) -> None:
         model = blueprint.model
         self._towers = blueprint.towers
         self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
         self.positions = nnx.Embed(blueprint.dims.max_length, model.width, rngs=rngs)
-        self.layers = nnx.List([Block(blueprint, own, rngs) for _ in range(model.depth)])
+        self.layers = nnx.List([Block(blueprint, products, own, rngs) for _ in range(model.depth)])
         self.norm = _norm(model.width, rngs)
         features = model.width * (4 if blueprint.towers == 2 else 1)
         self.classifier_in = nnx.Linear(features, model.classifier, rngs=rngs)
@@ -115,11 +130,11 @@ class Encoder(nnx.Module):
         return logits, penalty.reshape(-1, self._towers).mean(1)
 
 
-def skeleton(blueprint: Blueprint, weights: Weights) -> nnx.GraphDef:
+def skeleton(blueprint: Blueprint, products: Products, weights: Weights) -> nnx.GraphDef:
     """The encoder's structure without any array; `with_weights` fills it."""
     prefix = "layers.0.attention."
     own = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
-    return nnx.split(nnx.eval_shape(lambda: Encoder(blueprint, own, nnx.Rngs(0))))[0]
+    return nnx.split(nnx.eval_shape(lambda: Encoder(blueprint, products, own, nnx.Rngs(0))))[0]
 
 
 def with_weights(structure: nnx.GraphDef, learned: Arrays) -> Encoder:
@@ -133,9 +148,18 @@ def _path(name: str) -> tuple[str | int, ...]:
     return tuple(int(part) if part.isdigit() else part for part in parts)
 
 
+def _dtype(products: Products) -> Any:
+    """What a dense layer computes in; None is the dtype of its input and weights."""
+    return jnp.bfloat16 if products == "bfloat16" else None
+
+
 def _gelu(x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
-    """x Φ(x), exactly; nnx.gelu's erfc keeps digits of the far negative tail that nobody adds, at twice the time."""
-    return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+    """x Φ(x), exactly; nnx.gelu's erfc keeps digits of the far negative tail that nobody adds, at twice the time.
+
+    In float32 at least: 1 + erf would leave little of a bfloat16.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
 
 
 def _repeated(positions: Float[Array, "N C"], batch: int) -> Float[Array, "B N C"]:

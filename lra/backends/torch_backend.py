@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Int
 from torch import Tensor
 
-from lra.backends import Device, Sums, host_peak_memory
+from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, products_of
 from lra.backends.torch_encoder import Encoder, canonical, to_numpy, turned
-from lra.batches import NO_EXAMPLE, Chunk
+from lra.backends.torch_graph import CapturedStep, CudaRecorder, Recorder
+from lra.backends.torch_step import Batch, batches, eager_step, on_device, sums
+from lra.batches import Chunk
 from lra.config import UserError
 from lra.init import Blueprint, Weights, within
 from lra.padding import Grouping
 
+REASON = 200  # characters of an error that a record repeats
+
 
 @dataclass
 class State:
-    """The encoder and its optimiser; both are updated in place."""
+    """The encoder and its optimiser, both updated in place, and the step captured for them where there is one."""
 
     encoder: Encoder
     optimiser: torch.optim.AdamW
+    captured: CapturedStep | None = None
 
 
 class TorchBackend:
-    """The Backend of PyTorch."""
+    """The Backend of PyTorch. `record` captures its steps; None takes them operation by operation."""
 
-    def __init__(self, blueprint: Blueprint, device: torch.device) -> None:
+    def __init__(self, blueprint: Blueprint, device: torch.device, record: Recorder | None = None) -> None:
         self._blueprint = blueprint
         self._device = device
+        self._products: Products = products_of(blueprint, on_gpu=device.type == "cuda")
+        self._record = record
+        self._eager_because = f"on a {device.type}"
 
     @property
     def grouping(self) -> Grouping:
@@ -43,7 +50,7 @@ class TorchBackend:
         return Grouping(groups=8, sizes=None, overhead=400)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
-        encoder = Encoder(self._blueprint)
+        encoder = Encoder(self._blueprint, self._products)
         encoder.load(weights if snapshot is None else within(snapshot, "weights/"), self._device)
         train = self._blueprint.train
         optimiser = torch.optim.AdamW(
@@ -54,33 +61,28 @@ class TorchBackend:
             weight_decay=train.weight_decay,
             fused=True,
         )
-        if snapshot is not None:
-            _load_moments(encoder, optimiser, snapshot)
+        _place_moments(encoder, optimiser, snapshot)
         return State(encoder=encoder, optimiser=optimiser)
 
     def train_steps(self, state: State, chunk: Chunk) -> tuple[State, Sums]:
-        tokens, lengths, labels = self._move(chunk)
         state.encoder.train()
-        sums = []
-        for k, (step, rate) in enumerate(zip(chunk.steps, chunk.rates, strict=True)):
+        steps = batches(chunk, self._device)
+        take = self._captured(state, steps) or partial(eager_step, state.encoder, state.optimiser)
+        found = []
+        for step, rate, batch in zip(chunk.steps, chunk.rates, steps, strict=True):
             torch.manual_seed(_dropout_seed(self._blueprint.seed, int(step)))
-            state.optimiser.param_groups[0]["lr"] = float(rate)
-            state.optimiser.zero_grad(set_to_none=True)
-            documents = None if lengths is None else lengths[k]
-            sizes = [chunk.sizes[size] for size in chunk.size_of[k]]
-            sums.append(_gradients(state.encoder, tokens[k], documents, labels[k], sizes))
-            state.optimiser.step()
-        return state, _to_sums(sums)
+            found.append(take(batch, float(rate)))
+        return state, _to_sums(found)
 
     def evaluate(self, state: State, chunk: Chunk) -> Sums:
-        tokens, lengths, labels = self._move(chunk)
+        tokens, lengths, labels = on_device(chunk, self._device)
         state.encoder.eval()
         with torch.inference_mode():
-            sums = [
-                _sums(state.encoder(tokens[k], None if lengths is None else lengths[k])[0], labels[k])
+            found = [
+                sums(state.encoder(tokens[k], None if lengths is None else lengths[k])[0], labels[k])
                 for k in range(len(chunk.labels))
             ]
-        return _to_sums(sums)
+        return _to_sums(found)
 
     def weights(self, state: State) -> Weights:
         own = {canonical(name): to_numpy(name, p) for name, p in state.encoder.named_parameters()}
@@ -106,56 +108,40 @@ class TorchBackend:
             "cuda": torch.version.cuda if on_gpu else None,
             "device": torch.cuda.get_device_name(self._device) if on_gpu else "cpu",
             "framework_threads": torch.get_num_threads(),
-            "precision": "float32",
+            "precision": PRECISION[self._products],
+            "step": f"eager: {self._eager_because}" if self._record is None else "captured",
         }
 
-    def _move(self, chunk: Chunk) -> tuple[Tensor, Tensor | None, Tensor]:
-        tokens = torch.from_numpy(chunk.tokens.astype(np.int32)).to(self._device)
-        lengths = None if chunk.lengths is None else torch.from_numpy(chunk.lengths).to(self._device)
-        return tokens, lengths, torch.from_numpy(chunk.labels).long().to(self._device)
+    def _captured(self, state: State, steps: list[Batch]) -> CapturedStep | None:
+        """The captured step, prepared for these; None where steps are eager, from the first failure to the end."""
+        if self._record is None:
+            return None
+        if state.captured is None:
+            state.captured = CapturedStep(state.encoder, state.optimiser, self._record)
+        try:
+            state.captured.prepare(steps)
+        except RuntimeError as error:
+            self._record = state.captured = None
+            self._eager_because = " ".join(str(error).split())[:REASON]
+            print(f"steps are taken eagerly, they cannot be captured: {self._eager_because}", file=sys.stderr)
+        return state.captured
 
 
 def open_backend(blueprint: Blueprint, device: Device | None) -> TorchBackend:
-    """The backend on that device, or on a GPU where there is one."""
+    """The backend on that device, or on a GPU where there is one; only there are steps captured.
+
+    On a CPU steps are eager: launching costs little there, and torch.compile took 138 s for a step that was no faster.
+    """
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu was asked for, but PyTorch sees no CUDA device: use --device cpu")
     on_gpu = device == "gpu" or (device is None and torch.cuda.is_available())
-    return TorchBackend(blueprint, torch.device("cuda" if on_gpu else "cpu"))
+    if on_gpu:
+        return TorchBackend(blueprint, torch.device("cuda"), CudaRecorder())
+    return TorchBackend(blueprint, torch.device("cpu"))
 
 
-def _gradients(
-    encoder: Encoder,
-    tokens: Int[Tensor, "B T N"],
-    lengths: Int[Tensor, "B T"] | None,
-    labels: Int[Tensor, " B"],
-    sizes: Sequence[int],
-) -> Tensor:
-    """Leave the gradients of the batch's mean loss and penalty in the encoder; (loss, correct, count).
-
-    The batch is cut into as many groups as there are `sizes`, of which each is cut to its own.
-    """
-    examples = (labels != NO_EXAMPLE).sum()
-    per_group = len(labels) // len(sizes)
-    sums = []
-    for group, size in enumerate(sizes):
-        rows = slice(group * per_group, (group + 1) * per_group)
-        logits, penalty = encoder(tokens[rows, :, :size], None if lengths is None else lengths[rows])
-        totals = _sums(logits, labels[rows])
-        ((totals[0] + penalty.masked_fill(labels[rows] == NO_EXAMPLE, 0.0).sum()) / examples).backward()
-        sums.append(totals.detach())
-    return torch.stack(sums).sum(0)
-
-
-def _sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """(loss, correct, count) of one batch, in the logits' dtype; rows without an example count nowhere."""
-    real = labels != NO_EXAMPLE
-    loss = F.cross_entropy(logits, labels, ignore_index=NO_EXAMPLE, reduction="sum")
-    correct = (logits.argmax(-1) == labels) & real
-    return torch.stack([loss, correct.sum().to(loss.dtype), real.sum().to(loss.dtype)])
-
-
-def _to_sums(sums: list[Tensor]) -> Sums:
-    loss, correct, count = torch.stack(sums).cpu().double().numpy().T
+def _to_sums(found: list[Tensor]) -> Sums:
+    loss, correct, count = torch.stack(found).cpu().double().numpy().T
     return Sums(loss=loss, correct=correct.astype(np.int64), count=count.astype(np.int64))
 
 
@@ -163,12 +149,18 @@ def _dropout_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _load_moments(encoder: Encoder, optimiser: torch.optim.AdamW, snapshot: Weights) -> None:
+def _place_moments(encoder: Encoder, optimiser: torch.optim.AdamW, snapshot: Weights | None) -> None:
+    """Give the optimiser the snapshot's moments, or those before the first step: a graph has to find them there."""
     for name, parameter in encoder.named_parameters():
-        mu, nu = snapshot[f"adam.mu/{canonical(name)}"], snapshot[f"adam.nu/{canonical(name)}"]
-        turn = turned(name)
         optimiser.state[parameter] = {
-            "step": torch.tensor(float(snapshot["adam.count"]), device=parameter.device),
-            "exp_avg": torch.tensor(mu.T if turn else mu).contiguous().to(parameter.device),
-            "exp_avg_sq": torch.tensor(nu.T if turn else nu).contiguous().to(parameter.device),
+            "step": torch.tensor(float(snapshot["adam.count"]) if snapshot else 0.0, device=parameter.device),
+            "exp_avg": _moment(snapshot, f"adam.mu/{canonical(name)}", name, parameter),
+            "exp_avg_sq": _moment(snapshot, f"adam.nu/{canonical(name)}", name, parameter),
         }
+
+
+def _moment(snapshot: Weights | None, key: str, name: str, parameter: Tensor) -> Tensor:
+    if snapshot is None:
+        return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+    array = snapshot[key].T if turned(name) else snapshot[key]
+    return torch.tensor(array).contiguous().to(parameter.device)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lra.backends import Products
 from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
 
 NORM_EPSILON = 1e-5
@@ -17,10 +18,10 @@ NORM_EPSILON = 1e-5
 class Block(nn.Module):
     """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
 
-    def __init__(self, blueprint: Blueprint) -> None:
+    def __init__(self, blueprint: Blueprint, products: Products) -> None:
         super().__init__()
         model = blueprint.model
-        self._blueprint = blueprint
+        self._blueprint, self._products = blueprint, products
         self._attend = blueprint.mechanism.attend("torch")
         self._rate = model.dropout
         self.attention_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
@@ -46,18 +47,20 @@ class Block(nn.Module):
         self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor]
     ) -> tuple[Tensor, Float[Tensor, " B"]]:
         card, dims = self._blueprint.mechanism.card, self._blueprint.dims
-        inputs = self._inputs(x)
-        own = {name.replace("/", "."): array for name, array in self.attention.items()}
-        out = self._attend(
-            *inputs,
-            lengths=lengths,
-            params=own,
-            constants=constants,
-            options=self._blueprint.options,
-            dims=dims,
-        )
+        inputs = [self._rounded(each) for each in self._inputs(x)]
+        own = {name.replace("/", "."): self._rounded(array) for name, array in self.attention.items()}
+        # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
+        with torch.autocast(x.device.type, enabled=False):
+            out = self._attend(
+                *inputs,
+                lengths=lengths,
+                params=own,
+                constants={name: self._rounded(array) for name, array in constants.items()},
+                options=self._blueprint.options,
+                dims=dims,
+            )
         out, penalty = out if card.penalty else (out, x.new_zeros(len(x)))
-        return out.flatten(-2), penalty
+        return out.flatten(-2), penalty.to(x.dtype)
 
     def _inputs(self, x: Float[Tensor, "B N C"]) -> list[Tensor]:
         """What the mechanism takes, in its order; all projections come from one product, as views of its result."""
@@ -69,21 +72,29 @@ class Block(nn.Module):
         projected = iter(packed.unflatten(-1, (len(layers), dims.heads, dims.head_dim)).unbind(2))
         return [next(projected) if letter in PROJECTIONS else x for letter in wanted]
 
+    def _rounded(self, array: Tensor) -> Tensor:
+        """What the mechanism is given of an array; its gradient comes back in the array's own dtype."""
+        return array.bfloat16() if self._products == "bfloat16" and array.is_floating_point() else array
+
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self._rate, self.training)
 
 
 class Encoder(nn.Module):
-    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier."""
+    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
 
-    def __init__(self, blueprint: Blueprint) -> None:
+    `products` is the dtype of the blocks' matrix products and attentions. The residual stream, the norms and the
+    classifier, which has one row a document, stay in the dtype of the weights, and so do the logits.
+    """
+
+    def __init__(self, blueprint: Blueprint, products: Products) -> None:
         super().__init__()
         model = blueprint.model
-        self._rate = model.dropout
+        self._rate, self._products = model.dropout, products
         self._towers = blueprint.towers
         self.tokens = nn.Embedding(model.vocabulary, model.width)
         self.positions = nn.Embedding(blueprint.dims.max_length, model.width)
-        self.layers = nn.ModuleList(Block(blueprint) for _ in range(model.depth))
+        self.layers = nn.ModuleList(Block(blueprint, products) for _ in range(model.depth))
         self.norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         features = model.width * (4 if blueprint.towers == 2 else 1)
         self.classifier_in = nn.Linear(features, model.classifier)
@@ -102,9 +113,10 @@ class Encoder(nn.Module):
         x = self.tokens(flat) + self.positions.weight[: flat.shape[1]]
         x = F.dropout(x, self._rate, self.training)
         penalty = x.new_zeros(len(x))
-        for layer, constants in zip(self.layers, self._constants, strict=True):
-            x, more = layer(x, real, constants)
-            penalty = penalty + more
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._products == "bfloat16"):
+            for layer, constants in zip(self.layers, self._constants, strict=True):
+                x, more = layer(x, real, constants)
+                penalty = penalty + more
         pooled = _mean(self.norm(x), real).unflatten(0, (-1, self._towers))
         logits = self.classifier_out(F.relu(self.classifier_in(_features(pooled))))
         return logits, penalty.unflatten(0, (-1, self._towers)).mean(1)

@@ -1,0 +1,148 @@
+"""The optimiser step captured as CUDA graphs: a few launches in the place of hundreds.
+
+A graph repeats the captured kernels on the captured addresses, so whatever changes between steps lies in buffers:
+tokens, lengths and labels of a group, the number of examples, the learning rate, gradients, moments and weights. One
+graph for each size of a group adds to the gradients, one moves the weights and clears the gradients.
+
+Dropout: before each replay PyTorch writes to the device what seed and offset the generator holds by then, and moves the
+offset on (CUDAGeneratorImpl, since 2.6). Seeding before a step therefore draws what the eager step draws.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lra.backends.torch_encoder import Encoder
+from lra.backends.torch_step import Batch, Group, add_gradients, total
+
+WARM_UP = 3  # calls before a capture, in which libraries allocate and kernels are tuned
+
+Call = Callable[[], Any]
+Recorder = Callable[[Call], Call]
+"""Calls a function a few times and returns what repeats it, on the same tensors; RuntimeError where it cannot."""
+
+
+class CapturedStep:
+    """The step of one encoder and its optimiser, whose moments have to exist.
+
+    The gradients are zeros between steps, so that groups only ever add to them.
+    """
+
+    def __init__(self, encoder: Encoder, optimiser: torch.optim.AdamW, record: Recorder) -> None:
+        self._encoder, self._optimiser, self._record = encoder, optimiser, record
+        device = next(encoder.parameters()).device
+        self._rate = torch.zeros((), device=device)  # float32, as the fused AdamW of CUDA reads it
+        self._examples = torch.ones((), dtype=torch.int64, device=device)
+        self._groups: dict[tuple, tuple[Group, Call]] = {}
+        self._move: Call | None = None
+
+    def prepare(self, wanted: Iterable[Batch]) -> None:
+        """Record what these batches need and is not there yet; weights and moments stay as they are.
+
+        RuntimeError where a recording fails; the eager step may go on from there.
+        """
+        new = {_key(group): group for batch in wanted for group in batch.groups if _key(group) not in self._groups}
+        for key, group in new.items():
+            tokens, lengths, labels = group
+            buffers = Group(tokens.clone(), None if lengths is None else lengths.clone(), labels.clone())
+            add = self._record(lambda buffers=buffers: add_gradients(self._encoder, buffers, self._examples))
+            self._groups[key] = buffers, add
+        if self._move is None:
+            self._move = self._recorded_move()
+        self._optimiser.zero_grad(set_to_none=False)
+
+    def __call__(self, batch: Batch, rate: float) -> Float[Tensor, "3"]:
+        """Learn from one batch that was prepared for: (loss, correct, count)."""
+        assert self._move is not None, "prepare comes first"
+        self._rate.fill_(rate)
+        self._examples.copy_(batch.examples)
+        totals = [self._add(group) for group in batch.groups]
+        self._move()
+        return total(totals)
+
+    def _add(self, group: Group) -> Tensor:
+        buffers, add = self._groups[_key(group)]
+        for buffer, given in zip(buffers, group, strict=True):
+            if buffer is not None and given is not None:
+                buffer.copy_(given)
+        return add().clone()  # the next replay writes to the same place
+
+    def _recorded_move(self) -> Call:
+        def move() -> None:
+            self._optimiser.step()
+            self._optimiser.zero_grad(set_to_none=False)
+
+        settings = self._optimiser.param_groups[0]
+        moments = [tensor for own in self._optimiser.state.values() for tensor in own.values()]
+        with _kept([*self._encoder.parameters(), *moments]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*capturable=True")  # the calls before the capture are meant
+            settings |= {"lr": self._rate, "capturable": self._rate.is_cuda}
+            try:
+                return self._record(move)
+            finally:
+                settings |= {"capturable": False}  # which only a capture asks for
+
+
+def _key(group: Group) -> tuple:
+    return group.tokens.shape, group.lengths is None
+
+
+@contextmanager
+def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Put back what the tensors held, in place."""
+    before = [tensor.detach().clone() for tensor in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, before, strict=True):
+                tensor.copy_(value)
+
+
+class CudaRecorder:
+    """The Recorder of a GPU; its graphs share the memory of what they need only while they run."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, call: Call) -> Call:
+        self._warm_up(call)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # A capture that is broken off does not come back to the stream that it left, hence the outer one.
+            with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=self._pool):
+                result = call()
+        except RuntimeError:
+            # Nor, before PyTorch 2.13, does the generator learn that it has ended.
+            fresh = torch.Generator(device="cuda").graphsafe_get_state()
+            torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(fresh)
+            raise
+        self._pool = self._pool or graph.pool()
+
+        def replay() -> Any:
+            graph.replay()
+            return result
+
+        return replay
+
+    def _warm_up(self, call: Call) -> None:
+        """On another stream, as a capture is; the last call fails, before any capture, where the host would wait."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Synchronization debug mode")  # that it misses some
+            for _ in range(WARM_UP - 1):
+                call()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                call()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        torch.cuda.current_stream().wait_stream(side)

@@ -1,0 +1,88 @@
+"""One optimiser step in PyTorch, operation by operation, and the pieces that a captured one shares with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lra.backends.torch_encoder import Encoder
+from lra.batches import NO_EXAMPLE, Chunk
+
+
+class Group(NamedTuple):
+    """Examples of one batch that are padded to the same length; no lengths where every position is real."""
+
+    tokens: Int[Tensor, "b T n"]
+    lengths: Int[Tensor, "b T"] | None
+    labels: Int[Tensor, " b"]
+
+
+class Batch(NamedTuple):
+    """What one step learns from: groups whose gradients add up to the batch's, and how many examples they hold."""
+
+    groups: list[Group]
+    examples: Int[Tensor, ""]
+
+
+def on_device(chunk: Chunk, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
+    """The chunk's tokens, lengths and labels; a GPU fetches them while the host goes on."""
+
+    def copied(tensor: Tensor) -> Tensor:
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+    tokens = copied(torch.from_numpy(chunk.tokens.astype(np.int32)))
+    lengths = None if chunk.lengths is None else copied(torch.from_numpy(chunk.lengths))
+    return tokens, lengths, copied(torch.from_numpy(chunk.labels).long())
+
+
+def batches(chunk: Chunk, device: torch.device) -> list[Batch]:
+    """The chunk's batches, each cut into its groups, all of them views of one copy on the device."""
+    tokens, lengths, labels = on_device(chunk, device)
+    examples = (labels != NO_EXAMPLE).sum(1)
+    per_group = labels.shape[1] // chunk.size_of.shape[1]
+
+    def group(k: int, number: int, size: int) -> Group:
+        rows = slice(number * per_group, (number + 1) * per_group)
+        documents = None if lengths is None else lengths[k, rows]
+        return Group(tokens[k, rows, :, : chunk.sizes[size]], documents, labels[k, rows])
+
+    return [
+        Batch([group(k, number, size) for number, size in enumerate(sizes.tolist())], examples[k])
+        for k, sizes in enumerate(chunk.size_of)
+    ]
+
+
+def eager_step(encoder: Encoder, optimiser: torch.optim.AdamW, batch: Batch, rate: float) -> Float[Tensor, "3"]:
+    """Learn from one batch: (loss, correct, count)."""
+    optimiser.param_groups[0]["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    totals = [add_gradients(encoder, group, batch.examples) for group in batch.groups]
+    optimiser.step()
+    return total(totals)
+
+
+def add_gradients(encoder: Encoder, group: Group, examples: Int[Tensor, ""]) -> Float[Tensor, "3"]:
+    """Add the gradients of the group's loss and penalty over `examples` to the encoder's: (loss, correct, count)."""
+    logits, penalty = encoder(group.tokens, group.lengths)
+    totals = sums(logits, group.labels)
+    ((totals[0] + penalty.masked_fill(group.labels == NO_EXAMPLE, 0.0).sum()) / examples).backward()
+    return totals.detach()
+
+
+def total(of_groups: Sequence[Tensor]) -> Float[Tensor, "3"]:
+    """(loss, correct, count) of a batch from those of its groups."""
+    return torch.stack(list(of_groups)).sum(0)
+
+
+def sums(logits: Float[Tensor, "b classes"], labels: Int[Tensor, " b"]) -> Float[Tensor, "3"]:
+    """(loss, correct, count), in the logits' dtype; rows without an example count nowhere."""
+    real = labels != NO_EXAMPLE
+    loss = F.cross_entropy(logits, labels, ignore_index=NO_EXAMPLE, reduction="sum")
+    correct = (logits.argmax(-1) == labels) & real
+    return torch.stack([loss, correct.sum().to(loss.dtype), real.sum().to(loss.dtype)])
