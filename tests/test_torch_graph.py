@@ -67,7 +67,7 @@ def plan_of(attn: str, dropout: float = 0.2) -> Blueprint:
 def test_the_captured_step_is_the_eager_one(attn: str, full: bool) -> None:
     plan, chunks, recorder = plan_of(attn), feed(full=full), Plain()
     weights = initial_weights(plan)
-    captured = TorchBackend(plan, CPU, recorder)
+    captured = TorchBackend(plan, CPU, lambda: recorder)
     require_same(trained(captured, chunks, weights), trained(TorchBackend(plan, CPU), chunks, weights))
     assert captured.environment()["step"] == "captured"
     sizes = {size for chunk in chunks for size in chunk.size_of.flat}
@@ -78,9 +78,9 @@ def test_the_captured_step_is_the_eager_one(attn: str, full: bool) -> None:
 def test_a_captured_snapshot_goes_on_in_either() -> None:
     plan, chunks = plan_of("elfatt"), feed()
     weights = initial_weights(plan)
-    _, whole = trained(TorchBackend(plan, CPU, Plain()), chunks, weights)
-    _, half = trained(TorchBackend(plan, CPU, Plain()), chunks[:1], weights)
-    for record in (Plain(), None):
+    _, whole = trained(TorchBackend(plan, CPU, Plain), chunks, weights)
+    _, half = trained(TorchBackend(plan, CPU, Plain), chunks[:1], weights)
+    for record in (Plain, None):
         _, resumed = trained(TorchBackend(plan, CPU, record), chunks[1:], weights, half)
         require_same((0, resumed), (0, whole))
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_recorded_is_taken_eagerly_and_told_once(
                 raise RuntimeError("the host would\nwait")
             return found
 
-    backend = TorchBackend(plan, CPU, Failing())
+    backend = TorchBackend(plan, CPU, Failing)
     require_same(trained(backend, chunks, weights), trained(TorchBackend(plan, CPU), chunks, weights))
     assert backend.environment()["step"] == "eager: the host would wait"
     assert capfd.readouterr().err.count("steps are taken eagerly") == 1

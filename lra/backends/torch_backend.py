@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,13 +34,15 @@ class State:
 
 
 class TorchBackend:
-    """The Backend of PyTorch. `record` captures its steps; None takes them operation by operation."""
+    """The Backend of PyTorch. `recorder` makes what captures a state's steps; None takes them eagerly."""
 
-    def __init__(self, blueprint: Blueprint, device: torch.device, record: Recorder | None = None) -> None:
+    def __init__(
+        self, blueprint: Blueprint, device: torch.device, recorder: Callable[[], Recorder] | None = None
+    ) -> None:
         self._blueprint = blueprint
         self._device = device
         self._products: Products = products_of(blueprint, on_gpu=device.type == "cuda")
-        self._record = record
+        self._recorder = recorder
         self._eager_because = f"on a {device.type}"
 
     @property
@@ -109,19 +112,19 @@ class TorchBackend:
             "device": torch.cuda.get_device_name(self._device) if on_gpu else "cpu",
             "framework_threads": torch.get_num_threads(),
             "precision": PRECISION[self._products],
-            "step": f"eager: {self._eager_because}" if self._record is None else "captured",
+            "step": f"eager: {self._eager_because}" if self._recorder is None else "captured",
         }
 
     def _captured(self, state: State, steps: list[Batch]) -> CapturedStep | None:
         """The captured step, prepared for these; None where steps are eager, from the first failure to the end."""
-        if self._record is None:
+        if self._recorder is None:
             return None
         if state.captured is None:
-            state.captured = CapturedStep(state.encoder, state.optimiser, self._record)
+            state.captured = CapturedStep(state.encoder, state.optimiser, self._recorder())
         try:
             state.captured.prepare(steps)
         except RuntimeError as error:
-            self._record = state.captured = None
+            self._recorder = state.captured = None
             self._eager_because = " ".join(str(error).split())[:REASON]
             print(f"steps are taken eagerly, they cannot be captured: {self._eager_because}", file=sys.stderr)
         return state.captured
@@ -136,7 +139,7 @@ def open_backend(blueprint: Blueprint, device: Device | None) -> TorchBackend:
         raise UserError("--device gpu was asked for, but PyTorch sees no CUDA device: use --device cpu")
     on_gpu = device == "gpu" or (device is None and torch.cuda.is_available())
     if on_gpu:
-        return TorchBackend(blueprint, torch.device("cuda"), CudaRecorder())
+        return TorchBackend(blueprint, torch.device("cuda"), CudaRecorder)
     return TorchBackend(blueprint, torch.device("cpu"))
 
 

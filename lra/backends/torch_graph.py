@@ -107,7 +107,7 @@ def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 class CudaRecorder:
-    """The Recorder of a GPU; its graphs share the memory of what they need only while they run."""
+    """The Recorder of a GPU for one state; its graphs share the memory of what they need only while they run."""
 
     def __init__(self) -> None:
         self._pool: Any = None
