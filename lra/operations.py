@@ -48,11 +48,12 @@ def train_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, par
 
 
 def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[int, int, int]]:
-    """(rows, inputs, outputs) of every dense layer's matrix product."""
+    """(rows, inputs, outputs) of every dense matrix product; those of q, k and v are one."""
     model = blueprint.model
     tokens = batch * blueprint.towers * length
     projections = sum(letter in PROJECTIONS for letter in blueprint.inputs)
-    block = [(tokens, model.width, model.width)] * (projections + 1)
+    block = [(tokens, model.width, projections * model.width)] if projections else []
+    block += [(tokens, model.width, model.width)]
     block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)]
     features = model.width * (4 if blueprint.towers == 2 else 1)
     head = [(batch, features, model.classifier), (batch, model.classifier, blueprint.classes)]
