@@ -16,7 +16,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
 from lra.pictures import KINDS, Line, Panel, Picture, Point, pareto, speed_of
@@ -195,10 +195,11 @@ def _fronts(picture: Picture) -> Figure:
             [speed_of(p) for p in front], [p.accuracy for p in front], color=MUTED, lw=1, ls=DASHES[1], zorder=0.9
         )
         axes.set_title(panel.title.replace("): ", ")\n"), fontsize=9, loc="left")
-        axes.set_xlabel(f"{picture.speed_label} (log scale)")
+        axes.set_xlabel(picture.speed_label.replace(" tokens, ", " tokens (log scale)\n", 1))
         axes.set_ylabel("average test accuracy %" if bubbles else "test accuracy %")
         axes.margins(0.15, 0.12)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
     backends = _backends({point.backend for panel in picture.panels for point in panel.points})
     front = Line2D([], [], color=MUTED, ls=DASHES[1], label="Pareto front")
     _legend(figure, [*backends, front, *_sizes(largest)])
