@@ -158,7 +158,7 @@ def _fronts(board: Board) -> list[Picture]:
     panels = [
         Panel(title=label, references={}, points=points, lines=[])
         for index, label in enumerate(labels(board))
-        if len(points := [point for point in _points(board, index) if point.speed is not None]) > 1  # to compare
+        if (points := [point for point in _points(board, index) if point.speed is not None])
     ]
     if not panels:
         return []
@@ -179,7 +179,7 @@ def _bubbles(board: Board) -> list[Picture]:
     panels = [
         Panel(title=average.title, references={}, points=points, lines=[])
         for index, average in enumerate(board.averages, start=len(board.columns))
-        if len(points := [point for point in _points(board, index) if point.speed is not None]) > 1  # to compare
+        if (points := [point for point in _points(board, index) if point.speed is not None])
     ]
     if not panels:
         return []
