@@ -119,3 +119,12 @@ def write_timing(results: Path, attn: str, seconds: float, device: str = "a GPU"
     path = folder / f"{len(list(folder.iterdir()))}.json"
     bench_record.save(record, path)
     return path
+
+
+def write_few(folder: Path) -> Path:
+    """elfatt of three seeds, softmax, and one of elfatt's controls, on ListOps; the folder."""
+    for seed, accuracy in enumerate((0.50, 0.52, 0.54)):
+        write(made("listops", "elfatt", accuracy, seed), folder)
+    write(made("listops", "softmax", 0.40), folder)
+    write(made("listops", "softmax", 0.51, options={"local_conv": True}), folder)
+    return folder

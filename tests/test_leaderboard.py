@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from board_records import made, write, write_timing
+from board_records import made, write, write_few, write_timing
 
 from lra.board import FIVE
 from lra.cli import main
@@ -23,11 +23,7 @@ WRITTEN = ("leaderboard.csv", "LEADERBOARD.md", "plots/accuracy-quick.svg", "plo
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A folder with elfatt of three seeds, softmax, and one of its controls, on ListOps."""
-    for seed, accuracy in enumerate((0.50, 0.52, 0.54)):
-        write(made("listops", "elfatt", accuracy, seed), tmp_path)
-    write(made("listops", "softmax", 0.40), tmp_path)
-    write(made("listops", "softmax", 0.51, options={"local_conv": True}), tmp_path)
-    return tmp_path
+    return write_few(tmp_path)
 
 
 def say(capsys: pytest.CaptureFixture[str], results: Path, *words: str, code: int = 0) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from board_records import made, write
+from board_records import made, write, write_few
 
 from lra.cli import main
 from lra.environment import ROOT
@@ -22,11 +22,7 @@ COMMAND = [sys.executable, str(ROOT / "run_lra.py"), "report"]
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A folder with elfatt of three seeds, softmax, and one of its controls, on ListOps."""
-    for seed, accuracy in enumerate((0.50, 0.52, 0.54)):
-        write(made("listops", "elfatt", accuracy, seed), tmp_path)
-    write(made("listops", "softmax", 0.40), tmp_path)
-    write(made("listops", "softmax", 0.51, options={"local_conv": True}), tmp_path)
-    return tmp_path
+    return write_few(tmp_path)
 
 
 def say(capsys: pytest.CaptureFixture[str], folder: Path, *words: str, code: int = 0) -> str:
