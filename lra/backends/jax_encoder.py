@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -47,9 +48,9 @@ class Block(nnx.Module):
         """
         drop = lambda y: self.dropout(y, deterministic=rngs is None, rngs=rngs)  # noqa: E731 - used three times here
         attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
-        x = x + drop(self.output(attended))
-        hidden = drop(_gelu(self.ffn_in(self.ffn_norm(x))))
-        return x + drop(self.ffn_out(hidden)), penalty
+        x = x + drop(_by_rows(self.output, attended))
+        hidden = drop(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x))))
+        return x + drop(_by_rows(self.ffn_out, hidden)), penalty
 
     def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> tuple[Array, Float[Array, " B"]]:
         blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
@@ -73,7 +74,7 @@ class Block(nnx.Module):
             return [x for _ in wanted]
         kernel = self._rounded(jnp.concatenate([layer.kernel[...] for layer in layers], 1))
         bias = self._rounded(jnp.concatenate([layer.bias[...] for layer in layers]))
-        packed = self._rounded(x) @ kernel + bias
+        packed = _by_rows(lambda rows: rows @ kernel + bias, self._rounded(x))
         shape = (*x.shape[:2], dims.heads, dims.head_dim)
         projected = iter(part.reshape(shape) for part in jnp.split(packed, len(layers), -1))
         return [next(projected) if letter in PROJECTIONS else x for letter in wanted]
@@ -151,6 +152,15 @@ def _path(name: str) -> tuple[str | int, ...]:
 def _dtype(products: Products) -> Any:
     """What a dense layer computes in; None is the dtype of its input and weights."""
     return jnp.bfloat16 if products == "bfloat16" else None
+
+
+def _by_rows(layer: Callable[[Array], Array], x: Float[Array, "B N C"]) -> Float[Array, "B N F"]:
+    """The layer of all tokens as the rows of one matrix.
+
+    The gradient of its kernel is then a product over one axis; over two XLA copies a factor's transpose first and, on a
+    CPU, contracts along its columns at a fifth of the speed.
+    """
+    return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
 
 def _gelu(x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
