@@ -83,11 +83,16 @@ def compiled(launch: Launch) -> dict[str, Any]:
     stub = {"get_current_target": lambda: target, "get_current_device": lambda: 0, "get_current_stream": lambda _: 0}
     driver.set_active(SimpleNamespace(**stub))  # pyright: ignore[reportArgumentType]
     made = launch.kernel.warmup(*launch.arguments, grid=launch.grid, **launch.constants)
+    return facts(launch.kernel.__name__, made)
+
+
+def facts(name: str, made: Any) -> dict[str, Any]:
+    """The same of a kernel that Triton has compiled."""
     said = _assembled(made.asm["ptx"])
     spilt = re.search(r"(\d+) bytes spill stores", said)
     assert spilt is not None, said
-    facts = {"kernel": launch.kernel.__name__, "shared": made.metadata.shared, "spilt": int(spilt[1])}
-    return facts | {"target": re.findall(r"^\.target (\w+)", made.asm["ptx"], re.MULTILINE)}
+    target = re.findall(r"^\.target (\w+)", made.asm["ptx"], re.MULTILINE)
+    return {"kernel": name, "shared": made.metadata.shared, "spilt": int(spilt[1]), "target": target}
 
 
 def _assembled(ptx: str) -> str:

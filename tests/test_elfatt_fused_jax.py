@@ -43,6 +43,13 @@ MATRIX = [
     for lengths in ((None, (tokens, 0, 1, tokens // 2)) if dtype == "float32" else ((tokens, tokens // 2),))
 ]
 LONGEST = (65536, None, 16, "bfloat16", Options())
+# Many splits of the length, many blocks, and both beside a short and an empty example.
+LARGE = [
+    LONGEST,
+    (4097, (4097, 0, 1, 2500), 64, "float32", Options()),
+    (16384, (16384, 0, 9001), 32, "bfloat16", Options(block_size=256)),
+    (65536, (65536, 0, 40001), 128, "bfloat16", Options()),
+]
 
 
 def named(cells: Sequence[Any]) -> list[Any]:
@@ -141,14 +148,14 @@ def test_they_do_at_the_longest_sequence() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("tokens", "lengths", "head_dim", "dtype", "options"), named([*CELLS, *MATRIX, LONGEST]))
+@pytest.mark.parametrize(("tokens", "lengths", "head_dim", "dtype", "options"), named([*CELLS, *MATRIX, *LARGE]))
 def test_they_do_on_a_gpu(
     tokens: int, lengths: tuple[int, ...] | None, head_dim: int, dtype: str, options: Options
 ) -> None:
     hold(tokens, lengths, head_dim, dtype, options, interpret=False)
 
 
-def seeds() -> tuple[list[Any], Any]:
+def seeds(*, interpret: bool = True) -> tuple[list[Any], Any]:
     """Arguments of three seeds, q, k, v, weight and bias, and what calls the kernels on one of them."""
     rng = np.random.default_rng(0)
     arrays = [jnp.asarray(rng.normal(size=(3, 2, 20, 2, 16)), "float32") for _ in "qkv"]
@@ -156,7 +163,7 @@ def seeds() -> tuple[list[Any], Any]:
 
     def loss(q: Any, k: Any, v: Any, *conv: Any) -> Any:
         lengths = jnp.array([20, 7])
-        out = attend_fused(q, k, v, lengths=lengths, conv=conv, split=1, block_size=16, interpret=True)
+        out = attend_fused(q, k, v, lengths=lengths, conv=conv, split=1, block_size=16, interpret=interpret)
         return (out**2).sum()
 
     return arrays, loss
@@ -206,6 +213,12 @@ def test_the_kernels_lower_for_a_gpu_and_nothing_else_touches_the_tokens(dtype: 
         assert len(re.findall(r"custom_call.*xla\.gpu\.triton", module)) == expected
         writers = re.findall(rf"= (\S+).*-> .*tensor<2x1000x2x{head_dim}x{element}>", module)
         assert set(writers) == {"stablehlo.custom_call"}
+
+
+def test_seeds_side_by_side_lower_for_a_gpu_too() -> None:
+    arrays, loss = seeds(interpret=False)
+    module = lowered(jax.vmap(jax.grad(loss, range(5))), arrays)
+    assert len(re.findall(r"custom_call.*xla\.gpu\.triton", module)) == 6  # for all seeds as many as for one
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,12 @@ def _own(part: slice, *arrays: Tensor | None) -> list[Tensor | None]:
 
 
 def _alike(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors as they are where they have the same strides and features side by side; else contiguous ones."""
-    if tensors[0].stride(-1) == 1 and len({x.stride() for x in tensors}) == 1:
+    """The tensors as they are where they have the same strides and features side by side; else contiguous ones.
+
+    Kernels count in 32 bits from an example's first token to its last.
+    """
+    first = tensors[0]
+    near = sum((size - 1) * stride for size, stride in zip(first.shape[1:], first.stride()[1:], strict=True)) < 2**31
+    if near and first.stride(-1) == 1 and len({x.stride() for x in tensors}) == 1:
         return tensors
     return tuple(x.contiguous() for x in tensors)

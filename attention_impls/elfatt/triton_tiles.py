@@ -106,7 +106,8 @@ def tap_sums(before, here, after, v) -> tuple:
 @triton.jit
 def store_sums(pointer, left, middle, right, shift, WIDTH: tl.constexpr) -> None:
     """Write this program's sums into its (4, WIDTH) part of (B, programs, H, 4, WIDTH)."""
-    program = tl.program_id(2) * tl.num_programs(0) + tl.program_id(0)
+    # In 64 bits: short blocks of a large batch leave more than 2³¹ numbers.
+    program = tl.program_id(2).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
     features = (program * tl.num_programs(1) + tl.program_id(1)) * 4 * WIDTH + tl.arange(0, WIDTH)
     tl.store(pointer + features, left)
     tl.store(pointer + features + WIDTH, middle)
