@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from lra import allocator
 
@@ -26,6 +28,11 @@ def environment() -> dict[str, Any]:
         "allocator": allocator.described(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
     }
+
+
+def process_seconds() -> float:
+    """How long ago this process was started, in seconds."""
+    return time.time() - psutil.Process().create_time()
 
 
 def git_state() -> dict[str, Any]:

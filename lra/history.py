@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from lra.environment import process_seconds
 from lra.init import Weights, within
 
 COLUMNS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -27,6 +28,7 @@ class History:
     seconds: float = 0.0  # of the steps below; the first call of a process compiles and is left out
     timed_steps: int = 0
     first_call: tuple[int, float] = (0, 0.0)
+    first_steps_after: float | None = None  # seconds from the start of the process to the end of its first call
     evaluation_seconds: float = 0.0
 
     @property
@@ -58,6 +60,7 @@ class History:
         self.count += count
         if self.first_call[0] == 0:
             self.first_call = (steps, seconds)
+            self.first_steps_after = process_seconds()
         else:
             self.seconds += seconds
             self.timed_steps += steps
@@ -74,7 +77,7 @@ class History:
         return [dict(zip(COLUMNS, [int(point[0]), *point[1:]], strict=True)) for point in self.curve]
 
     def arrays(self) -> Weights:
-        """Everything above as arrays, except the first call, which belongs to a process."""
+        """Everything above as arrays, except what is told of the first call, which belongs to a process."""
         return {
             "history.curve": np.array(self.curve, dtype=np.float64).reshape(-1, len(COLUMNS)),
             "history.whole": np.array([self.step, self.correct, self.count, self.timed_steps], dtype=np.int64),

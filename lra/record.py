@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,9 @@ class Record:
     git: dict[str, Any]
     command: str
     """Makes this record again."""
+    first_steps_after: float | None = None
+    """Seconds from the start of the process that ended the run to the end of its first chunk of steps: what it took to
+    load, compile and, where they were not there, make the data. None in records from before it was noted."""
 
     @property
     def standard_error(self) -> float:
@@ -118,10 +121,9 @@ def load(path: Path) -> Record:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no record: {error}") from error
     known = {field.name for field in fields(Record)}
-    if not isinstance(values, dict) or set(values) != known or values["schema"] != SCHEMA:
-        raise UserError(
-            f"{path} is no record of schema {SCHEMA}: expected exactly the fields {', '.join(sorted(known))}"
-        )
+    needed = {field.name for field in fields(Record) if field.default is MISSING}
+    if not isinstance(values, dict) or not needed <= set(values) <= known or values["schema"] != SCHEMA:
+        raise UserError(f"{path} is no record of schema {SCHEMA}: expected the fields {', '.join(sorted(needed))}")
     try:
         record = dacite.from_dict(Record, values, dacite.Config(strict=True))
     except dacite.DaciteError as error:

@@ -194,6 +194,8 @@ def result_lines(record: Record) -> list[str]:
         f"{duration(record.seconds)} of training · peak memory {record.peak_memory_bytes / 1e6:,.0f} MB · "
         f"{record.parameters:,} parameters",
     ]
+    if record.first_steps_after is not None:
+        lines.append(f"from the start to the end of the first steps: {record.first_steps_after:.1f} s")
     if record.preset != "standard":
         lines.append(f"preset {record.preset}: {record.data}; shows whether it learns, ranks nothing")
     return lines

@@ -149,6 +149,7 @@ def _make_record(
         environment=environment() | with_kernel(backend.environment(), blueprint),
         git=git_state(),
         command=command_of(run),
+        first_steps_after=history.first_steps_after,
     )
 
 

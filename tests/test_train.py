@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -11,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from board_records import made, write
 
 from lra import data, record
 from lra.arguments import command_of
 from lra.config import Model, Run, Train, UserError
-from lra.environment import ROOT
+from lra.environment import ROOT, process_seconds
 from lra.loop import Diverged, Interrupted
 from lra.train import train
 from tasks.base import Source
@@ -48,6 +50,8 @@ def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
     assert result.command == command_of(run)
     assert [point["step"] for point in result.curve] == [3, 6]
     assert result.test_examples == 50
+    assert result.first_steps_after is not None
+    assert 0 < result.first_steps_after < process_seconds()
     assert 0 <= result.test_accuracy <= 1
     assert result.steps_per_second > 0
     assert result.peak_memory_bytes > 1e6
@@ -103,6 +107,19 @@ def test_a_finished_run_is_recorded_again_beside_the_first(tmp_path: Path) -> No
     first, second = (record.load(path) for path in paths)
     assert outcome(first) == outcome(second)
     assert first.run_id == second.run_id
+
+
+def test_a_record_is_read_without_what_came_later_and_nothing_else(tmp_path: Path) -> None:
+    path = write(made("listops", "softmax", 0.5), tmp_path)
+    values = json.loads(path.read_text())
+    for name, readable in (("first_steps_after", True), ("seconds", False)):
+        del values[name]
+        path.write_text(json.dumps(values))
+        if readable:
+            assert record.load(path).first_steps_after is None
+        else:
+            with pytest.raises(UserError, match="expected the fields"):
+                record.load(path)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
