@@ -82,7 +82,7 @@ class Train:
     chunk: int
     """Steps handed to the framework in one call, at most; evaluations cut it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of matrix products and attention; auto is bfloat16 on a GPU. Weights, norms, sums and loss stay float32."""
+    """Of matrix products and attention; auto: bfloat16 on a GPU. Weights, norms, sums and loss stay float32."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "evaluate_every", "chunk"):
@@ -143,6 +143,16 @@ def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:
     blocks = yaml.safe_load((CONFIGS / f"{task}.yaml").read_text())
     chosen, base = blocks[preset], blocks["standard"]
     return {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
+
+
+def settled(run: Run, *, on_gpu: bool) -> Run:
+    """The run as that device computes it, "auto" resolved where it is not float32.
+
+    It is what has an identity: a snapshot of a CPU is not gone on with in the arithmetic of a GPU.
+    """
+    if on_gpu and run.train.precision == "auto":
+        return replace(run, train=replace(run.train, precision="bfloat16"))
+    return run
 
 
 def as_dict(run: Run) -> dict[str, Any]:

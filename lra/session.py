@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import tasks
-from lra import checkpoint, data
-from lra.config import Run, UserError, run_id
+from lra import backends, checkpoint, data
+from lra.config import Run, UserError, run_id, settled
 from lra.environment import ROOT
 from lra.history import Watch
 from lra.loop import Diverged, Interrupted
@@ -41,6 +41,7 @@ def train_and_report(run: Run, flags: Any, why_preset: str) -> int:
     place = Place(
         results=flags.results, device=flags.device, resume=flags.resume, fresh=flags.fresh, padded=flags.padded
     )
+    run = settled(run, on_gpu=backends.on_gpu(run.backend, flags.device))
     runs = seeds_of(run, flags.seeds)
     identities = [run_id(each, task.version, prepared.hash) for each in runs]
     watches: list[Watch] = [TrainingScreen(run), *(Silent() for _ in runs[1:])]

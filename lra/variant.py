@@ -50,9 +50,14 @@ def changes(each: Record, part: str) -> tuple[str, ...]:
     return tuple(
         word
         for name, value in each.config[part].items()
-        if name not in UNCOUNTED.get(part, ()) and name in usual and usual[name] != value
+        if name not in UNCOUNTED.get(part, ()) and name in usual and value not in (usual[name], _of_device(each, name))
         for word in _word(part, name, value)
     )
+
+
+def _of_device(each: Record, name: str) -> Any:
+    """What "auto" is on the record's device, for a field that has it; None else."""
+    return {"precision": "float32" if each.environment["device"] == "cpu" else "bfloat16"}.get(name)
 
 
 @cache

@@ -42,6 +42,19 @@ def test_a_precision_set_by_hand_is_a_row_of_its_own_and_older_records_have_none
     assert len(table(older, own)) == 2
 
 
+def test_a_precision_that_the_device_takes_by_itself_is_no_change() -> None:
+    gpu = {"device": "NVIDIA H200", "cpu": "a CPU", "framework": "torch 1.0"}
+    usual = made("listops", "softmax", 0.3)
+    for precision, environment, change in (
+        ("float32", usual.environment, False),
+        ("bfloat16", usual.environment, True),
+        ("bfloat16", gpu, False),
+        ("float32", gpu, True),
+    ):
+        own = made("listops", "softmax", 0.5, train={"precision": precision}, environment=environment)
+        assert bool(variant.words(own)) is change
+
+
 def test_a_run_at_chance_counts_as_not_converged() -> None:
     rows = table(made("pathfinder", "linear", 0.5, 0), made("pathfinder", "linear", 0.7, 1))
     assert rows[0][2][0].endswith("(2), converged 1 of 2")

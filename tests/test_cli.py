@@ -129,6 +129,22 @@ def test_a_run_from_another_directory_can_be_replayed(tmp_path: Path) -> None:
     assert yaml.safe_load(shown.stdout) == first["config"]
 
 
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_another_arithmetic_is_another_run(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(backend)
+    found = []
+    for where, words in (("cpu", []), ("gpu", []), ("gpu", ["--train.precision", "bfloat16"])):
+        if where == "gpu":  # as far as the configuration goes: what trains is the CPU
+            monkeypatch.setattr("lra.backends.on_gpu", lambda name, device: True)
+        results = tmp_path / str(len(found))
+        assert main([*SMOKE, "--backend", backend, *words, "--results", str(results)]) == 0
+        found.append(json.loads(next((results / "runs").glob("*.json")).read_text()))
+    cpu, gpu, by_hand = found
+    assert [each["config"]["train"]["precision"] for each in found] == ["auto", "bfloat16", "bfloat16"]
+    assert [each["environment"]["precision"].split()[0] for each in found] == ["float32", "bfloat16", "bfloat16"]
+    assert cpu["run_id"] != gpu["run_id"] == by_hand["run_id"]
+
+
 @pytest.mark.parametrize(("backend", "absent"), [("torch", ["jax", "flax", "optax"]), ("jax", ["torch"])])
 def test_one_framework_is_enough(backend: str, absent: list[str], tmp_path: Path) -> None:
     pytest.importorskip(backend)

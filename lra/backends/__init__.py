@@ -133,6 +133,15 @@ def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
     return import_module(f"lra.backends.{name}_backend").open_backend(blueprint, device)
 
 
+def on_gpu(name: str, device: Device | None) -> bool:
+    """Whether `get` would take a GPU; loads the framework where nobody has said."""
+    if device is not None:
+        return device == "gpu"
+    require_installed(name)
+    allocator.keep_buffers()
+    return import_module(f"lra.backends.{name}_backend").sees_gpu()
+
+
 def get_clock(name: str, device: Device) -> Clock:
     """The clock of that framework on that device."""
     require_installed(name)

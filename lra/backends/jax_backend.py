@@ -161,6 +161,11 @@ class JaxBackend:
         return (sums[0] + jnp.where(real, penalty, 0).sum()) / count, sums
 
 
+def sees_gpu() -> bool:
+    """Whether JAX's own choice is a GPU."""
+    return open_device(None).platform == "gpu"
+
+
 def open_backend(blueprint: Blueprint, device: Device | None) -> JaxBackend:
     """The backend on that device, or on JAX's own choice, which is a GPU where there is one."""
     return JaxBackend(blueprint, open_device(device))

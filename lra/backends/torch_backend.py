@@ -130,6 +130,11 @@ class TorchBackend:
         return state.captured
 
 
+def sees_gpu() -> bool:
+    """Whether PyTorch's own choice is a GPU."""
+    return torch.cuda.is_available()
+
+
 def open_backend(blueprint: Blueprint, device: Device | None) -> TorchBackend:
     """The backend on that device, or on a GPU where there is one; only there are steps captured.
 
@@ -137,8 +142,7 @@ def open_backend(blueprint: Blueprint, device: Device | None) -> TorchBackend:
     """
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu was asked for, but PyTorch sees no CUDA device: use --device cpu")
-    on_gpu = device == "gpu" or (device is None and torch.cuda.is_available())
-    if on_gpu:
+    if device == "gpu" or (device is None and sees_gpu()):
         return TorchBackend(blueprint, torch.device("cuda"), CudaRecorder)
     return TorchBackend(blueprint, torch.device("cpu"))
 
