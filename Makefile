@@ -32,7 +32,7 @@ test-full: .venv/.ready ## the long tests too, with JAX code compiled as users r
 	@XLA_FLAGS=--xla_cpu_multi_thread_eigen=false $(PYTEST) -m "not gpu" $(ARGS)
 
 test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
-	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= TRITON_INTERPRET=0 $(BIN)/python -m pytest -q -m gpu $(ARGS)
+	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= XLA_PYTHON_CLIENT_PREALLOCATE=false TRITON_INTERPRET=0 $(BIN)/python -m pytest -q -m gpu $(ARGS)
 
 gpu: .venv/.ready ## all that needs a GPU, in pieces: make gpu ARGS="--minutes 9", again until nothing is left
 	@$(BIN)/python -m tests.evidence.gpu $(ARGS)

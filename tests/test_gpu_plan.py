@@ -13,7 +13,6 @@ from bench_records import bench_record
 from board_records import made, write
 
 from lra import record
-from lra.config import from_dict
 from tests.evidence import gpu
 from tests.evidence.gpu import Piece, bench, data, gpu_tests, plan, training, work
 from tests.small import smoke_run
@@ -99,20 +98,29 @@ def test_the_plan_is_what_the_records_know(tmp_path: Path) -> None:
     assert len({each.name for each in pieces}) == len(pieces)
     assert [each.done() for each in pieces] == [False] * len(pieces)
     known = replace(
-        made("image", "elfatt", 0.4, preset="standard"), environment={"device": "NVIDIA H200", "cpu": "a CPU"}
+        made("image", "elfatt", 0.4, preset="standard", train={"precision": "bfloat16"}),
+        environment={"device": "NVIDIA H200", "cpu": "a CPU"},
     )
     write(known, tmp_path)
     assert [each.name for each in pieces if each.done()] == ["standard run of elfatt on image"]
-    assert from_dict(known.config, "here").train.precision == "auto"
 
 
 def test_only_tests_that_passed_leave_their_report(tmp_path: Path) -> None:
-    one = gpu_tests(tmp_path)
-    (tmp_path / ".work").mkdir()
-    (tmp_path / ".work" / "gpu-tests.part").touch()
-    assert not one.done()
-    one.finish()
-    assert one.done()
+    file = tmp_path / "test_one.py"
+    body = "import os, pytest\n@pytest.mark.gpu\ndef test_it():\n    assert os.environ['TRITON_INTERPRET'] == '0'{}\n"
+    one = gpu_tests(file, tmp_path)
+    for more, code in ((" and False", 1), ("", 0)):
+        file.write_text(body.format(more))
+        assert work([one], lambda: math.inf) == code
+        assert one.done() is (code == 0)
+
+
+def test_short_tasks_come_before_long_ones_and_kernels_are_tested_before_they_are_timed(tmp_path: Path) -> None:
+    names = [each.name for each in plan(tmp_path)]
+    first = [next(i for i, name in enumerate(names) if part in name) for part in ("tests of", "bench", "on listops")]
+    assert first == sorted(first)
+    assert "tests of test_elfatt_fused_torch.py on a GPU" in names
+    assert max(i for i, name in enumerate(names) if "on image" in name) < names.index("data of pathfinder")
 
 
 def test_without_a_gpu_it_refuses_in_one_line(

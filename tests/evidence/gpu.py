@@ -1,10 +1,12 @@
 """Everything that needs an NVIDIA GPU, in pieces of a few minutes: `make gpu ARGS="--minutes 9"`, again and again.
 
-In this order: the tests marked `gpu`, the benchmarks, and for each task its data and the `standard` runs. What is done
-is read from the results folder alone: records, benchmarks, a run's snapshot, and the report of tests that all passed;
-remove one and it is made again. When time is up the running piece is stopped as Ctrl-C stops it; a run goes on from
-its snapshot in the next call, anything else begins again. Exit code: 0 all is done, 3 time ran out, 1 something failed,
-2 there is no GPU.
+In this order: the tests marked `gpu`, PyTorch's benchmarks, the data and the `standard` runs of the shorter tasks,
+JAX's benchmarks, the longer tasks. What is done is read from the results folder alone: records, benchmarks, a run's
+snapshot, and the reports of tests that all passed (its .work holds the last two, so save it too where the machine is
+given back); remove one and it is made again. When time is up the running piece is stopped as Ctrl-C stops it; a run
+goes on from its snapshot in the next call, anything else begins again. Where the packages are there without a virtual
+environment, `python -m tests.evidence.gpu` is the same as `make gpu`. Exit code: 0 all is done, 3 time ran out, 1
+something failed, 2 there is no GPU.
 """
 
 from __future__ import annotations
@@ -27,19 +29,23 @@ import tasks
 from lra import bench_record, checkpoint, record
 from lra.arguments import command_of
 from lra.backends import Device
-from lra.config import Run, UserError, as_dict, resolve, run_id
+from lra.config import Run, UserError, as_dict, resolve, run_id, settled
 from lra.environment import ROOT, has_gpu
 from lra.loop import SNAPSHOT
 from tasks import store
 
 ATTENTIONS = ("elfatt", "softmax")
+SHORT = ("listops", "text", "image")
 # Retrieval's released pairs cannot be expected to be here; its twin has two documents as well.
-TASKS = ("listops", "text", "image", "pathfinder", "retrieval-aan1818")
+LONG = ("pathfinder", "retrieval-aan1818")
 FROM_RAW = ("text", "image", "retrieval-aan1818")
-WHOLE = 6.0  # minutes that a benchmark may take
+LENGTHS = (1024, 2048, 4096, 8192, 16384)
+TOKENS = 2**20  # of a timed batch: heads and blocks enough for the largest GPU
+TESTS, WHOLE = 3.0, 6.0  # minutes that a file of tests and a benchmark may take
 POLL, GRACE = 0.2, 60.0  # seconds: between two looks at the clock, and for a piece to stop in good order
 
 DONE, LEFT = "done", "left"
+FOLDER = ROOT / "tests"
 T = TypeVar("T")
 
 
@@ -58,15 +64,20 @@ class Piece:
     """What it takes at once, nothing of it being kept; with less left, only a call's first piece is tried."""
 
 
-def gpu_tests(results: Path) -> Piece:
-    """The tests marked `gpu`; their report gets its name only when all have passed."""
-    report = results / ".work" / "gpu-tests.xml"
+def gpu_tests(path: Path, results: Path) -> Piece:
+    """The tests marked `gpu` of one file, several at a time; their report gets its name only when all have passed."""
+    report = results / ".work" / "gpu-tests" / f"{path.stem}.xml"
     beside = report.with_suffix(".part")
+    # As in the Makefile; and JAX must not take the whole GPU, which it shares with PyTorch and with other processes.
+    settings = ["JAX_PLATFORMS=cuda,cpu", "XLA_FLAGS=", "TRITON_INTERPRET=0", "XLA_PYTHON_CLIENT_PREALLOCATE=false"]
+    processes = str(max(1, min(8, (os.cpu_count() or 1) // 2)))
+    words = ["-q", "-m", "gpu", "--numprocesses", processes, f"--junitxml={beside}", str(path)]
     return Piece(
-        name="make test-gpu",
+        name=f"tests of {path.name} on a GPU",
         done=report.exists,
-        command=lambda: ["make", "test-gpu", f"ARGS=--junitxml={shlex.quote(str(beside))}"],
+        command=lambda: ["env", *settings, sys.executable, "-m", "pytest", *words],
         finish=lambda: beside.replace(report),
+        minutes=TESTS,
     )
 
 
@@ -94,6 +105,7 @@ def data(task: str, preset: str) -> Piece:
 
 def training(run: Run, device: Device, results: Path) -> Piece:
     """One run, on a device of that kind; its snapshot is gone on with."""
+    run = settled(run, on_gpu=device == "gpu")
     config = as_dict(run)
 
     def done() -> bool:
@@ -120,13 +132,29 @@ def training(run: Run, device: Device, results: Path) -> Piece:
 
 def plan(results: Path) -> list[Piece]:
     """All pieces, the ones that matter most first."""
-    attend = ["--what", "attend", "--attn", "elfatt,flash,softmax", "--device", "gpu"]
-    train = ["--what", "train", "--attn", "elfatt,flash,softmax", "--device", "gpu"]
-    backends = ("torch", "jax")
-    timed = [[*attend, "--head-dim", size, "--backend", name] for name in backends for size in ("32", "64")]
-    timed += [[*train, "--backend", name] for name in backends]
-    pieces = [gpu_tests(results), *(bench(words, results) for words in timed)]
-    for task in TASKS:
+    return [
+        *(gpu_tests(path, results) for path in sorted(FOLDER.glob("test_*.py")) if "mark.gpu" in path.read_text()),
+        *_timed("torch", "elfatt,flash,softmax", results),
+        *_trained(SHORT, results),
+        # Without softmax: XLA keeps the memory of its scores, and the processes of a benchmark share the GPU.
+        *_timed("jax", "elfatt,flash", results),
+        *_trained(LONG, results),
+    ]
+
+
+def _timed(backend: str, attns: str, results: Path) -> list[Piece]:
+    """Benchmarks of the mechanism alone, by width of a head, and of standard's training step with its own batch."""
+    lengths = ",".join(str(n) for n in LENGTHS)
+    batches = ",".join(str(TOKENS // n) for n in LENGTHS)
+    words = ["--attn", attns, "--backend", backend, "--device", "gpu", "--lengths", lengths]
+    alone = [["--what", "attend", *words, "--batch", batches, "--head-dim", size] for size in ("32", "64")]
+    return [bench(each, results) for each in (*alone, ["--what", "train", *words, "--batch", "32"])]
+
+
+def _trained(names: Iterable[str], results: Path) -> list[Piece]:
+    """The data and the `standard` runs of these tasks."""
+    pieces = []
+    for task in names:
         runs = (resolve(task, attn, preset="standard") for attn in ATTENTIONS)
         pieces += [data(task, "standard"), *(training(run, "gpu", results) for run in runs)]
     return pieces
@@ -216,12 +244,14 @@ def main() -> int:
     """Work through the plan for as long as there is time."""
     parser = argparse.ArgumentParser(prog="make gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many; without an end else")
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--only", default="", help="only pieces whose name has this in it")
+    given = parser.parse_args()
     if not has_gpu():
         print("make gpu needs an NVIDIA GPU, and nvidia-smi shows none: run it where there is one", file=sys.stderr)
         return 2
-    end = time.monotonic() + 60 * minutes
-    return work(plan(ROOT / "results"), lambda: end - time.monotonic())
+    end = time.monotonic() + 60 * given.minutes
+    pieces = [piece for piece in plan(ROOT / "results") if given.only in piece.name]
+    return work(pieces, lambda: end - time.monotonic())
 
 
 if __name__ == "__main__":
