@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import sys
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ USUAL: dict[str, Any] = {
     "tokens": 1024,
     "ragged": False,
     "flash_attn": False,
+    "varlen": True,
 }
 
 
@@ -67,7 +69,10 @@ def flash_attn_varlen_func(
         ({"flash_attn": True, "ragged": True}, "flash-attn"),
         ({"flash_attn": True, "kernel": "sdpa"}, "sdpa flash"),
         ({"flash_attn": True, "dtype": "float32"}, "sdpa efficient"),
-        ({"ragged": True}, "sdpa efficient"),
+        ({"ragged": True}, "sdpa varlen"),
+        ({"ragged": True, "varlen": False}, "sdpa efficient"),
+        ({"ragged": True, "head_dim": 12}, "sdpa efficient"),
+        ({"ragged": True, "dtype": "float32"}, "sdpa efficient"),
         ({"device": "cpu", "flash_attn": True}, "sdpa cpu"),
         ({"backend": "jax"}, "cudnn"),
         ({"backend": "jax", "ragged": True}, "cudnn"),
@@ -99,18 +104,56 @@ def test_a_kernel_that_cannot_run_is_refused(changes: dict[str, Any], said: str)
         kernel_used(**USUAL | changes)
 
 
-@pytest.mark.parametrize("lengths", [None, (37, 0, 1, 20), (0, 0)], ids=str)
-def test_the_way_to_flash_attn(lengths: tuple[int, ...] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "lengths"),
+    [("flash-attn", None), *itertools.product(("flash-attn", "sdpa varlen"), [(37, 0, 1, 20), (0, 0)])],
+    ids=str,
+)
+def test_the_way_to_a_librarys_function(
+    kernel: str, lengths: tuple[int, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch_impl = pytest.importorskip("attention_impls.flash.torch_impl")
     inputs = draw(CASE, 37, lengths)
     expected, by_sdpa = gradients(CASE, "torch", inputs, cotangent_for(inputs))
     functions = {"flash_attn_func": flash_attn_func, "flash_attn_varlen_func": flash_attn_varlen_func}
     monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(**functions))  # pyright: ignore[reportArgumentType]
-    monkeypatch.setattr(torch_impl, "kernel_used", lambda *args, **keywords: "flash-attn")
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", flash_attn_varlen_func)
+    monkeypatch.setattr(torch_impl, "kernel_used", lambda *args, **keywords: kernel)
+    monkeypatch.setattr(torch_impl, "PADDING", 16)  # so that the padding of 37 tokens is more than one sequence
     found, by_stand_in = gradients(CASE, "torch", inputs, cotangent_for(inputs))
     np.testing.assert_allclose(found, expected, atol=1e-12)
     for name, gradient in by_sdpa.items():
         np.testing.assert_allclose(by_stand_in[name], gradient, atol=1e-12)
+
+
+def test_torchs_function_takes_what_the_stand_in_takes() -> None:
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    ours = list(inspect.signature(flash_attn_varlen_func).parameters)[:7]
+    theirs = list(inspect.signature(varlen.varlen_attn).parameters.values())[:7]
+    assert all(each.kind is each.POSITIONAL_OR_KEYWORD for each in theirs)
+    assert [each.name for each in theirs] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
+    assert ours == ["q", "k", "v", "cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, (1000, 0, 1, 613)], ids=str)
+def test_a_gpu_gives_the_reference(lengths: tuple[int, ...] | None) -> None:
+    torch = pytest.importorskip("torch")
+    from attention_impls.flash.torch_impl import attend
+
+    rng = np.random.default_rng(0)
+    q, k, v, do = (torch.tensor(rng.normal(size=(4, 1000, 2, 32)), dtype=torch.float32) for _ in range(4))
+
+    def run(device: str, dtype: Any) -> list[Any]:
+        given = [x.to(device, dtype).requires_grad_() for x in (q, k, v)]
+        own = None if lengths is None else torch.tensor(lengths, dtype=torch.int32, device=device)
+        dims = dims_for(1000, heads=2)
+        out = attend(*given, lengths=own, params={}, constants={}, options=Options(), dims=dims)
+        found = [out, *torch.autograd.grad(out, given, do.to(device, dtype))]
+        return [each.detach().cpu().double() for each in found]
+
+    for found, expected in zip(run("cuda", torch.bfloat16), run("cpu", torch.float32), strict=True):
+        assert (found - expected).abs().max() <= 2e-2 * expected.abs().max()
 
 
 def test_every_block_size_gives_the_same() -> None:

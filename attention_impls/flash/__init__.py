@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_impls.base import Attention, Dims, Equality
-from attention_impls.flash.kernels import Kernel, flash_attn_installed, kernel_used
+from attention_impls.flash.kernels import Kernel, flash_attn_installed, kernel_used, torch_has_varlen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: st
         tokens=dims.max_length,
         ragged=ragged,
         flash_attn=flash_attn_installed(),
+        varlen=torch_has_varlen(),
     )
 
 
@@ -58,9 +59,9 @@ CARD = Attention(
     check=check,
     differs=(
         "The kernel is a library's. PyTorch: flash-attn where it is installed and the inputs are 16-bit on a GPU, its "
-        "variable-length form for ragged batches; else PyTorch's own, its flash kernel for full 16-bit batches and "
-        "its memory-efficient one, with a mask, for others; on a CPU its CPU kernel. JAX: cuDNN for 16-bit inputs "
-        "on a GPU, else a scan over blocks, which recomputes the scores in the backward pass."
+        "variable-length form for ragged batches; else PyTorch's own: its flash kernel for 16-bit batches, from 2.10 "
+        "on for ragged ones too, its memory-efficient one, with a mask, for others; on a CPU its CPU kernel. JAX: cuDNN "
+        "for 16-bit inputs on a GPU, else a scan over blocks, which recomputes the scores in the backward pass."
     ),
     equals_softmax_when=(
         Equality(options=Options(block_size=16), lengths=(1, 33, 130), tolerance=1e-12, why="always"),

@@ -36,7 +36,6 @@ def attend(
         head_dim=q.shape[-1],
         tokens=tokens,
         ragged=lengths is not None,
-        flash_attn=False,
     )
     real = None if lengths is None else real_tokens(lengths, tokens)
     v = zero_padding(v, real)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from importlib import metadata
 from importlib.util import find_spec
 from typing import Literal
 
@@ -20,6 +21,16 @@ def flash_attn_installed() -> bool:
     return find_spec("flash_attn") is not None
 
 
+@functools.cache
+def torch_has_varlen() -> bool:
+    """Whether PyTorch is there with torch.nn.attention.varlen, which came in 2.10; loads nothing."""
+    try:
+        major, minor, *_ = metadata.version("torch").split(".")
+    except metadata.PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= (2, 10)
+
+
 def kernel_used(
     kernel: Kernel,
     *,
@@ -29,11 +40,13 @@ def kernel_used(
     head_dim: int,
     tokens: int,
     ragged: bool,
-    flash_attn: bool,
+    flash_attn: bool = False,
+    varlen: bool = False,
 ) -> str:
     """The name of the kernel that runs, for records; AttentionError where the one asked for cannot.
 
-    device: "cpu", or "gpu" or "cuda"; dtype: as NumPy spells it; ragged: whether `lengths` are given.
+    device: "cpu", or "gpu" or "cuda"; dtype: as NumPy spells it; ragged: whether `lengths` are given; flash_attn:
+    whether there is the package; varlen: whether PyTorch has a function of its own for sequences of any length.
     """
     if kernel != "auto" and _FRAMEWORK[kernel] != backend:
         own = " or ".join(name for name, framework in _FRAMEWORK.items() if framework == backend)
@@ -59,4 +72,6 @@ def kernel_used(
         return "flash-attn"
     if device == "cpu":
         return "sdpa cpu"
-    return "sdpa flash" if fast and not ragged else "sdpa efficient"
+    if fast and not ragged:
+        return "sdpa flash"
+    return "sdpa varlen" if fits and head_dim % 8 == 0 and varlen else "sdpa efficient"

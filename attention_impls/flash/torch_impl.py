@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attention_impls.base import Dims, check_length
 from attention_impls.flash import Options
-from attention_impls.flash.kernels import flash_attn_installed, kernel_used
+from attention_impls.flash.kernels import flash_attn_installed, kernel_used, torch_has_varlen
 from attention_impls.ops.torch_ops import real_tokens, softmax_attention, zero_padding
 
 # One backend each, so that an impossible kernel is an error and never a quadratic one in its place.
@@ -19,6 +22,7 @@ _SDPA = {
     "sdpa flash": SDPBackend.FLASH_ATTENTION,
     "sdpa efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
+PADDING = 512  # tokens that a sequence of padding has at most in a ragged batch
 
 
 def attend(
@@ -43,29 +47,46 @@ def attend(
         tokens=tokens,
         ragged=lengths is not None,
         flash_attn=flash_attn_installed(),
+        varlen=torch_has_varlen(),
     )
     real = None if lengths is None else real_tokens(lengths, tokens)
-    if kernel == "flash-attn":
-        return _flash_attn(q, k, v, lengths, real)
+    if kernel in ("flash-attn", "sdpa varlen"):
+        if lengths is None:
+            return _flash_attn().flash_attn_func(q, k, v)
+        attention = _flash_attn().flash_attn_varlen_func if kernel == "flash-attn" else _torch_varlen()
+        q, k, v = (zero_padding(x, real) for x in (q, k, v))
+        return zero_padding(_varlen(attention, q, k, v, lengths), real)
     with sdpa_kernel(_SDPA[kernel]):
         return zero_padding(softmax_attention(q, k, zero_padding(v, real), real), real)
 
 
-def _flash_attn(
+def _flash_attn() -> Any:
+    import flash_attn  # pyright: ignore[reportMissingImports]
+
+    return flash_attn
+
+
+def _torch_varlen() -> Callable[..., Any]:
+    from torch.nn.attention.varlen import varlen_attn  # not there before PyTorch 2.10
+
+    return varlen_attn
+
+
+def _varlen(
+    attention: Callable[..., Any],
     q: Float[Tensor, "B N H D"],
     k: Float[Tensor, "B N H D"],
     v: Float[Tensor, "B N H D"],
-    lengths: Int[Tensor, " B"] | None,
-    real: Bool[Tensor, "B N"] | None,
+    lengths: Int[Tensor, " B"],
 ) -> Float[Tensor, "B N H D"]:
-    """By the package flash-attn; a ragged batch as its real tokens in one row, which costs nothing for padding."""
-    from flash_attn import flash_attn_func, flash_attn_varlen_func  # pyright: ignore[reportMissingImports]
+    """A ragged batch by a function for sequences of any length. Rows of padded queries are not zeroed.
 
-    if lengths is None or real is None:
-        return flash_attn_func(q, k, v)
-    borders = F.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
-    packed = [x[real] for x in (q, k, v)]
-    if len(packed[0]) == 0:
-        return v.masked_fill(~real[:, :, None, None], 0)
-    out = flash_attn_varlen_func(*packed, borders, borders, q.shape[1], q.shape[1])
-    return torch.zeros_like(v).index_put((real,), out)
+    All tokens stay where they are, and so no shape depends on the lengths, for which the host would have to wait: an
+    example's padding becomes sequences of its own, short ones, whose cost is linear.
+    """
+    batch, tokens = q.shape[:2]
+    cuts = torch.arange(0, tokens + PADDING, PADDING, device=q.device).clamp(max=tokens)
+    ends = torch.maximum(cuts, lengths[:, None]) + tokens * torch.arange(batch, device=q.device)[:, None]
+    borders = F.pad(ends.flatten(), (1, 0)).to(torch.int32)
+    out = attention(*(x.flatten(0, 1) for x in (q, k, v)), borders, borders, tokens, tokens)
+    return out.unflatten(0, (batch, tokens))
