@@ -129,7 +129,7 @@ class Bench:
     plan: Plan
     command: str
     screen: BenchScreen
-    keep: Callable[[BenchRecord], None]
+    keep: Callable[[BenchRecord], object]
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     processes: list[_Process] = field(default_factory=list)
     ceilings: list[_Process] = field(default_factory=list)
@@ -216,18 +216,29 @@ def stem(record: BenchRecord) -> str:
     return f"{record.what}-{backends}-{record.device}-{record.dtype}-{began}"
 
 
+class _File:
+    """Where a run's record is kept: a name that no other run has, found with its first state."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path: Path | None = None
+
+    def keep(self, record: BenchRecord) -> Path:
+        """Write the record as it is now; its path."""
+        if self._path is None:
+            self._path = bench_record.save_new(record, self._folder / f"{stem(record)}.json")
+        else:
+            bench_record.save(record, self._path)
+        return self._path
+
+
 def run_bench(plan: Plan, results: Path, command: str) -> tuple[BenchRecord, Path, bool]:
     """Time the plan and keep the record up to date under results/bench; its path, and whether the user stopped it.
 
     KeyboardInterrupt where it was stopped before there was a sample.
     """
-    folder = results / "bench"
-    bench = Bench(
-        plan=plan,
-        command=command,
-        screen=BenchScreen(),
-        keep=lambda record: bench_record.save(record, folder / f"{stem(record)}.json"),
-    )
+    file = _File(results / "bench")
+    bench = Bench(plan=plan, command=command, screen=BenchScreen(), keep=file.keep)
     stopped = False
     try:
         bench.run()
@@ -236,5 +247,4 @@ def run_bench(plan: Plan, results: Path, command: str) -> tuple[BenchRecord, Pat
     record = bench.record()
     if stopped and not any(cell.samples for cell in record.cells):
         raise KeyboardInterrupt
-    bench.keep(record)
-    return record, folder / f"{stem(record)}.json", stopped
+    return record, file.keep(record), stopped

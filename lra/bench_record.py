@@ -11,7 +11,7 @@ from typing import Any
 import dacite
 import numpy as np
 
-from lra.checkpoint import write_atomically
+from lra.checkpoint import write_atomically, write_new
 from lra.config import UserError
 
 SCHEMA = 1
@@ -208,7 +208,16 @@ def crossover(ours: dict[int, float], theirs: dict[int, float]) -> tuple[str, fl
 
 def save(record: BenchRecord, path: Path) -> None:
     """Write the record; an earlier state of the same run is replaced."""
-    write_atomically((json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode(), path)
+    write_atomically(_content(record), path)
+
+
+def save_new(record: BenchRecord, path: Path) -> Path:
+    """Write a run's first state beside every other record; its path, which has a number where `path` is taken."""
+    return write_new(_content(record), path)
+
+
+def _content(record: BenchRecord) -> bytes:
+    return (json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def load(path: Path) -> BenchRecord:

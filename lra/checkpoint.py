@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -34,13 +36,36 @@ def load(path: Path) -> Weights:
 
 def write_atomically(content: bytes, path: Path) -> None:
     """Write a file so that it appears complete or not at all, also after a power cut."""
+    with _complete(content, path) as beside:
+        beside.replace(path)
+
+
+def write_new(content: bytes, path: Path) -> Path:
+    """The same under the first name of a.json, a.2.json, … that no file has, nor one written at the same moment."""
+    again = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
+    with _complete(content, path) as beside:
+        return next(free for free in chain([path], again) if _linked(beside, free))
+
+
+def _linked(path: Path, name: Path) -> bool:
+    """Give a file a second name; False where there is a file of that name, which a rename would replace."""
+    try:
+        os.link(path, name)
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextmanager
+def _complete(content: bytes, path: Path) -> Iterator[Path]:
+    """A file beside `path` that is on the disk as a whole; gone afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside: Any = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        yield beside
     finally:
         beside.unlink(missing_ok=True)

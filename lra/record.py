@@ -10,7 +10,7 @@ from typing import Any
 
 import dacite
 
-from lra.checkpoint import write_atomically
+from lra.checkpoint import write_new
 from lra.config import BackendName, Run, UserError
 from lra.history import COLUMNS
 
@@ -87,13 +87,8 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 def save(record: Record, results: Path) -> Path:
     """Write the record under results/runs and return its path; no earlier record is overwritten."""
-    stem = name(record, record.run_id)
-    path, again = results / "runs" / f"{stem}.json", 1
-    while path.exists():
-        again += 1
-        path = results / "runs" / f"{stem}.{again}.json"
-    write_atomically((json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode(), path)
-    return path
+    content = json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
+    return write_new(content.encode(), results / "runs" / f"{name(record, record.run_id)}.json")
 
 
 def newest(results: Path, run: Run, since: float) -> Record:
