@@ -82,8 +82,16 @@ def _mark_crossing(axes: Any, record: BenchRecord, label: str, backend: str, cel
 
 
 def _finish(axes: Any, title: str, series: dict[tuple[str, str], list[Timing]]) -> None:
-    axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel=title)
-    lengths = sorted({cell.length for cells in series.values() for cell in cells})
+    log_log(axes, sorted({cell.length for cells in series.values() for cell in cells}))
+    axes.set(xlabel="tokens", ylabel=title)
+    axes.grid(alpha=0.3, which="both", linewidth=0.5)
+    if axes.lines:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def log_log(axes: Any, lengths: list[int]) -> None:
+    """Logarithmic axes with a tick at each length, and with plain numbers up the side."""
+    axes.set(xscale="log", yscale="log")
     axes.xaxis.set_major_locator(ticker.FixedLocator(lengths))
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
@@ -91,6 +99,3 @@ def _finish(axes: Any, title: str, series: dict[tuple[str, str], list[Timing]]) 
     span = np.log10(axes.get_ylim()[1] / axes.get_ylim()[0])
     within = ticker.FuncFormatter(lambda value, _: f"{value:,.3g}") if span < 1.5 else ticker.NullFormatter()
     axes.yaxis.set_minor_formatter(within)
-    axes.grid(alpha=0.3, which="both", linewidth=0.5)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize=8)

@@ -18,8 +18,9 @@ from lra.board import Board
 from lra.checkpoint import write_atomically
 from lra.config import BackendName, UserError
 from lra.environment import ROOT
+from lra.growth import growth
 from lra.page import page
-from lra.pictures import KINDS, pictures
+from lra.pictures import KINDS, Picture, pictures
 from lra.screen import console, errors
 from lra.sheets import fields, to_csv, to_json
 from lra.tables import grid, latex, markdown
@@ -119,10 +120,14 @@ def _text(boards: list[Board], view: View) -> str:
     return "\n".join(f"{each.title}\n\n{markdown(each)}\n" for each in tables)
 
 
+def _pictures(boards: list[Board]) -> list[Picture]:
+    return [*pictures(boards), *growth(boards[0].speeds)]
+
+
 def _tables(boards: list[Board]) -> dict[str, bytes]:
     """The text files by their name under results."""
     named: dict[str, dict[str, str]] = {}
-    for picture in pictures(boards):
+    for picture in _pictures(boards):
         named.setdefault(picture.preset, {})[f"{picture.name}.svg"] = picture.caption
     rows = [row for each in boards for row in fields(each)]
     return {
@@ -136,7 +141,7 @@ def _write(boards: list[Board], results: Path) -> None:
     from lra import plots  # half a second, which printing and checking do without
 
     made = _tables(boards)
-    for picture in pictures(boards):
+    for picture in _pictures(boards):
         made |= {f"plots/{name}": content for name, content in plots.draw(picture).items()}
     for name, content in made.items():
         write_atomically(content, results / name)
@@ -150,7 +155,7 @@ def _check(boards: list[Board], results: Path) -> int:
     """1 where a file is missing or stale. A plot is recognised by the digest of what it shows, which it carries."""
     made = _tables(boards)
     stale = [name for name, content in made.items() if _content(results / name) != content]
-    expected = {f"plots/{picture.name}.{kind}": picture for picture in pictures(boards) for kind in KINDS}
+    expected = {f"plots/{picture.name}.{kind}": picture for picture in _pictures(boards) for kind in KINDS}
     stale += [name for name, picture in expected.items() if picture.digest.encode() not in _content(results / name)]
     stale += [str(path.relative_to(results)) for path in _strays(results, set(expected))]
     if stale:

@@ -10,6 +10,7 @@ from lra.board import Board, Row
 from lra.published import Table
 from lra.significance import LEVEL
 from lra.tables import NONE, grid, labels, markdown, origins
+from lra.timings import Speeds
 
 HEAD = """# Leaderboard
 
@@ -34,6 +35,11 @@ CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 WHY_CONTROLS = """Beside its two kinds of heads elfatt has a convolution of V; its fair neighbours have one too."""
 
+GROWTH = "Time and memory against length"
+ABOUT_GROWTH = """The standard model on full sequences, both axes logarithmic: growth with N^p is a straight line
+of slope p, which is fitted by least squares. Time is the median step, memory its peak with weights and optimiser, both
+over the examples of the batch; batches shrink as lengths grow, so what does not depend on the batch weighs more."""
+
 PUBLISHED = (
     "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "
     "these tables share a protocol in every detail: compare inside a table."
@@ -48,10 +54,12 @@ FAMILIES = {
 
 
 def page(boards: Sequence[Board], published: Sequence[Table], pictures: dict[str, dict[str, str]]) -> str:
-    """The whole file. `pictures` maps a preset to {file: alternative text}."""
+    """The whole file. `pictures` maps a preset, or "" for all, to {file: alternative text}."""
     parts = [HEAD]
     for board in boards:
         parts += _section(board, pictures.get(board.preset, {}))
+    if growths := pictures.get(""):
+        parts += [f"## {GROWTH}", f"{about_growth(boards[0].speeds)}", *_images(growths)]
     return "\n\n".join([*parts, *_published(published)]) + "\n"
 
 
@@ -61,8 +69,17 @@ def _section(board: Board, pictures: dict[str, str]) -> list[str]:
     found = controls(board)
     if found:
         parts += ["### ELFATT and its controls", WHY_CONTROLS, markdown(grid(board, found))]
-    parts += [f"![{text}](plots/{name})" for name, text in pictures.items()]
-    return [*parts, "### Behind the numbers", "\n".join(f"- {fact}" for fact in facts(board))]
+    return [*parts, *_images(pictures), "### Behind the numbers", "\n".join(f"- {fact}" for fact in facts(board))]
+
+
+def _images(pictures: dict[str, str]) -> list[str]:
+    return [f"![{text}](plots/{name})" for name, text in pictures.items()]
+
+
+def about_growth(speeds: Speeds | None) -> str:
+    """What stands above the plots of time and memory."""
+    assert speeds is not None, "growth is drawn from timings"
+    return f"{ABOUT_GROWTH} All on one device: {speeds.device}."
 
 
 def controls(board: Board) -> list[tuple[str, Row | None]]:
@@ -92,13 +109,21 @@ def facts(board: Board) -> list[str]:
         f"{label}: {column.examples:,} test examples; validation: {column.validation}; data {column.data_hash[:8]}"
         for label, column in zip(labels(board), board.columns, strict=True)
     ]
-    if board.speeds is None:
-        found.append(f"Speed and memory: {NONE}, since there are no bench records of a whole model yet")
-    else:
-        found.append(f"Speed and memory: bench records of {board.speeds.device} at {board.speeds.length:,} tokens")
+    found.append(f"Speed and memory: {_timed(board.speeds)}")
     for name, values in origins([run for row in board.rows for run in row.runs]).items():
         found.append(f"{name}: {'; '.join(values)}")
     return found + _laws(board)
+
+
+def _timed(speeds: Speeds | None) -> str:
+    if speeds is None:
+        return f"{NONE}, since there are no bench records of a whole model yet"
+    batches = " or ".join(f"{batch:,}" for batch in speeds.batches())
+    others = f"; other devices, by --device: {'; '.join(speeds.others)}" if speeds.others else ""
+    return (
+        f"the standard model at {speeds.length:,} tokens, batch {batches}, by the newest bench records of one device, "
+        f"that with most: {speeds.device}{others}"
+    )
 
 
 def _laws(board: Board) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
@@ -48,33 +48,52 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Growth:
+    """One example's time in ms or its share of the peak memory in MB, by length."""
+
+    name: str
+    backend: str
+    lengths: list[int]
+    """Tokens."""
+    values: list[float]
+    low: list[float]
+    """Lower quartile of each value; empty where it was taken once."""
+    high: list[float]
+    exponent: float | None
+    """p of value ∝ length^p; None for a single length."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """One pair of axes. References are accuracies without learning."""
 
     title: str
-    references: dict[str, float]
-    points: list[Point]
-    lines: list[Line]
+    references: dict[str, float] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    growths: list[Growth] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """One plot: its file's name without an ending, and everything it shows."""
 
-    kind: Literal["accuracy", "curves", "front", "bubbles"]
+    kind: Literal["accuracy", "curves", "front", "bubbles", "growth"]
     name: str
     preset: str
+    """Empty where it shows no accuracy."""
     title: str
     subtitle: str
     caption: str
     """Says in a sentence what there is to see; also the alternative text."""
     panels: list[Panel]
     speed_label: str = ""
+    """Of the axis that shows speed, time or memory: "what, unit" and after a comma the device."""
 
     @property
     def digest(self) -> str:
         """Changes with anything shown or with the code that draws it; every file of the picture carries it."""
-        code = (Path(__file__).parent / "plots.py").read_bytes()
+        code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("plots*.py")))
         return hashlib.sha256(json.dumps(asdict(self)).encode() + code).hexdigest()
 
 
@@ -109,7 +128,7 @@ def speed_of(point: Point) -> float:
 
 def _accuracy(board: Board) -> Picture:
     panels = [
-        Panel(title=label, references=_references(board, index), points=_points(board, index), lines=[])
+        Panel(title=label, references=_references(board, index), points=_points(board, index))
         for index, label in enumerate(labels(board))
     ]
     return Picture(
@@ -156,7 +175,7 @@ def _curves(board: Board) -> list[Picture]:
 
 def _fronts(board: Board) -> list[Picture]:
     panels = [
-        Panel(title=label, references={}, points=points, lines=[])
+        Panel(title=label, points=points)
         for index, label in enumerate(labels(board))
         if (points := [point for point in _points(board, index) if point.speed is not None])
     ]
@@ -177,7 +196,7 @@ def _fronts(board: Board) -> list[Picture]:
 
 def _bubbles(board: Board) -> list[Picture]:
     panels = [
-        Panel(title=average.title, references={}, points=points, lines=[])
+        Panel(title=average.title, points=points)
         for index, average in enumerate(board.averages, start=len(board.columns))
         if (points := [point for point in _points(board, index) if point.speed is not None])
     ]

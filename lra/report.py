@@ -20,8 +20,9 @@ from lra.board import Board
 from lra.checkpoint import write_atomically
 from lra.config import UserError
 from lra.environment import ROOT
+from lra.growth import growth
 from lra.model_index import find, model_index
-from lra.page import FAMILIES, LEGEND, PUBLISHED, WHY_CONTROLS
+from lra.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
 from lra.record import Record
 from lra.report_data import board_values, identities, mechanism_values, picture_values, run_values
 from lra.screen import console, errors
@@ -74,6 +75,7 @@ def report(argv: Sequence[str]) -> int:
 
 def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
     """The whole file, the same for the same records."""
+    growths = growth(boards[0].speeds)
     environment = Environment(
         loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -88,9 +90,10 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
         families=FAMILIES,
         legend=LEGEND,
         why_controls=WHY_CONTROLS,
+        growth=(GROWTH, about_growth(boards[0].speeds)) if growths else None,
         style=Markup((WEB / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup((WEB / name).read_text(encoding="utf-8")) for name in SCRIPTS],
-        data=_embedded({"runs": run_values(runs), "pictures": picture_values(boards)}),
+        data=_embedded({"runs": run_values(runs), "pictures": picture_values(boards, growths)}),
     )
 
 

@@ -17,7 +17,7 @@ from lra import variant
 from lra.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
 from lra.history import COLUMNS
 from lra.page import controls, facts
-from lra.pictures import Picture, pareto, pictures
+from lra.pictures import Growth, Panel, Picture, pareto, pictures
 from lra.record import Record
 from lra.screen import verdict
 from lra.significance import Estimate
@@ -182,7 +182,7 @@ def _curve(each: Record) -> dict[str, list[int | float | None]]:
     return columns
 
 
-def picture_values(boards: Sequence[Board]) -> list[Values]:
+def picture_values(boards: Sequence[Board], growths: Sequence[Picture]) -> list[Values]:
     """Every plot of the Markdown page, with the task of each panel so that a filter finds it."""
     found = []
     for board in boards:
@@ -197,7 +197,17 @@ def picture_values(boards: Sequence[Board]) -> list[Values]:
                 for panel in picture.panels
             ]
             found.append(_picture(picture, column) | {"panels": panels})
-    return found
+    return found + [_picture(each, None) | {"panels": [_grown(panel) for panel in each.panels]} for each in growths]
+
+
+def _grown(panel: Panel) -> Values:
+    """A panel of times or of memory, to four digits: they span many powers of ten."""
+
+    def digits(each: Growth) -> Values:
+        return {name: [float(f"{x:.4g}") for x in getattr(each, name)] for name in ("values", "low", "high")}
+
+    short = [asdict(each) | digits(each) for each in panel.growths]
+    return {"title": panel.title, "task": "", "growths": short}
 
 
 def _picture(picture: Picture, column: Column | None) -> Values:

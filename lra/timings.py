@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,34 +19,53 @@ What = Literal["train", "infer"]
 class Timing:
     """How fast one mechanism trains or infers in the standard model, at one length on one device."""
 
-    attn: str
-    options: dict[str, Any]
-    """All of them, those at their defaults too."""
-    backend: str
+    cell: bench_record.Timing
+    """As measured; its options are all of them, those at their defaults too."""
     device: str
-    """Its name, and the precision and the heads that are part of the measurement."""
+    """Its name, and the threads, the precision and the heads that are part of the measurement."""
     what: What
-    length: int
-    """Tokens of a sequence."""
-    samples_per_second: float
-    peak_memory_bytes: int | None
     started: str
     """When its benchmark began; the newest of several holds."""
+
+    @property
+    def samples_per_second(self) -> float:
+        """Examples over the median second."""
+        return self.cell.batch / self.cell.spread.median
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Of the whole batch."""
+        return self.cell.memory_bytes
+
+    @property
+    def mechanism(self) -> tuple[str, str, str]:
+        """The same for timings of one mechanism, one set of options and one backend."""
+        return self.cell.attn, repr(sorted(self.cell.options.items())), self.cell.backend
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """The timings that share a table's columns: all of one device and of one length."""
+    """The timings of one device, one for each mechanism, kind of step and length."""
 
     device: str
     length: int
+    """Tokens: what tables and plots that show one length take."""
     timings: tuple[Timing, ...]
+    others: tuple[str, ...] = ()
+    """Devices that there are timings of, too."""
 
     def of(self, attn: str, options: dict[str, Any], backend: str, what: What) -> Timing | None:
-        """The newest timing of one mechanism with exactly these options."""
-        wanted = (attn, options, backend, what)
-        fitting = [each for each in self.timings if (each.attn, each.options, each.backend, each.what) == wanted]
-        return max(fitting, key=lambda each: each.started, default=None)
+        """The timing of one mechanism with exactly these options at the length shown."""
+        wanted = (attn, options, backend, what, self.length)
+        for each in self.timings:
+            cell = each.cell
+            if (cell.attn, cell.options, cell.backend, each.what, cell.length) == wanted:
+                return each
+        return None
+
+    def batches(self) -> list[int]:
+        """The batch sizes behind the length shown; those that a user chose may differ."""
+        return sorted({each.cell.batch for each in self.timings if each.cell.length == self.length})
 
 
 def read(results: Path) -> tuple[list[Timing], list[str]]:
@@ -70,34 +88,48 @@ def _timings(record: BenchRecord) -> list[Timing]:
 
 
 def _timing(record: BenchRecord, cell: bench_record.Timing) -> Timing:
-    device = record.environment["backends"][cell.backend]["device"]
-    named = f"{device} ({record.environment['cpu']})" if device == "cpu" else device
     return Timing(
-        attn=cell.attn,
-        options=defaults(cell.attn) | cell.options,
-        backend=cell.backend,
-        device=f"{named}, {record.dtype}, {record.heads} heads of {record.head_dim}",
+        cell=replace(cell, options=defaults(cell.attn) | cell.options),
+        device=f"{_device(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
-        length=cell.length,
-        samples_per_second=cell.batch / cell.spread.median,
-        peak_memory_bytes=cell.memory_bytes,
         started=record.started,
     )
 
 
+def _device(record: BenchRecord, backend: str) -> str:
+    """A GPU's name; a CPU's with what a program may use of it, since machines of one CPU differ in that."""
+    facts = record.environment
+    device = facts["backends"][backend]["device"]
+    if device != "cpu":
+        return device
+    threads = f", OMP_NUM_THREADS={facts['threads']}" if facts["threads"] else ""
+    return f"cpu ({facts['cpu']}, {facts['cores']} cores{threads})"
+
+
 def choose(timings: Sequence[Timing], device: str | None = None) -> Speeds | None:
-    """The device (whose name has `device` in it, if given) and then the length that most timings are of."""
-    names = Counter(each.device for each in timings if device is None or device.lower() in each.device.lower())
-    if device is not None and not names:
-        known = ", ".join(sorted({each.device for each in timings})) or "none"
+    """The device (whose name has `device` in it, if given) and then the length that most cells were timed on.
+
+    A cell that was timed again counts once, by its newest timing. Where two devices have as many, the one timed last
+    is taken; of two lengths the longer.
+    """
+    newest = {
+        (each.device, *each.mechanism, each.what, each.cell.length): each
+        for each in sorted(timings, key=lambda each: each.started)
+    }
+    by_device: dict[str, list[Timing]] = {}
+    for each in newest.values():
+        by_device.setdefault(each.device, []).append(each)
+    fitting = [name for name in by_device if device is None or device.lower() in name.lower()]
+    if device is not None and not fitting:
+        known = ", ".join(sorted(by_device)) or "none"
         raise UserError(f"--device {device}: no bench record of it; devices with bench records: {known}")
-    if not names:
+    if not fitting:
         return None
-    chosen = max(names, key=lambda name: (names[name], name))
-    lengths = Counter(each.length for each in timings if each.device == chosen)
-    length = max(lengths, key=lambda tokens: (lengths[tokens], tokens))
+    chosen = max(fitting, key=lambda name: (len(by_device[name]), max(each.started for each in by_device[name]), name))
+    lengths = [each.cell.length for each in by_device[chosen]]
     return Speeds(
         device=chosen,
-        length=length,
-        timings=tuple(each for each in timings if (each.device, each.length) == (chosen, length)),
+        length=max(lengths, key=lambda tokens: (lengths.count(tokens), tokens)),
+        timings=tuple(by_device[chosen]),
+        others=tuple(sorted(by_device.keys() - {chosen})),
     )

@@ -24,11 +24,15 @@ def key(each: Record) -> tuple:
 
 def words(each: Record) -> tuple[str, ...]:
     """What a command line has to set beside task, mechanism, backend, preset and seed; the data is the column's."""
-    usual = defaults(each.attn)
-    own = [
-        word for name, value in options(each).items() if usual.get(name) != value for word in _word("attn", name, value)
-    ]
-    return (*own, *changes(each, "model"), *changes(each, "train"))
+    return (*option_words(each.attn, options(each)), *changes(each, "model"), *changes(each, "train"))
+
+
+def option_words(attn: str, chosen: dict[str, Any]) -> tuple[str, ...]:
+    """What a command line has to set of a mechanism's options."""
+    usual = defaults(attn)
+    return tuple(
+        word for name, value in chosen.items() if usual.get(name) != value for word in _word("attn", name, value)
+    )
 
 
 def options(each: Record) -> dict[str, Any]:

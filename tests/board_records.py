@@ -109,7 +109,7 @@ def write_timing(results: Path, attn: str, seconds: float, device: str = "a GPU"
         cells=[cell],
         ceilings=[],
         compare=[],
-        environment={"cpu": "a CPU", "backends": {cell.backend: {"device": device}}},
+        environment={"cpu": "a CPU", "cores": 2, "threads": None, "backends": {cell.backend: {"device": device}}},
         git={},
         command="",
         **values,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from board_records import made, write, write_timing
 from lra import timings, variant
 from lra.board import FIVE, boards, read
 from lra.config import UserError, from_dict
+from lra.page import facts
 from lra.record import Record
 from lra.tables import grid, labels
 
@@ -199,6 +201,47 @@ def test_a_device_can_be_asked_for_by_a_part_of_its_name(tmp_path: Path) -> None
     with pytest.raises(UserError, match="--device H200: no bench record of it; devices with bench records: a GPU"):
         timings.choose(timed, "H200")
     assert timings.choose([]) is None
+
+
+def test_the_device_with_most_cells_is_shown_and_the_others_are_named(tmp_path: Path) -> None:
+    for _ in range(5):
+        write_timing(tmp_path, "softmax", 0.5, device="old")  # one cell, however often it was timed
+    write_timing(tmp_path, "softmax", 0.5, device="new", started="2025-01-01")
+    write_timing(tmp_path, "softmax", 0.2, device="new", what="infer", started="2025-01-01")
+    write_timing(tmp_path, "softmax", 0.1, device="new", backend="jax", started="2025-01-01")
+    speeds = timings.choose(timings.read(tmp_path)[0])
+    assert speeds is not None
+    assert speeds.device.startswith("new")
+    assert speeds.others == ("old, float32, 2 heads of 32",)
+    assert {each.device for each in speeds.timings} == {speeds.device}
+    (board,) = boards([made("listops", "softmax", 0.5)], speeds)
+    (fact,) = [fact for fact in facts(board) if fact.startswith("Speed")]
+    assert "4,096 tokens, batch 8" in fact
+    assert "one device, that with most: new, float32" in fact
+    assert fact.endswith("other devices, by --device: old, float32, 2 heads of 32")
+
+
+def test_of_devices_with_as_many_cells_the_one_timed_last_is_shown(tmp_path: Path) -> None:
+    write_timing(tmp_path, "softmax", 0.5, device="z", started="2025-01-01")
+    write_timing(tmp_path, "softmax", 0.5, device="a", started="2025-06-01")
+    timed, _ = timings.read(tmp_path)
+    for order in (timed, timed[::-1]):
+        speeds = timings.choose(order)
+        assert speeds is not None
+        assert speeds.device.startswith("a,")
+
+
+def test_processors_with_other_cores_are_other_devices(tmp_path: Path) -> None:
+    for cores, threads in ((2, None), (64, None), (2, "1")):
+        path = write_timing(tmp_path, "softmax", 0.5, device="cpu")
+        values = json.loads(path.read_text())
+        values["environment"] |= {"cores": cores, "threads": threads}
+        path.write_text(json.dumps(values))
+    assert {each.device.split(")")[0] for each in timings.read(tmp_path)[0]} == {
+        "cpu (a CPU, 2 cores",
+        "cpu (a CPU, 64 cores",
+        "cpu (a CPU, 2 cores, OMP_NUM_THREADS=1",
+    }
 
 
 def test_differences_are_to_the_same_backend() -> None:

@@ -102,6 +102,23 @@ def test_the_page_has_reference_rows_controls_and_published_numbers_apart(
     )
 
 
+def test_time_and_memory_against_length_stand_on_the_page_once_and_are_checked(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(made("listops", "softmax", 0.4, preset="standard"), results)
+    for length in (1024, 4096):
+        write_timing(results, "elfatt", 0.1, length=length)
+    say(capsys, results)
+    page = (results / "LEADERBOARD.md").read_text()
+    section = page.split("## Time and memory against length")[1].split("## Published numbers")[0]
+    assert f"All on one device: {GPU}." in section
+    for name in ("growth-train-time.svg", "growth-train-memory.svg"):
+        assert page.count(f"(plots/{name})") == section.count(f"(plots/{name})") == 1
+        assert (results / "plots" / name).exists()
+    (results / "plots" / "growth-train-time.svg").unlink()
+    assert "stale: plots/growth-train-time.svg" in say(capsys, results, "--check", code=1)
+
+
 def test_the_csv_has_statistics_speeds_and_origins(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_timing(results, "elfatt", 0.1)
     rows = list(csv.DictReader(io.StringIO(say(capsys, results, "--format", "csv"))))

@@ -10,12 +10,15 @@ import pytest
 from board_records import made, write_timing
 from matplotlib import rc_context
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from PIL import Image
 
 from lra import timings
 from lra.board import FIVE, boards
-from lra.pictures import Picture, Point, pareto, pictures
-from lra.plots import COLOURS, DARK, INK, MUTED, PAPER, draw
+from lra.pictures import Panel, Picture, Point, pareto, pictures
+from lra.plots import draw
+from lra.plots_looks import COLOURS, DARK, INK, MUTED, PAPER
+from lra.plots_speed import fronts, name_points
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,32 @@ def test_colours_stand_out_from_light_and_dark_paper() -> None:
         assert min(contrast(colour, PAPER), contrast(colour, DARK[PAPER])) > 3
     for ink in (INK, MUTED):
         assert min(contrast(ink, PAPER), contrast(DARK[ink], DARK[PAPER])) > 4.5
+
+
+@pytest.mark.parametrize("kind", ["front", "bubbles"])
+def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    looks = {"error": 0.0, "seeds": 1, "at_chance": False}
+    points = [
+        Point(
+            name=f"mechanism_{i}", backend="jax" if i % 3 == 0 else "torch", accuracy=float(rng.normal(50, 2)),
+            speed=float(np.exp(rng.normal(3, 0.6))), memory=float(rng.uniform(50, 1000)), **looks,
+        )
+        for i in range(30)
+    ]  # fmt: skip
+    picture = Picture(
+        kind=kind, name="many", preset="quick", title="", subtitle="", caption="", speed_label="speed, device",
+        panels=[Panel(title="panel", points=points)],
+    )  # fmt: skip
+    figure = fronts(picture)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    name_points(figure, picture)
+    (axes,) = figure.axes
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the lines that lead to them
+    assert len(boxes) == 30
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.shrunk(0.98, 0.98).overlaps(other)]
+    dots = [axes.transData.transform((point.speed, point.accuracy)) for point in points]
+    assert not [1 for box in boxes for x, y in dots if box.contains(x, y)]
+    inside = axes.get_window_extent().padded(1)
+    assert all(inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) for box in boxes)

@@ -41,6 +41,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(made(task, "elfatt", 0.7 + 0.02 * number, preset="standard", data=changes), results)
     write_timing(results, "elfatt", 0.1)
     write_timing(results, "softmax", 0.3)
+    write_timing(results, "elfatt", 0.02, length=1024)
     card = attention_impls.load("reformer").card
     off = replace(card, laws=replace(card.laws, deterministic=REASON))
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +120,7 @@ def test_rows_columns_and_plots_are_filtered(browser: Any, visit: Open) -> None:
     assert texts(browser, "[data-preset=quick] .accuracy figcaption") == ["text v1 (official) bytes, at most 512"]
     choose(browser, "task", "")
     browser.find_element("css selector", "[name=preset]").send_keys("standard")
-    assert texts(browser, "#leaderboard h2") == ["Preset standard: 2 layers, 64 wide, 2 heads"]
+    assert texts(browser, "#leaderboard .preset h2") == ["Preset standard: 2 layers, 64 wide, 2 heads"]
 
 
 def test_a_cell_opens_its_run(browser: Any, visit: Open) -> None:
@@ -160,14 +161,18 @@ def test_plots_tell_values_under_the_pointer(browser: Any, visit: Open) -> None:
         ("[data-preset=quick] .curves .area", "step"),
         ("[data-preset=quick] .front .mark", "samples/s\n500 MB peak"),
         ("[data-preset=standard] .bubbles .mark", "elfatt, PyTorch\n74.0"),
+        (".growth .area", "4,096 tokens\nelfatt, PyTorch: 12.5 (11.5–"),
     ):
         mark = browser.find_element("css selector", selector)
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", mark)
-        ActionChains(browser).move_to_element(mark).perform()
+        aside = 40 if "growth" in selector else 0  # nearer to one length than to the other
+        ActionChains(browser).move_to_element_with_offset(mark, aside, 0).perform()
         assert said in browser.find_element("css selector", "#tip").text, selector
     units = {each.text for each in browser.find_elements("css selector", "svg .axis") if each.is_displayed()}
     assert {"test accuracy, %", "validation accuracy, %", "training step"} <= units
     assert "training samples/s at 4,096 tokens, log scale" in units
+    assert "time of one example (ms), log scale" in units
+    assert "∝ N^1.16" in texts(browser, ".growth .key")[0]
     assert any("Timed on a GPU, float32" in text for text in texts(browser, ".legendline"))
 
 

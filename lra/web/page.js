@@ -89,18 +89,22 @@ function sortMenu(form) {
   menu.addEventListener("change", () => buttons.filter((button) => button.textContent === menu.value).forEach((button) => button.click()));
 }
 
-/** The plots of one preset. */
+/** The plots of one preset, or those that show no accuracy and belong to all. */
 function draw(place) {
-  const preset = place.closest("[data-preset]").dataset.preset;
+  const preset = place.closest("[data-preset]")?.dataset.preset ?? "";
   for (const picture of DATA.pictures.filter((each) => each.preset === preset)) {
     const grid = h("div", { className: `panels ${picture.kind}` });
-    const lines = picture.panels.flatMap((panel) => panel.lines);
+    const lines = picture.panels.flatMap((panel) => panel.lines ?? panel.growths);
     for (const panel of picture.panels) {
-      const chart = { accuracy: () => dotChart(panel), curves: () => curveChart(panel, lines) }[picture.kind];
-      const drawn = chart ? chart() : speedChart(panel, picture.speed_label, picture.kind === "bubbles");
+      const charts = {
+        accuracy: () => dotChart(panel),
+        curves: () => curveChart(panel, lines),
+        growth: () => growthChart({ ...panel, growths: dashed(panel.growths) }, lines, picture.speed_label.split(", ")[0]),
+      };
+      const drawn = charts[picture.kind]?.() ?? speedChart(panel, picture.speed_label, picture.kind === "bubbles");
       const [name, about] = panel.title.split("): ");
       const caption = h("figcaption", {}, about ? `${name})` : name, about ? h("small", {}, about) : null);
-      const figure = h("figure", {}, caption, drawn, picture.kind === "curves" ? variants(panel) : null);
+      const figure = h("figure", {}, caption, drawn, { curves: variants, growth: powers }[picture.kind]?.(panel));
       if (panel.task) figure.dataset.task = panel.task;
       grid.append(figure);
     }
@@ -110,30 +114,38 @@ function draw(place) {
   }
 }
 
-const dashed = (panel) => {
-  const names = [...new Set(panel.lines.map((line) => line.name))];
-  return panel.lines.map((line) => ({ ...line, dash: DASHES[names.indexOf(line.name) % DASHES.length] }));
+const dashed = (lines) => {
+  const names = [...new Set(lines.map((line) => line.name))];
+  return lines.map((line) => ({ ...line, dash: DASHES[names.indexOf(line.name) % DASHES.length] }));
 };
 
 function curveChart(panel, behind) {
-  const lines = dashed(panel).map((line) => ({ ...line, name: `${short(line.name)}, ${BACKENDS[line.backend]}` }));
+  const lines = dashed(panel.lines).map((line) => ({ ...line, name: `${short(line.name)}, ${BACKENDS[line.backend]}` }));
   return lineChart({ title: panel.title, unit: "validation accuracy, %", lines, behind, references: panel.references });
 }
 
 /** Which dash is which set of options, where a mechanism has several. */
 function variants(panel) {
-  const lines = dashed(panel), names = [...new Map(lines.map((line) => [line.name, line.dash]))];
+  const lines = dashed(panel.lines), names = [...new Map(lines.map((line) => [line.name, line.dash]))];
   return names.length > 1 ? key(names.map(([name, dash]) => ["line plain", dash, short(name)])) : null;
 }
 
+/** The power of the length that each line of a panel grows by. */
+function powers(panel) {
+  const several = new Set(panel.growths.map((line) => line.name)).size > 1;
+  return key(dashed(panel.growths).map((line) => [`line ${line.backend}`, line.dash,
+    `${line.exponent === null ? "one length" : `∝ N^${number(line.exponent, 2)}`}${several ? ` ${short(line.name)}` : ""}`]));
+}
+
 function legend(picture) {
-  const used = new Set(picture.panels.flatMap((panel) => [...panel.points, ...panel.lines]).map((each) => each.backend));
+  const used = new Set(picture.panels.flatMap((panel) => panel.growths ?? [...panel.points, ...panel.lines]).map((each) => each.backend));
   const backends = Object.keys(BACKENDS).filter((name) => used.has(name)).map((name) => h("span", { className: `backend ${name}` }, BACKENDS[name]));
   const told = {
     accuracy: "Thick bar: ± standard deviation over seeds. Thin: one seed, ± standard error of the test set. Hollow: at chance.",
     curves: "Mean over seeds; a band is ± one standard deviation. Grey: the other mechanisms.",
-    front: "Dashed: the Pareto front.",
-    bubbles: "Area: peak memory in training. Dashed: the Pareto front.",
+    front: "Dashed: the Pareto front. A point without a name tells it under the pointer.",
+    bubbles: "Area: peak memory in training. Dashed: the Pareto front. A point without a name tells it under the pointer.",
+    growth: "Dotted: softmax. Grey: the other mechanisms.",
   }[picture.kind];
   const device = picture.speed_label.split(", ").slice(1).join(", ");
   const references = Object.entries(picture.kind === "curves" ? picture.panels[0].references : {});

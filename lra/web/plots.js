@@ -128,12 +128,40 @@ function lineChart({ title, unit, lines, behind = [], references = {}, digits = 
     }
     chart.append(svg("path", { class: `line ${line.backend}`, "stroke-dasharray": line.dash || null, d: path(line.steps, line.mean) }));
   }
-  hoverSteps(chart, box, x, y, lines, digits);
+  const told = (line, i) => `${number(line.mean[i], digits)}${line.seeds > 1 ? ` ± ${number(line.spread[i], digits)}` : ""}`;
+  hoverSteps(chart, box, x, lines, (step) => `step ${number(step, 0)}`, told);
   return chart;
 }
 
-/** A rule that follows the pointer to the nearest step, with the values there. */
-function hoverSteps(chart, box, x, y, lines, digits) {
+/** One example's time or memory by length, both axes logarithmic; the baseline dotted, all others faint behind. */
+function growthChart(panel, every, title) {
+  const width = 340, height = 240, box = { left: 46, right: width - 12, top: 28, bottom: height - 36 };
+  const lengths = [...new Set(every.flatMap((line) => line.lengths))].sort((a, b) => a - b);
+  const values = every.flatMap((line) => line.values);
+  const [low, high] = [Math.min(...values) / 1.2, Math.max(...values) * 1.2];
+  const powers = logTicks(low, high), tens = powers.filter((at) => Number.isInteger(+Math.log10(at).toFixed(9)));
+  const x = { at: logarithmic(lengths[0], lengths.at(-1), box.left + 8, box.right - 8), ticks: lengths, text: (at) => number(at, 0), title: "tokens, log scale" };
+  const y = { at: logarithmic(low, high, box.bottom, box.top), ticks: tens.length > 2 ? tens : powers, text: compact, title: `${title}, log scale` };
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${panel.title}: ${title}` });
+  frame(chart, box, x, y);
+  const path = (line) => line.lengths.map((length, i) => `${i ? "L" : "M"}${x.at(length).toFixed(1)} ${y.at(line.values[i]).toFixed(1)}`).join("");
+  for (const line of every) chart.append(svg("path", { class: "behind", d: path(line) }));
+  for (const line of every.filter((each) => each.name === "softmax")) chart.append(svg("path", { class: `line baseline ${line.backend}`, "stroke-dasharray": DASHES[2], d: path(line) }));
+  for (const line of panel.growths) {
+    chart.append(svg("path", { class: `line ${line.backend}`, "stroke-dasharray": line.dash || null, d: path(line) }));
+    chart.append(...line.lengths.map((length, i) => marker(line.backend, x.at(length), y.at(line.values[i]), 2.6, {})));
+  }
+  const quartiles = (line, i) => (line.low.length ? ` (${compact(line.low[i])}–${compact(line.high[i])})` : "");
+  const lines = panel.growths.map((line) => ({ ...line, steps: line.lengths, name: `${short(line.name)}, ${BACKENDS[line.backend]}` }));
+  hoverSteps(chart, box, x, lines, (length) => `${number(length, 0)} tokens`, (line, i) => compact(line.values[i]) + quartiles(line, i));
+  return chart;
+}
+
+/** Three digits of any size: 0.0123, 1.23, 1,230. */
+const compact = (value) => Number(value.toPrecision(3)).toLocaleString("en-US", { maximumSignificantDigits: 3 });
+
+/** A rule that follows the pointer to the nearest step or length, with the values there. */
+function hoverSteps(chart, box, x, lines, head, told) {
   const steps = [...new Set(lines.flatMap((line) => line.steps))].sort((a, b) => a - b);
   const rule = svg("line", { class: "rule", y1: box.top, y2: box.bottom, visibility: "hidden" });
   const area = { class: "area", x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top };
@@ -142,13 +170,10 @@ function hoverSteps(chart, box, x, y, lines, digits) {
     const shown = chart.getBoundingClientRect(), scale = chart.viewBox.baseVal.width / shown.width;
     const place = (event.clientX - shown.left) * scale;
     const step = steps.reduce((best, each) => (Math.abs(x.at(each) - place) < Math.abs(x.at(best) - place) ? each : best));
-    const here = lines.filter((line) => line.steps.includes(step)).map((line) => {
-      const i = line.steps.indexOf(step);
-      return `${line.name}: ${number(line.mean[i], digits)}${line.seeds > 1 ? ` ± ${number(line.spread[i], digits)}` : ""}`;
-    });
+    const here = lines.filter((line) => line.steps.includes(step)).map((line) => `${line.name}: ${told(line, line.steps.indexOf(step))}`);
     for (const end of ["x1", "x2"]) rule.setAttribute(end, x.at(step));
     rule.setAttribute("visibility", "visible");
-    sensor.dataset.tip = [`step ${number(step, 0)}`, ...here].join("\n");
+    sensor.dataset.tip = [head(step), ...here].join("\n");
   });
   sensor.addEventListener("pointerleave", () => rule.setAttribute("visibility", "hidden"));
   chart.append(rule, sensor);
@@ -156,7 +181,7 @@ function hoverSteps(chart, box, x, y, lines, digits) {
 
 /** Accuracy against speed; the dashed line joins the Pareto front, and areas are memory where `bubbles`. */
 function speedChart(panel, speedLabel, bubbles) {
-  const width = NARROW ? 350 : 600, height = NARROW ? 320 : 400, box = { left: 40, right: width - 14, top: 28, bottom: height - 36 };
+  const width = NARROW ? 350 : 600, height = (NARROW ? 320 : 400) + 5 * Math.max(0, panel.points.length - 20), box = { left: 40, right: width - 14, top: 28, bottom: height - 36 };
   const speeds = panel.points.map((point) => point.speed);
   const [from, to] = [Math.min(...speeds) / 1.4, Math.max(...speeds) * 2];
   const [low, high] = padded(panel.points.map((point) => point.accuracy), 0.15);
@@ -170,6 +195,7 @@ function speedChart(panel, speedLabel, bubbles) {
   const largest = Math.max(...panel.points.map((point) => point.memory || 0));
   const points = [...panel.points].sort((a, b) => b.accuracy - a.accuracy).map((point) => ({
     ...point, x: x.at(point.speed), y: y.at(point.accuracy),
+    first: front.includes(point) || point.name === "elfatt",
     size: bubbles && point.memory ? Math.max(3, 16 * Math.sqrt(point.memory / largest)) : 5,
   }));
   for (const point of points) {
@@ -181,20 +207,28 @@ function speedChart(panel, speedLabel, bubbles) {
   return chart;
 }
 
-/** Each point's name beside it, where it covers no other point and no other name if there is such a place. */
+/** Each point's name where it covers nothing, joined to the point where it is not next to it. The front and elfatt come
+ *  first; who finds no room keeps its name for the pointer. */
 function names(points, box) {
   const taken = points.map(({ x, y, size }) => [x - size, y - size, x + size, y + size]);
-  const free = (one) => one[0] >= box.left && one[2] <= box.right + 14 && one[3] <= box.bottom &&
+  const free = (one) => one[0] >= box.left && one[2] <= box.right + 14 && one[1] >= box.top && one[3] <= box.bottom &&
     taken.every((other) => one[0] >= other[2] || one[2] <= other[0] || one[1] >= other[3] || one[3] <= other[1]);
-  return points.map((point) => {
-    const text = short(point.name), width = 6.6 * text.length;
-    const places = [0, -9, 9, -18, 18, -27, 27].flatMap((rise) => [1, -1].map((side) => {
-      const left = side > 0 ? point.x + point.size + 3 : point.x - point.size - 3 - width;
-      return [left, point.y + rise - 5, left + width, point.y + rise + 5, side];
-    }));
-    const chosen = places.find(free) || places[0];
-    taken.push(chosen);
-    const [left, , right, bottom, side] = chosen;
-    return svg("text", { class: "label", x: side > 0 ? left : right, y: bottom - 1, "text-anchor": side > 0 ? "start" : "end" }, text);
+  return [...points].sort((a, b) => b.first - a.first).flatMap((point) => {
+    const text = short(point.name), place = places(point, 6.6 * text.length).find((each) => free(each.box));
+    if (!place) return [];
+    taken.push(place.box);
+    const [left, top, right, bottom] = place.box, middle = (left + right) / 2;
+    const ends = { x1: point.x, y1: point.y, x2: Math.max(left, Math.min(point.x, right)), y2: Math.max(top, Math.min(point.y, bottom)) };
+    const label = svg("text", { class: "label", x: middle, y: bottom - 1, "text-anchor": "middle" }, text);
+    return place.near ? [label] : [svg("line", { class: "leader", ...ends }), label];
   });
+}
+
+/** Boxes for a name of some width on rings around its point, the nicest first. */
+function places(point, width) {
+  return [3, 9, 17, 27].flatMap((ring) => [0, 180, 35, -35, 145, -145, 90, -90].map((turn) => {
+    const across = Math.cos((turn * Math.PI) / 180), up = Math.sin((turn * Math.PI) / 180), reach = point.size + ring;
+    const x = point.x + reach * across + (Math.abs(across) < 0.1 ? 0 : (Math.sign(across) * width) / 2), y = point.y - (reach + 5) * up;
+    return { near: ring === 3, box: [x - width / 2, y - 5, x + width / 2, y + 5] };
+  }));
 }

@@ -1,0 +1,83 @@
+"""How every plot looks: inks for light and dark paper, the frameworks' colours and markers, panels and legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+PAPER, INK, MUTED, FAINT = "#fefefe", "#1f2329", "#5c6470", "#d8dce2"
+DARK = {PAPER: "#10141a", INK: "#e8ebf0", MUTED: "#a3abb8", FAINT: "#343b46"}
+COLOURS = {"torch": "#d9541e", "jax": "#2f7fd1"}
+MARKERS = {"torch": "o", "jax": "D"}
+TITLES = {"torch": "PyTorch", "jax": "JAX"}
+DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "lra",
+    "svg.fonttype": "path",
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+def panels(
+    down: int, across: int, count: int, size: tuple[float, float], sharex: bool = False, sharey: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `size` inches and its first `count` axes, row by row."""
+    figure = Figure(figsize=size, layout="constrained")
+    cells = figure.subplots(down, across, sharex=sharex, sharey=sharey, squeeze=False).flatten().tolist()
+    for axes in cells[count:]:
+        axes.remove()
+    return figure, cells[:count]
+
+
+def faintly(axes: Axes, curves: Sequence[tuple[Sequence[int], Sequence[float]]], **how: Any) -> None:
+    """Many lines as one, with gaps between them: hundreds of lines a panel would take a minute to draw."""
+    ends = [np.concatenate([[*part, np.nan] for part in parts]) for parts in zip(*curves, strict=True)]
+    axes.plot(*ends, color=FAINT, **how)
+
+
+def known(used: set[str]) -> list[str]:
+    """The frameworks in the order of every legend."""
+    return [name for name in TITLES if name in used]
+
+
+def backends(used: set[str]) -> list[Line2D]:
+    """A legend's entries for the frameworks' markers."""
+    return [
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ls="", ms=5, label=TITLES[name])
+        for name in known(used)
+    ]
+
+
+def legend(figure: Figure, handles: list[Line2D], **how: Any) -> None:
+    """Entries below the panels."""
+    figure.legend(
+        handles=handles, loc="outside lower left", ncols=min(len(handles), 6), fontsize=7.5, handletextpad=1.2, **how
+    )
+
+
+def short(name: str) -> str:
+    """A mechanism's name without what every option begins with: "softmax local-conv"."""
+    return name.replace("--attn.", "")

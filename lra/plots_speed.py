@@ -1,0 +1,205 @@
+"""The plots that bench records give: accuracy against speed with named points, time and memory against length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter, StrMethodFormatter
+from matplotlib.transforms import BboxBase
+
+from lra.bench_plot import log_log
+from lra.bench_table import BASELINE
+from lra.pictures import Growth, Panel, Picture, Point, pareto, speed_of
+from lra.plots_looks import (
+    COLOURS,
+    DASHES,
+    FAINT,
+    MARKERS,
+    MUTED,
+    PAPER,
+    TITLES,
+    backends,
+    faintly,
+    known,
+    legend,
+    panels,
+    short,
+)
+
+LARGEST_AREA = 500.0  # square points of the bubble with most memory
+CROWD = 20  # points of a panel beyond which it grows
+RINGS = (3.0, 9.0, 17.0, 27.0, 39.0, 53.0)  # points from a marker's edge to its name
+TURNS = (0, 180, 35, -35, 145, -145, 90, -90, 60, -60, 120, -120)  # degrees, the nicest first
+
+
+def fronts(picture: Picture) -> Figure:
+    """Accuracy against speed; bubbles have memory for their area."""
+    bubbles = picture.kind == "bubbles"
+    count = len(picture.panels)
+    across = min(count, 2)
+    down = math.ceil(count / across)
+    most = max(len(panel.points) for panel in picture.panels)
+    height = 4.6 + 0.05 * max(0, most - CROWD)
+    figure, cells = panels(down, across, count, (6.4 * across, height * down + 0.8), sharey=False)
+    largest = _largest(picture)
+    for axes, panel in zip(cells, picture.panels, strict=True):
+        _points(axes, panel, largest)
+        axes.set_xlabel(picture.speed_label.replace(" tokens, ", " tokens (log scale)\n", 1))
+        axes.set_ylabel("average test accuracy %" if bubbles else "test accuracy %")
+    front = Line2D([], [], color=MUTED, ls=DASHES[1], label="Pareto front")
+    used = backends({point.backend for panel in picture.panels for point in panel.points})
+    legend(figure, [*used, front, *_sizes(largest)], borderpad=1.5 if bubbles else 0.4)
+    return figure
+
+
+def name_points(figure: Figure, picture: Picture) -> None:
+    """Write the names, once the panels of `fronts` have their places."""
+    for axes, panel in zip(figure.axes, picture.panels, strict=True):
+        _name(axes, panel.points, _largest(picture))
+
+
+def _largest(picture: Picture) -> float:
+    """The memory of the largest bubble; 0 where areas are all the same."""
+    sizes = [point.memory or 0.0 for panel in picture.panels for point in panel.points]
+    return max(sizes) if picture.kind == "bubbles" else 0.0
+
+
+def _points(axes: Axes, panel: Panel, largest: float) -> None:
+    axes.set_xscale("log")
+    for point in panel.points:
+        look = {"color": COLOURS[point.backend], "marker": MARKERS[point.backend], "edgecolors": PAPER, "lw": 0.8}
+        axes.scatter(speed_of(point), point.accuracy, s=_area(point, largest), alpha=0.8, **look)
+    front = pareto(panel.points)
+    axes.plot([speed_of(p) for p in front], [p.accuracy for p in front], color=MUTED, lw=1, ls=DASHES[1], zorder=0.9)
+    axes.set_title(panel.title.replace("): ", ")\n"), fontsize=9, loc="left")
+    axes.margins(0.15, 0.12)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+
+
+def _area(point: Point, largest: float) -> float:
+    """Square points that a marker covers: in proportion to memory where it and the `largest` are known."""
+    return LARGEST_AREA * point.memory / largest if largest and point.memory else 30.0
+
+
+def _sizes(largest: float) -> list[Line2D]:
+    """Bubbles of round sizes, for the legend."""
+    sizes = [float(f"{share * largest:.1g}") for share in (0.1, 0.3, 1.0)] if largest else []
+    look = {"ls": "", "marker": "o", "color": MUTED, "alpha": 0.6}
+    return [
+        Line2D([], [], ms=math.sqrt(LARGEST_AREA * size / largest), label=f"{size:,.0f} MB", **look) for size in sizes
+    ]
+
+
+def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
+    """Write each point's name where it covers least, the most accurate first; a line leads to one that is not near."""
+    pixels = axes.figure.dpi / 72
+    inside = axes.get_window_extent()
+    radii = {id(point): math.sqrt(_area(point, largest)) / 2 for point in points}
+    taken = []
+    for point in points:
+        x, y = axes.transData.transform((speed_of(point), point.accuracy))
+        reach = radii[id(point)] * pixels
+        taken.append((x - reach, y - reach, x + reach, y + reach))
+    for point in sorted(points, key=lambda each: -each.accuracy):
+        place = speed_of(point), point.accuracy
+        look = {"fontsize": 7, "fontweight": "bold" if point.name == "elfatt" else "normal"}
+        text = axes.annotate(
+            short(point.name), place, (0, 0), textcoords="offset points", ha="center", va="center",
+            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkA": 0, "shrinkB": 0}, **look,
+        )  # fmt: skip
+        box = text.get_window_extent()
+        center, size = axes.transData.transform(place), (box.width, box.height)
+        near, offset = min(
+            _places(radii[id(point)], size, pixels), key=lambda each: _covers(center, each[1], size, taken, inside)
+        )
+        text.set_position((offset[0] / pixels, offset[1] / pixels))
+        if near and text.arrow_patch is not None:
+            text.arrow_patch.set_visible(False)
+        taken.append(_box(center, offset, size))
+
+
+def _places(radius: float, size: tuple[float, float], pixels: float) -> Iterator[tuple[bool, tuple[float, float]]]:
+    """Whether a place is next to the marker, and the way in pixels from the marker's middle to the text's."""
+    for ring in RINGS:
+        for turn in TURNS:
+            across, up = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+            reach = (radius + ring) * pixels
+            # The text's edge or corner that looks at the marker lies on the ring.
+            aside = 0.0 if abs(across) < 0.1 else math.copysign(size[0] / 2, across)
+            yield ring == RINGS[0], (reach * across + aside, reach * up + up * size[1] / 2)
+
+
+def _box(center: np.ndarray, offset: tuple[float, float], size: tuple[float, float]) -> tuple[float, ...]:
+    x, y = center[0] + offset[0], center[1] + offset[1]
+    return x - size[0] / 2, y - size[1] / 2, x + size[0] / 2, y + size[1] / 2
+
+
+def _covers(
+    center: np.ndarray,
+    offset: tuple[float, float],
+    size: tuple[float, float],
+    taken: Sequence[tuple[float, ...]],
+    inside: BboxBase,
+) -> float:
+    """Square pixels of other things under a text, and of the text outside its axes."""
+    left, low, right, high = _box(center, offset, size)
+    others = np.array(taken)
+    across = np.minimum(right, others[:, 2]) - np.maximum(left, others[:, 0])
+    up = np.minimum(high, others[:, 3]) - np.maximum(low, others[:, 1])
+    within = max(0.0, min(right, inside.x1) - max(left, inside.x0)) * max(
+        0.0, min(high, inside.y1) - max(low, inside.y0)
+    )
+    covered = float((across.clip(min=0) * up.clip(min=0)).sum())
+    return round(covered + size[0] * size[1] - within, 6)
+
+
+def growth(picture: Picture) -> Figure:
+    """A small panel for each mechanism; the lines of all others lie faintly behind its own, the baseline's dotted."""
+    count = len(picture.panels)
+    across = min(count, 5)
+    down = math.ceil(count / across)
+    figure, cells = panels(down, across, count, (max(2.3 * across + 0.6, 7.0), 2.3 * down + 1.3), sharex=True)
+    every = [line for panel in picture.panels for line in panel.growths]
+    usual = [line for line in every if line.name == BASELINE]
+    for axes, panel in zip(cells, picture.panels, strict=True):
+        faintly(axes, [(line.lengths, line.values) for line in every], lw=0.8)
+        for line in usual:
+            axes.plot(line.lengths, line.values, color=COLOURS[line.backend], lw=1, ls=DASHES[2])
+        names = list(dict.fromkeys(line.name for line in panel.growths))
+        for line in panel.growths:
+            _grow(axes, line, names)
+        axes.set_title(panel.title, fontsize=9, loc="left", fontweight="bold")
+        axes.margins(0.06, 0.14)
+        axes.legend(fontsize=7.5, loc="upper left", handlelength=2.6, borderpad=0.1, labelspacing=0.2)
+        log_log(axes, sorted({length for line in every for length in line.lengths}))
+        axes.tick_params(labelsize=7)
+    for axes in cells[-across:]:
+        axes.set_xlabel("tokens")
+        axes.tick_params(labelbottom=True)
+    figure.supylabel(picture.speed_label.split(", ")[0], fontsize=9)
+    lines = [
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ms=4, label=TITLES[name])
+        for name in known({line.backend for line in every})
+    ]
+    dotted = Line2D([], [], color=MUTED, lw=1, ls=DASHES[2], label=BASELINE)
+    faint = Line2D([], [], color=FAINT, lw=1.5, label="the others")
+    legend(figure, [*lines, *([dotted] if usual else []), *([faint] if count > 1 else [])])
+    return figure
+
+
+def _grow(axes: Axes, line: Growth, names: Sequence[str]) -> None:
+    """One line, with the power that it grows by; options are named where the mechanism has several lines."""
+    fit = "" if line.exponent is None else f"$N^{{{line.exponent:.2f}}}$"
+    variant = short(line.name).partition(" ")[2] or ("as it is" if len(names) > 1 else "")
+    axes.plot(
+        line.lengths, line.values, color=COLOURS[line.backend], marker=MARKERS[line.backend], ms=3, lw=1.5,
+        ls=DASHES[names.index(line.name) % len(DASHES)], label=" ".join(filter(None, (fit, variant))) or line.backend,
+    )  # fmt: skip
+    if line.low:
+        axes.fill_between(line.lengths, line.low, line.high, color=COLOURS[line.backend], alpha=0.22, lw=0)

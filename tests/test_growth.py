@@ -1,0 +1,84 @@
+"""Time and memory against length: what the plots show is what one device's bench records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from board_records import write_timing
+
+from lra import timings
+from lra.growth import growth
+from lra.pictures import Growth, Picture
+from lra.plots import draw
+
+
+def shown(results: Path) -> dict[str, Picture]:
+    return {each.name: each for each in growth(timings.choose(timings.read(results)[0]))}
+
+
+def lines(picture: Picture) -> dict[tuple[str, str], Growth]:
+    return {(line.name, line.backend): line for panel in picture.panels for line in panel.growths}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """elfatt grows linearly in both frameworks and softmax with the square, each timed at two lengths."""
+    for length, times in ((1024, 1), (4096, 4)):
+        for backend in ("torch", "jax"):
+            memory = {"memory_bytes": times * 80_000_000}
+            write_timing(tmp_path, "elfatt", 0.1 * times, length=length, backend=backend, **memory)
+        write_timing(tmp_path, "softmax", 0.1 * times**2, length=length, memory_bytes=times**2 * 80_000_000)
+    return tmp_path
+
+
+def test_values_are_of_one_example_with_quartiles_and_a_fitted_power(results: Path) -> None:
+    pictures = shown(results)
+    assert list(pictures) == ["growth-train-time", "growth-train-memory"]
+    elfatt = lines(pictures["growth-train-time"])["elfatt", "torch"]
+    assert elfatt.lengths == [1024, 4096]
+    assert elfatt.values == pytest.approx([12.5, 50.0])  # ms: 0.1 s for 8 examples, then four times that
+    assert all(low < value < high for low, value, high in zip(elfatt.low, elfatt.values, elfatt.high, strict=True))
+    assert elfatt.exponent == pytest.approx(1)
+    memory = lines(pictures["growth-train-memory"])
+    assert memory["softmax", "torch"].values == pytest.approx([10.0, 160.0])  # MB
+    assert memory["softmax", "torch"].exponent == pytest.approx(2)
+    assert [panel.title for panel in pictures["growth-train-time"].panels] == ["elfatt", "softmax"]
+    assert pictures["growth-train-time"].speed_label == "time of one example (ms), a GPU, float32, 2 heads of 32"
+
+
+def test_options_have_a_line_of_their_own_in_their_mechanisms_panel(results: Path) -> None:
+    write_timing(results, "softmax", 0.2, options={"local_conv": True})
+    panel = shown(results)["growth-train-time"].panels[-1]
+    assert [line.name for line in panel.growths] == ["softmax", "softmax --attn.local-conv"]
+    assert panel.growths[-1].exponent is None
+
+
+def test_another_device_and_what_was_not_measured_are_left_out(results: Path) -> None:
+    for length in (1024, 4096):
+        write_timing(results, "linear", 0.1, device="another", length=length)
+    write_timing(results, "elfatt", 9.0, status="out of memory", samples=[], length=16384)
+    write_timing(results, "elfatt", 0.1, length=2048, memory_bytes=0)  # a peak that the meter did not see
+    pictures = shown(results)
+    assert {name for name, _ in lines(pictures["growth-train-time"])} == {"elfatt", "softmax"}
+    assert lines(pictures["growth-train-time"])["elfatt", "torch"].lengths == [1024, 2048, 4096]
+    assert lines(pictures["growth-train-memory"])["elfatt", "torch"].lengths == [1024, 4096]
+
+
+def test_one_length_shows_no_growth_and_training_is_apart_from_inference(tmp_path: Path) -> None:
+    assert growth(None) == []
+    write_timing(tmp_path, "elfatt", 0.1)
+    write_timing(tmp_path, "elfatt", 0.1, length=1024, what="infer")
+    assert shown(tmp_path) == {}
+    write_timing(tmp_path, "elfatt", 0.4, what="infer")
+    assert list(shown(tmp_path)) == ["growth-infer-time", "growth-infer-memory"]
+
+
+def test_it_is_drawn_the_same_twice_and_says_what_it_is(results: Path) -> None:
+    picture = shown(results)["growth-train-time"]
+    files = draw(picture)
+    assert files == draw(picture)
+    assert all(picture.digest.encode() in content for content in files.values())
+    svg = files["growth-train-time.svg"].decode()
+    assert "Time of one example against length: training step" in svg
+    assert "prefers-color-scheme: dark" in svg
