@@ -199,7 +199,7 @@ def _grow(axes: Axes, line: Growth, names: Sequence[str]) -> None:
     variant = short(line.name).partition(" ")[2] or ("as it is" if len(names) > 1 else "")
     axes.plot(
         line.lengths, line.values, color=COLOURS[line.backend], marker=MARKERS[line.backend], ms=3, lw=1.5,
-        ls=DASHES[names.index(line.name) % len(DASHES)], label=" ".join(filter(None, (fit, variant))) or line.backend,
+        ls=DASHES[names.index(line.name) % len(DASHES)], label=" ".join(filter(None, (fit, variant))) or "one length",
     )  # fmt: skip
     if line.low:
         axes.fill_between(line.lengths, line.low, line.high, color=COLOURS[line.backend], alpha=0.22, lw=0)

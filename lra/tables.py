@@ -60,7 +60,8 @@ def grid(board: Board, rows: Sequence[tuple[str, Row | None]] | None = None, rel
         base = bases.get(row.backend) if row else None
         body.append((Text(text=name), *_cells(board, row, bold, base, relative_to is not None)))
     lead = _references(board)
-    return Grid(title=HEADINGS[board.preset], head=_head(board), rows=(*lead, *body), lead=len(lead))
+    title = HEADINGS[board.preset] + (f"; relative to {relative_to}" if relative_to else "")
+    return Grid(title=title, head=_head(board), rows=(*lead, *body), lead=len(lead))
 
 
 def _head(board: Board) -> tuple[str, ...]:

@@ -249,6 +249,7 @@ def test_differences_are_to_the_same_backend() -> None:
     records += [made("listops", "elfatt", 0.6), made("listops", "elfatt", 0.45, backend="jax")]
     (board,) = boards(records, None)
     found = grid(board, relative_to="softmax")
+    assert found.title.endswith("relative to softmax")
     texts = {(row[0].text, row[1].text): row[2].text for row in found.rows[found.lead :]}
     assert texts[("`elfatt`", "torch")].startswith("+20.0 ± 1.5")
     assert texts[("`elfatt`", "jax")].startswith("−5.0 ± ")
