@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from lra import timings
 from lra.board import FIVE, boards
-from lra.pictures import Panel, Picture, Point, pareto, pictures
+from lra.pictures import Panel, Picture, Point, pareto, pictures, speed_of
 from lra.plots import draw
 from lra.plots_looks import COLOURS, DARK, INK, MUTED, PAPER
 from lra.plots_speed import fronts, name_points
@@ -123,7 +124,7 @@ def test_colours_stand_out_from_light_and_dark_paper() -> None:
 
 
 @pytest.mark.parametrize("kind", ["front", "bubbles"])
-def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: str) -> None:
+def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: Literal["front", "bubbles"]) -> None:
     rng = np.random.default_rng(0)
     looks = {"error": 0.0, "seeds": 1, "at_chance": False}
     points = [
@@ -145,7 +146,7 @@ def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: str) 
     boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the lines that lead to them
     assert len(boxes) == 30
     assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.shrunk(0.98, 0.98).overlaps(other)]
-    dots = [axes.transData.transform((point.speed, point.accuracy)) for point in points]
+    dots = [axes.transData.transform((speed_of(point), point.accuracy)) for point in points]
     assert not [1 for box in boxes for x, y in dots if box.contains(x, y)]
     inside = axes.get_window_extent().padded(1)
     assert all(inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) for box in boxes)
