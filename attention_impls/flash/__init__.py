@@ -60,8 +60,8 @@ CARD = Attention(
     differs=(
         "The kernel is a library's. PyTorch: flash-attn where it is installed and the inputs are 16-bit on a GPU, its "
         "variable-length form for ragged batches; else PyTorch's own: its flash kernel for 16-bit batches, from 2.10 "
-        "on for ragged ones too, its memory-efficient one, with a mask, for others; on a CPU its CPU kernel. JAX: cuDNN "
-        "for 16-bit inputs on a GPU, else a scan over blocks, which recomputes the scores in the backward pass."
+        "on for ragged ones too, its memory-efficient one, with a mask, for others; on a CPU its CPU kernel. JAX: "
+        "cuDNN for 16-bit inputs on a GPU, else a scan over blocks, which recomputes the scores in the backward pass."
     ),
     equals_softmax_when=(
         Equality(options=Options(block_size=16), lengths=(1, 33, 130), tolerance=1e-12, why="always"),
