@@ -26,8 +26,9 @@ def results(tmp_path: Path) -> Path:
     """elfatt grows linearly in both frameworks and softmax with the square, each timed at two lengths."""
     for length, times in ((1024, 1), (4096, 4)):
         for backend in ("torch", "jax"):
-            memory = {"memory_bytes": times * 80_000_000}
-            write_timing(tmp_path, "elfatt", 0.1 * times, length=length, backend=backend, **memory)
+            write_timing(
+                tmp_path, "elfatt", 0.1 * times, length=length, backend=backend, memory_bytes=times * 80_000_000
+            )
         write_timing(tmp_path, "softmax", 0.1 * times**2, length=length, memory_bytes=times**2 * 80_000_000)
     return tmp_path
 
