@@ -128,11 +128,9 @@ def test_the_way_to_a_librarys_function(
 
 def test_torchs_function_takes_what_the_stand_in_takes() -> None:
     varlen = pytest.importorskip("torch.nn.attention.varlen")
-    ours = list(inspect.signature(flash_attn_varlen_func).parameters)[:7]
     theirs = list(inspect.signature(varlen.varlen_attn).parameters.values())[:7]
     assert all(each.kind is each.POSITIONAL_OR_KEYWORD for each in theirs)
     assert [each.name for each in theirs] == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
-    assert ours == ["q", "k", "v", "cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k"]
 
 
 @pytest.mark.gpu
