@@ -251,6 +251,8 @@ def main() -> int:
         return 2
     end = time.monotonic() + 60 * given.minutes
     pieces = [piece for piece in plan(ROOT / "results") if given.only in piece.name]
+    if not pieces:
+        parser.error(f"--only {given.only}: no piece has this in its name")
     return work(pieces, lambda: end - time.monotonic())
 
 
