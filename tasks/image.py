@@ -1,21 +1,21 @@
 """Image: what does a photograph of 32×32 pixels show? Its pixels, made gray, are the tokens, row by row.
 
 CIFAR-10 (Krizhevsky 2009) in the form of Tay et al. 2020 (arXiv 2011.04006), with their split. Black is a token like
-any other; nothing is padding.
+any other; nothing is padding. Besides theirs there is a small form of 16×16 pixels, a quarter of the tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from tasks.base import Block, Shape, Source, Split, Task, TaskError
 from tasks.image_forms import CLASSES, SIDE
 
-PIXELS = SIDE**2
 MOST = {"train": 45_000, "validation": 5_000, "test": 10_000}
 
 
@@ -23,6 +23,8 @@ MOST = {"train": 45_000, "validation": 5_000, "test": 10_000}
 class Image:
     """Which CIFAR-10 data is meant."""
 
+    size: Literal[32, 16] = 32
+    """Pixels along a side: 32 is the benchmark's; a pixel of 16 is the mean of 2×2 of them."""
     train: int = MOST["train"]
     """Training images; a smaller number is the beginning of a larger one."""
     validation: int = MOST["validation"]
@@ -38,19 +40,28 @@ class Image:
 
 def shape(options: Image) -> Shape:
     """Every pixel is a token, none is padding."""
-    return Shape(max_length=PIXELS, grid=(SIDE, SIDE))
+    return Shape(max_length=options.size**2, grid=(options.size, options.size))
 
 
 def describe(options: Image) -> str:
     """Size and colour."""
-    return f"{SIDE}×{SIDE}, gray"
+    return f"{options.size}×{options.size}, gray"
 
 
 def build(options: Image, source: Source) -> Iterator[Block]:
     """Every image of every split, the same whatever form of the data they come from."""
     from tasks.image_official import read
 
-    yield from read(source, TASK.counts(options))
+    for block in read(source, TASK.counts(options)):
+        yield block if options.size == SIDE else halved(block)
+
+
+def halved(block: Block) -> Block:
+    """The same images with half as many pixels along a side: means of 2×2 gray values, halves rounded up."""
+    small = SIDE // 2
+    sums = block.tokens.reshape(-1, small, 2, small, 2).sum((2, 4), dtype=np.uint16)
+    tokens = ((sums + 2) // 4).astype(np.uint8)
+    return replace(block, tokens=tokens.reshape(-1), lengths=np.full(len(block.labels), small**2, np.int64))
 
 
 def references(options: Image, splits: Mapping[str, Split]) -> dict[str, float]:
@@ -60,8 +71,8 @@ def references(options: Image, splits: Mapping[str, Split]) -> dict[str, float]:
     """
     train, test = splits["train"], splits["test"]
     known = np.unique(train.labels)
-    means = mean_images(train)[known]
-    nearness = np.concatenate([images @ means.T for images, _ in _blocks(test)]) - (means**2).sum(1) / 2
+    means = mean_images(train, options.size)[known]
+    nearness = np.concatenate([images @ means.T for images, _ in _blocks(test, options.size)]) - (means**2).sum(1) / 2
     return {
         "chance": 1 / CLASSES,
         "majority": float((test.labels == np.bincount(train.labels).argmax()).mean()),
@@ -69,17 +80,17 @@ def references(options: Image, splits: Mapping[str, Split]) -> dict[str, float]:
     }
 
 
-def mean_images(split: Split) -> np.ndarray:
-    """(10, 1024) the mean image of each class in gray values; zeros for a class that is not there."""
-    sums = np.zeros((CLASSES, PIXELS))
-    for images, labels in _blocks(split):
+def mean_images(split: Split, size: int) -> np.ndarray:
+    """(10, size²) the mean image of each class in gray values; zeros for a class that is not there."""
+    sums = np.zeros((CLASSES, size**2))
+    for images, labels in _blocks(split, size):
         sums += (labels == np.arange(CLASSES)[:, None]).astype(np.float64) @ images
     return sums / np.maximum(np.bincount(split.labels, minlength=CLASSES), 1)[:, None]
 
 
-def _blocks(split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(n, 1024) images as float64 and (n,) labels, some at a time."""
-    images = split.tokens.reshape(-1, PIXELS)
+def _blocks(split: Split, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(n, size²) images as float64 and (n,) labels, some at a time."""
+    images = split.tokens.reshape(-1, size**2)
     for first in range(0, len(split), 1000):
         part = slice(first, first + 1000)
         yield images[split.examples[part, 0]].astype(np.float64), split.labels[part]
@@ -89,7 +100,7 @@ def picture(options: Image, splits: Mapping[str, Split], path: Path) -> None:
     """The first training images of each class and their mean."""
     from tasks.image_picture import draw
 
-    draw(splits["train"], path)
+    draw(splits["train"], options.size, path)
 
 
 TASK = Task(

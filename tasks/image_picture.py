@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
 from tasks.image import mean_images
-from tasks.image_forms import CLASSES, SIDE
+from tasks.image_forms import CLASSES
 
 INK = "#22303c"
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -21,41 +21,42 @@ GAP = 2  # white pixels between images
 CONTRAST = 3  # of the means, which are all nearly the same gray
 
 
-def draw(split: Split, path: Path) -> None:
+def draw(split: Split, size: int, path: Path) -> None:
     """Write the PNG: the first images of each class, and its mean, which is what the nearest mean rule sees."""
     figure = Figure(figsize=(13, 9.4), dpi=110, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.06))
     FigureCanvasAgg(figure)
-    figure.suptitle("CIFAR-10 in gray: 32×32 pixels, 1,024 tokens of 256 values", color=INK, weight="bold", fontsize=14)
+    title = f"CIFAR-10 in gray: {size}×{size} pixels, {size**2:,} tokens of 256 values"
+    figure.suptitle(title, color=INK, weight="bold", fontsize=14)
     means, examples = figure.subplots(1, 2, width_ratios=[1, COLUMNS])
     present = np.bincount(split.labels, minlength=CLASSES)
-    averages = mean_images(split)
+    averages = mean_images(split, size)
     middle = averages[present > 0].mean()
-    averages = np.clip(middle + CONTRAST * (averages - middle), 0, 255).reshape(CLASSES, SIDE, SIDE)
-    _show(means, [[image] if count else [] for image, count in zip(averages, present, strict=True)], 1)
+    averages = np.clip(middle + CONTRAST * (averages - middle), 0, 255).reshape(CLASSES, size, size)
+    _show(means, [[image] if count else [] for image, count in zip(averages, present, strict=True)], size, 1)
     means.set_title(f"mean,\ncontrast × {CONTRAST}", color=INK, fontsize=11)
     means.set_yticks(
-        np.arange(CLASSES) * (SIDE + GAP) + SIDE / 2,
+        np.arange(CLASSES) * (size + GAP) + size / 2,
         [f"{name} ({label})\n{count:,}" for label, (name, count) in enumerate(zip(NAMES, present, strict=True))],
         color=INK,
         fontsize=11,
     )
     chosen = [np.flatnonzero(split.labels == label)[:COLUMNS] for label in range(CLASSES)]
-    _show(examples, [[_image(split, int(number)) for number in row] for row in chosen], COLUMNS)
+    _show(examples, [[_image(split, size, int(number)) for number in row] for row in chosen], size, COLUMNS)
     examples.set_title("first training images of each class", color=INK, fontsize=11)
     figure.savefig(path)
 
 
-def _image(split: Split, number: int) -> np.ndarray:
-    return np.asarray(split.document(int(split.examples[number, 0]))).reshape(SIDE, SIDE)
+def _image(split: Split, size: int, number: int) -> np.ndarray:
+    return np.asarray(split.document(int(split.examples[number, 0]))).reshape(size, size)
 
 
-def _show(axes: Axes, rows: list[list[np.ndarray]], columns: int) -> None:
+def _show(axes: Axes, rows: list[list[np.ndarray]], size: int, columns: int) -> None:
     """All images as one canvas, so that each has the same size and no axes of its own."""
-    step = SIDE + GAP
+    step = size + GAP
     canvas = np.full((len(rows) * step - GAP, columns * step - GAP), 255, np.uint8)
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
-            canvas[row * step :, column * step :][:SIDE, :SIDE] = image
+            canvas[row * step :, column * step :][:size, :size] = image
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.tick_params(length=0)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from tasks import load, store
-from tasks.base import SPLITS, Source, Split, TaskError
-from tasks.image import Image, mean_images
+from tasks.base import SPLITS, Block, Shape, Source, Split, TaskError
+from tasks.image import Image, halved, mean_images
 from tasks.image_official import gray, read, split_numbers
 from tests.cifar_forms import BATCH, write_binary
 
@@ -68,23 +69,36 @@ def test_gray_is_the_truncated_weighted_sum() -> None:
     assert gray(np.array([[0, 0, 0], [255, 255, 255]], np.uint8)).tolist() == [0, 255]
 
 
-def test_the_store_accepts_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [32, 16])
+def test_the_store_accepts_the_task(size: Literal[32, 16], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("tasks.image_official.read", lambda source, counts: read(source, counts, BATCH))
     write_binary(tmp_path / "cifar-10-batches-bin")
-    task = replace(TASK, build=lambda options, source: read(source, TASK.counts(options), BATCH))
-    prepared = store.prepare(task, SMALL, Source(raw=tmp_path))
-    assert store.verify(task, SMALL, prepared) == []
-    assert store.bytes_needed(task, SMALL) == 120 * 1024
-    assert prepared.splits["test"].document(5).shape == (1024,)
-    some = store.prepare(task, Image(train=50, validation=3, test=7), Source(raw=tmp_path))
+    options, pixels = replace(SMALL, size=size), size**2
+    prepared = store.prepare(TASK, options, Source(raw=tmp_path))
+    assert store.verify(TASK, options, prepared) == []
+    assert store.bytes_needed(TASK, options) == 120 * pixels
+    assert prepared.splits["test"].document(5).shape == (pixels,)
+    some = store.prepare(TASK, Image(size=size, train=50, validation=3, test=7), Source(raw=tmp_path))
     for split in SPLITS:
         count = len(some.splits[split])
         np.testing.assert_array_equal(some.splits[split].labels, prepared.splits[split].labels[:count])
-        np.testing.assert_array_equal(some.splits[split].tokens, prepared.splits[split].tokens[: count * 1024])
-    TASK.picture(SMALL, prepared.splits, tmp_path / "examples.png")
+        np.testing.assert_array_equal(some.splits[split].tokens, prepared.splits[split].tokens[: count * pixels])
+    assert TASK.references(options, prepared.splits)["nearest mean image"] > 0
+    TASK.picture(options, prepared.splits, tmp_path / "examples.png")
     with PIL.Image.open(tmp_path / "examples.png") as picture:
         assert min(picture.size) > 500
         assert len(np.unique(np.asarray(picture.convert("L")))) > 100
+
+
+def test_the_small_form_is_made_of_means() -> None:
+    rng = np.random.default_rng(0)
+    tokens, labels = rng.integers(0, 256, 2 * 1024, dtype=np.uint8), np.array([3, 8], np.uint8)
+    small = halved(Block(split="test", tokens=tokens, lengths=np.array([1024, 1024]), labels=labels))
+    images = tokens.reshape(2, 32, 32).astype(float)
+    means = sum(images[:, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
+    np.testing.assert_array_equal(small.tokens.reshape(2, 16, 16), np.floor(means + 0.5))
+    assert (small.split, small.lengths.tolist(), small.labels.tolist()) == ("test", [256, 256], [3, 8])
 
 
 def flat(values: list[int], labels: list[int]) -> Split:
@@ -101,7 +115,7 @@ def flat(values: list[int], labels: list[int]) -> Split:
 def test_references_are_what_they_say() -> None:
     train = flat([10, 30, 100, 200], [2, 2, 2, 7])
     test = flat([90, 120, 130, 250], [2, 2, 7, 3])
-    assert mean_images(train)[[2, 7, 3], 5].tolist() == [(10 + 30 + 100) / 3, 200, 0]
+    assert mean_images(train, 32)[[2, 7, 3], 5].tolist() == [(10 + 30 + 100) / 3, 200, 0]
     found = TASK.references(Image(), {"train": train, "test": test})
     assert found == {"chance": 0.1, "majority": 0.5, "nearest mean image": 0.75}  # 123 is the middle of 47 and 200
     shuffled = replace(train, examples=train.examples[::-1], labels=train.labels[::-1])
@@ -116,12 +130,13 @@ def test_references_are_what_they_say() -> None:
         ({"test": -1}, "0 to 10,000 test images"),
     ],
 )
-def test_impossible_counts_are_refused(change: dict[str, int], message: str) -> None:
+def test_impossible_counts_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(TaskError, match=message):
         Image(**change)
 
 
 def test_every_pixel_is_a_token() -> None:
-    shape = TASK.shape(Image())
-    assert (shape.max_length, shape.grid) == (1024, (32, 32))
+    assert TASK.shape(Image()) == Shape(max_length=1024, grid=(32, 32))
+    assert TASK.shape(Image(size=16)) == Shape(max_length=256, grid=(16, 16))
+    assert TASK.describe(Image(size=16)) == "16×16, gray"
     assert (TASK.vocab, TASK.classes) == (256, 10)
