@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -106,6 +107,7 @@ def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
         x, y = axes.transData.transform((speed_of(point), point.accuracy))
         reach = radii[id(point)] * pixels
         taken.append((x - reach, y - reach, x + reach, y + reach))
+    taken += _along([axes.transData.transform((speed_of(p), p.accuracy)) for p in pareto(points)], pixels)
     for point in sorted(points, key=lambda each: -each.accuracy):
         place = speed_of(point), point.accuracy
         look = {"fontsize": 7, "fontweight": "bold" if point.name == "elfatt" else "normal"}
@@ -122,6 +124,15 @@ def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
         if near and text.arrow_patch is not None:
             text.arrow_patch.set_visible(False)
         taken.append(_box(center, offset, size))
+
+
+def _along(corners: Sequence[np.ndarray], pixels: float) -> Iterator[tuple[float, ...]]:
+    """Squares of two points that cover the line through the corners."""
+    half = pixels
+    for start, end in pairwise(corners):
+        for share in np.linspace(0, 1, math.ceil(math.dist(start, end) / (2 * half)) + 1):
+            x, y = start + share * (end - start)
+            yield x - half, y - half, x + half, y + half
 
 
 def _places(radius: float, size: tuple[float, float], pixels: float) -> Iterator[tuple[bool, tuple[float, float]]]:

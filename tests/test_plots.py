@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from typing import Literal
 from xml.etree import ElementTree
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from board_records import made, write_timing
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from lra import timings
@@ -134,8 +137,29 @@ def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: Liter
         )
         for i in range(30)
     ]  # fmt: skip
+    axes, boxes = named(points, kind)
+    assert len(boxes) == 30
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.shrunk(0.98, 0.98).overlaps(other)]
+    dots = [axes.transData.transform((speed_of(point), point.accuracy)) for point in points]
+    assert not [1 for box in boxes for x, y in dots if box.contains(x, y)]
+    inside = axes.get_window_extent().padded(1)
+    assert all(inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) for box in boxes)
+
+
+def test_no_name_lies_on_the_front() -> None:
+    looks = {"backend": "torch", "error": 0.0, "seeds": 1, "at_chance": False, "memory": 100.0}
+    places = {"softmax": (7.5, 76.2), "linear": (40.0, 76.0), "efficient": (90.0, 75.5)}
+    points = [Point(name=name, speed=speed, accuracy=height, **looks) for name, (speed, height) in places.items()]
+    axes, boxes = named(points, "front")
+    corners = [axes.transData.transform(place) for place in places.values()]
+    line = [start + share * (end - start) for start, end in pairwise(corners) for share in np.linspace(0, 1, 200)]
+    assert not [1 for box in boxes for x, y in line if box.contains(x, y)]
+
+
+def named(points: list[Point], kind: Literal["front", "bubbles"]) -> tuple[Axes, list[Bbox]]:
+    """The panel of these points once their names are written, and where those are without the lines to them."""
     picture = Picture(
-        kind=kind, name="many", preset="quick", title="", subtitle="", caption="", speed_label="speed, device",
+        kind=kind, name="named", preset="quick", title="", subtitle="", caption="", speed_label="speed, device",
         panels=[Panel(title="panel", points=points)],
     )  # fmt: skip
     figure = fronts(picture)
@@ -143,10 +167,4 @@ def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: Liter
     figure.set_layout_engine("none")
     name_points(figure, picture)
     (axes,) = figure.axes
-    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the lines that lead to them
-    assert len(boxes) == 30
-    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.shrunk(0.98, 0.98).overlaps(other)]
-    dots = [axes.transData.transform((speed_of(point), point.accuracy)) for point in points]
-    assert not [1 for box in boxes for x, y in dots if box.contains(x, y)]
-    inside = axes.get_window_extent().padded(1)
-    assert all(inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) for box in boxes)
+    return axes, [Text.get_window_extent(text) for text in axes.texts]

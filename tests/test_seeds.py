@@ -20,7 +20,7 @@ from lra.padding import WHOLE, Grouping
 from lra.record import Record
 from lra.train import train, train_together
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 GROUPED = Grouping(groups=4, sizes=3)
 
 
@@ -33,7 +33,7 @@ def feed(seed: int, grouping: Grouping, steps: int) -> list[Chunk]:
 
 
 @pytest.mark.parametrize(("grouping", "dropout"), [(GROUPED, 0.0), (WHOLE, 0.1)])
-def test_fifty_steps_of_three_seeds_are_those_of_each_alone(grouping: Grouping, dropout: float) -> None:
+def test_fifty_steps_of_two_seeds_are_those_of_each_alone(grouping: Grouping, dropout: float) -> None:
     pytest.importorskip("jax")
     plans = [replace(blueprint("elfatt", replace(MODEL, dropout=dropout)), seed=seed) for seed in SEEDS]
     weights = [initial_weights(plan) for plan in plans]

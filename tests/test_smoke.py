@@ -1,8 +1,12 @@
-"""Every mechanism in both frameworks trains a few steps on one task, in rotation; elfatt on all five."""
+"""Every mechanism in both frameworks trains a few steps on one task, in rotation; elfatt on all five.
+
+JAX compiles for ten seconds there, so its rotation is long; test_backends trains every mechanism in JAX quickly too.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +19,11 @@ REAL = FIVE[1:4]
 EVERYWHERE = "elfatt"
 
 
-def cells() -> list[tuple[str, str, str]]:
+def cells() -> list[Any]:
     """(task, attention, backend); the two backends of a mechanism meet different tasks."""
     names = attention_impls.names()
     rotated = [
-        (FIVE[(i + 2 * j) % len(FIVE)], name, backend)
+        pytest.param(FIVE[(i + 2 * j) % len(FIVE)], name, backend, marks=[pytest.mark.long] if backend == "jax" else [])
         for i, name in enumerate(names)
         for j, backend in enumerate(attention_impls.load(name).backends)
         if name != EVERYWHERE
