@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 
 SPARED = 0.1  # share of the free memory that a cell may not take, left to the system
-SHORT = 0.5  # share of all memory; where less is free, it is short
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -64,11 +63,6 @@ def free_memory() -> int:
         except (OSError, ValueError):  # no such group, or "max"
             continue
     return max(free, 0)
-
-
-def is_short() -> bool:
-    """Whether so little memory is free that processes which sleep should not keep any."""
-    return free_memory() < SHORT * psutil.virtual_memory().total
 
 
 def allow(more: int | None) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from lra import bench_memory, bench_parity, bench_worker
@@ -164,16 +163,3 @@ def test_resident_memory_is_counted_above_the_start() -> None:
     meter.restart()
     assert meter.peak() < 5e6  # an earlier peak is forgotten
     assert before.sum() == len(before)
-
-
-@pytest.mark.parametrize(("free", "given_back"), [(0.9, 0), (0.1, 1)])
-def test_a_process_that_sleeps_keeps_its_memory_unless_it_is_short(
-    free: float, given_back: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker, naps = Worker(cell()), Naps()
-    worker._subject = naps
-    calls: list[None] = []
-    monkeypatch.setattr(bench_memory, "give_back", lambda: calls.append(None))
-    monkeypatch.setattr(bench_memory, "free_memory", lambda: int(free * psutil.virtual_memory().total))
-    worker.sample()
-    assert len(calls) == given_back
