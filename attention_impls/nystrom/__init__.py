@@ -38,7 +38,7 @@ def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
 
 def operations(options: Options, dims: Dims, length: int) -> int:
     """Four products of tokens with landmarks, two of landmarks with landmarks, four m³ an iteration; convolution."""
-    m = options.landmarks
+    m = min(options.landmarks, length)
     attention = dims.head_dim * (4 * length * m + 2 * m**2) + 4 * options.iterations * m**3
     conv = token_conv_operations(options.conv_kernel, dims, length) if options.conv_kernel else 0
     return dims.heads * attention + conv

@@ -37,8 +37,9 @@ def attend(
     check_length(q.shape[1], dims)
     real = None if lengths is None else real_tokens(lengths, q.shape[1])
     v = zero_padding(v, real)
-    queries, keys = (segment_means(x, lengths, options.landmarks) for x in (q, k))
-    visible = segments_with_tokens(q, lengths, options.landmarks)
+    landmarks = min(options.landmarks, q.shape[1])  # more would have no tokens, and m³ is what the inverse costs
+    queries, keys = (segment_means(x, lengths, landmarks) for x in (q, k))
+    visible = segments_with_tokens(q, lengths, landmarks)
     matrix = _among_landmarks(queries, keys, visible)
     inverse = iterative_inverse(matrix, over_norms(matrix), options.iterations)
     summary = cross_attention(queries.astype(q.dtype), k, v, real).swapaxes(1, 2)
