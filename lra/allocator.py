@@ -12,7 +12,7 @@ import platform
 from functools import cache
 
 # From glibc's malloc.h: (parameter, value).
-_TRIM_THRESHOLD = (-1, 2**31 - 1)  # never give the top of the heap back
+_TRIM_THRESHOLD = (-1, -1)  # never give the top of the heap back, however large it is
 _MMAP_MAX = (-4, 0)  # no buffer gets a mapping of its own
 _ARENA_MAX = (-8, 1)  # one heap for all threads, so that any of them finds what another has freed
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -97,33 +99,63 @@ def _sizes(largest: float) -> list[Line2D]:
     ]
 
 
+@dataclass
+class _Layout:
+    """What names must not cover, in boxes of pixels: all `things` of the panel, and among them the `names`."""
+
+    inside: BboxBase
+    pixels: float
+    things: list[tuple[float, ...]] = field(default_factory=list)
+    names: list[tuple[float, ...]] = field(default_factory=list)
+
+    def best(self, center: np.ndarray, radius: float, size: tuple[float, float]) -> tuple[bool, np.ndarray]:
+        """The first of the places that cover least."""
+        places = _places(radius, size, self.pixels)
+        return min(places, key=lambda place: round(self._covered(center, size, *place), 6))
+
+    def take(self, center: np.ndarray, size: tuple[float, float], near: bool, offset: np.ndarray) -> None:
+        """Keep a name's place, and its line's, from those that follow."""
+        self.names.append(_box(center + offset, size))
+        self.things.append(self.names[-1])
+        if not near:
+            self.things += _along([center, center + offset], self.pixels)
+
+    def _covered(self, center: np.ndarray, size: tuple[float, float], near: bool, offset: np.ndarray) -> float:
+        """Square pixels of other things under the text, of names under its line, and of the text outside its axes."""
+        box = _box(center + offset, size)
+        line = [] if near else _along([center, center + offset], self.pixels)
+        outside = size[0] * size[1] - _shared(box, [self.inside.extents])
+        return _shared(box, self.things) + sum(_shared(part, self.names) for part in line) + outside
+
+
 def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
     """Write each point's name where it covers least, the most accurate first; a line leads to one that is not near."""
     pixels = axes.figure.dpi / 72
-    inside = axes.get_window_extent()
+    layout = _Layout(axes.get_window_extent(), pixels)
     radii = {id(point): math.sqrt(_area(point, largest)) / 2 for point in points}
-    taken = []
     for point in points:
-        x, y = axes.transData.transform((speed_of(point), point.accuracy))
-        reach = radii[id(point)] * pixels
-        taken.append((x - reach, y - reach, x + reach, y + reach))
-    taken += _along([axes.transData.transform((speed_of(p), p.accuracy)) for p in pareto(points)], pixels)
+        across = 2 * radii[id(point)] * pixels
+        layout.things.append(_box(_middle(axes, point), (across, across)))
+    layout.things += _along([_middle(axes, point) for point in pareto(points)], pixels)
     for point in sorted(points, key=lambda each: -each.accuracy):
-        place = speed_of(point), point.accuracy
         look = {"fontsize": 7, "fontweight": "bold" if point.name == "elfatt" else "normal"}
         text = axes.annotate(
-            short(point.name), place, (0, 0), textcoords="offset points", ha="center", va="center",
+            short(point.name), (speed_of(point), point.accuracy), (0, 0), textcoords="offset points",
+            ha="center", va="center",
             arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkA": 0, "shrinkB": 0}, **look,
         )  # fmt: skip
-        box = text.get_window_extent()
-        center, size = axes.transData.transform(place), (box.width, box.height)
-        near, offset = min(
-            _places(radii[id(point)], size, pixels), key=lambda each: _covers(center, each[1], size, taken, inside)
-        )
-        text.set_position((offset[0] / pixels, offset[1] / pixels))
+        extent = text.get_window_extent()
+        center, size = _middle(axes, point), (extent.width, extent.height)
+        near, offset = layout.best(center, radii[id(point)], size)
+        layout.take(center, size, near, offset)
+        text.set_position(tuple(offset / pixels))
         if near and text.arrow_patch is not None:
             text.arrow_patch.set_visible(False)
-        taken.append(_box(center, offset, size))
+
+
+def _middle(axes: Axes, point: Point) -> np.ndarray:
+    """Where a point lies, in pixels."""
+    return axes.transData.transform((speed_of(point), point.accuracy))
 
 
 def _along(corners: Sequence[np.ndarray], pixels: float) -> Iterator[tuple[float, ...]]:
@@ -135,7 +167,7 @@ def _along(corners: Sequence[np.ndarray], pixels: float) -> Iterator[tuple[float
             yield x - half, y - half, x + half, y + half
 
 
-def _places(radius: float, size: tuple[float, float], pixels: float) -> Iterator[tuple[bool, tuple[float, float]]]:
+def _places(radius: float, size: tuple[float, float], pixels: float) -> Iterator[tuple[bool, np.ndarray]]:
     """Whether a place is next to the marker, and the way in pixels from the marker's middle to the text's."""
     for ring in RINGS:
         for turn in TURNS:
@@ -143,31 +175,23 @@ def _places(radius: float, size: tuple[float, float], pixels: float) -> Iterator
             reach = (radius + ring) * pixels
             # The text's edge or corner that looks at the marker lies on the ring.
             aside = 0.0 if abs(across) < 0.1 else math.copysign(size[0] / 2, across)
-            yield ring == RINGS[0], (reach * across + aside, reach * up + up * size[1] / 2)
+            yield ring == RINGS[0], np.array([reach * across + aside, reach * up + up * size[1] / 2])
 
 
-def _box(center: np.ndarray, offset: tuple[float, float], size: tuple[float, float]) -> tuple[float, ...]:
-    x, y = center[0] + offset[0], center[1] + offset[1]
-    return x - size[0] / 2, y - size[1] / 2, x + size[0] / 2, y + size[1] / 2
+def _box(center: np.ndarray, size: tuple[float, float]) -> tuple[float, ...]:
+    half = np.array(size) / 2
+    return (*(center - half), *(center + half))
 
 
-def _covers(
-    center: np.ndarray,
-    offset: tuple[float, float],
-    size: tuple[float, float],
-    taken: Sequence[tuple[float, ...]],
-    inside: BboxBase,
-) -> float:
-    """Square pixels of other things under a text, and of the text outside its axes."""
-    left, low, right, high = _box(center, offset, size)
-    others = np.array(taken)
-    across = np.minimum(right, others[:, 2]) - np.maximum(left, others[:, 0])
-    up = np.minimum(high, others[:, 3]) - np.maximum(low, others[:, 1])
-    within = max(0.0, min(right, inside.x1) - max(left, inside.x0)) * max(
-        0.0, min(high, inside.y1) - max(low, inside.y0)
-    )
-    covered = float((across.clip(min=0) * up.clip(min=0)).sum())
-    return round(covered + size[0] * size[1] - within, 6)
+def _shared(box: tuple[float, ...], others: Sequence[Any]) -> float:
+    """Square pixels that a box shares with others."""
+    if not others:
+        return 0.0
+    left, low, right, high = box
+    corners = np.array(others)
+    across = np.minimum(right, corners[:, 2]) - np.maximum(left, corners[:, 0])
+    up = np.minimum(high, corners[:, 3]) - np.maximum(low, corners[:, 1])
+    return float((across.clip(min=0) * up.clip(min=0)).sum())
 
 
 def growth(picture: Picture) -> Figure:
