@@ -101,31 +101,35 @@ def _sizes(largest: float) -> list[Line2D]:
 
 @dataclass
 class _Layout:
-    """What names must not cover, in boxes of pixels: all `things` of the panel, and among them the `names`."""
+    """What names must not cover, in boxes of pixels: all `things`; nor their lines: `solid` ones, markers and names."""
 
     inside: BboxBase
     pixels: float
     things: list[tuple[float, ...]] = field(default_factory=list)
-    names: list[tuple[float, ...]] = field(default_factory=list)
+    solid: list[tuple[float, ...]] = field(default_factory=list)
 
     def best(self, center: np.ndarray, radius: float, size: tuple[float, float]) -> tuple[bool, np.ndarray]:
         """The first of the places that cover least."""
         places = _places(radius, size, self.pixels)
-        return min(places, key=lambda place: round(self._covered(center, size, *place), 6))
+        own = (radius + 1.0) * math.sqrt(2) * self.pixels  # what a line covers of its own marker
+        return min(places, key=lambda place: round(self._covered(center, size, own, *place), 6))
 
     def take(self, center: np.ndarray, size: tuple[float, float], near: bool, offset: np.ndarray) -> None:
         """Keep a name's place, and its line's, from those that follow."""
-        self.names.append(_box(center + offset, size))
-        self.things.append(self.names[-1])
+        box = _box(center + offset, size)
+        self.things.append(box)
+        self.solid.append(box)
         if not near:
             self.things += _along([center, center + offset], self.pixels)
 
-    def _covered(self, center: np.ndarray, size: tuple[float, float], near: bool, offset: np.ndarray) -> float:
-        """Square pixels of other things under the text, of names under its line, and of the text outside its axes."""
+    def _covered(
+        self, center: np.ndarray, size: tuple[float, float], own: float, near: bool, offset: np.ndarray
+    ) -> float:
+        """Square pixels of things under the text, of solid ones under its line, and of the text outside its axes."""
         box = _box(center + offset, size)
-        line = [] if near else _along([center, center + offset], self.pixels)
+        line = [] if near else _along([center + own * offset / math.hypot(*offset), center + offset], self.pixels)
         outside = size[0] * size[1] - _shared(box, [self.inside.extents])
-        return _shared(box, self.things) + sum(_shared(part, self.names) for part in line) + outside
+        return _shared(box, self.things) + sum(_shared(part, self.solid) for part in line) + outside
 
 
 def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
@@ -135,7 +139,8 @@ def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
     radii = {id(point): math.sqrt(_area(point, largest)) / 2 for point in points}
     for point in points:
         across = 2 * radii[id(point)] * pixels
-        layout.things.append(_box(_middle(axes, point), (across, across)))
+        layout.solid.append(_box(_middle(axes, point), (across, across)))
+    layout.things += layout.solid
     layout.things += _along([_middle(axes, point) for point in pareto(points)], pixels)
     for point in sorted(points, key=lambda each: -each.accuracy):
         look = {"fontsize": 7, "fontweight": "bold" if point.name == "elfatt" else "normal"}
