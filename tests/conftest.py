@@ -23,6 +23,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # Triton decides when it is first imported, which PyTorch does too, whether its kernels are interpreted or compiled.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
+MANY_MAPPINGS = 25_000
+
 
 class TorchBeforeJax(MetaPathFinder):
     """Imports PyTorch just before the first import of JAX, whoever asks for it, and neither before that.
@@ -65,6 +67,18 @@ def lra_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_code_goes() -> Iterator[None]:
+    """Drops what JAX has compiled before it takes all the mappings that Linux allows a process, 65,530, and crashes.
+
+    Not after every module, as some compile the same.
+    """
+    yield
+    mappings = Path("/proc/self/maps")
+    if "jax" in sys.modules and mappings.exists() and mappings.read_bytes().count(b"\n") > MANY_MAPPINGS:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture(scope="session")
