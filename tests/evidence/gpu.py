@@ -194,6 +194,8 @@ def _outcome(piece: Piece, left: Callable[[], float]) -> str:
 
 def _exit_code(command: list[str], left: Callable[[], float]) -> int | None:
     """The command's exit code; None where time was up first."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     try:
         while left() > 0:
