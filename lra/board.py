@@ -220,9 +220,13 @@ def _averages(columns: list[Column]) -> list[Average]:
     official = {task: (task, OFFICIAL) for task in FIVE}
     ours = {task: (task, GENERATED if task in made else OFFICIAL) for task in FIVE}
     swapped = ours | {task: (other, FOREIGN) for task, other in SUBSTITUTE.items()}
-    generated = f" ({also} generated)" if also else ""
-    named = f" ({f'{also} generated, ' if also else ''}{', '.join(SUBSTITUTE.values())})"
-    wanted = {"average": official, f"average{generated}": ours, f"average{named}": swapped}
+    generated = f"; {also} generated" if also else ""
+    named = f"{generated}; {', '.join(SUBSTITUTE.values())}"
+    wanted = {
+        "average": official,
+        f"average (five tasks{generated})" if also else "average": ours,
+        f"average (five tasks{named})": swapped,
+    }
     averages = []
     for title, parts in wanted.items():
         fitting = [[c for c in columns if c.whole and (c.task, c.origin) == part] for part in parts.values()]

@@ -134,8 +134,8 @@ def test_averages_name_what_is_generated_or_not_official() -> None:
     (board,) = boards(records, None)
     assert [average.title for average in board.averages] == [
         "average",
-        "average (listops, pathfinder generated)",
-        "average (listops, pathfinder generated, retrieval-aan1818)",
+        "average (five tasks; listops, pathfinder generated)",
+        "average (five tasks; listops, pathfinder generated; retrieval-aan1818)",
     ]
     first = len(board.columns)
     found = {row.name: [board.estimate(row, first + number) for number in range(3)] for row in board.rows}

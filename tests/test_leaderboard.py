@@ -231,7 +231,7 @@ def test_one_command_shows_accuracy_and_speed_of_all_five_tasks(
         write(made(task, "elfatt", 0.6, data_hash=task), tmp_path)
     write_timing(tmp_path, "elfatt", 0.1)
     told = say(capsys, tmp_path, "--format", "md")
-    assert "average (listops, pathfinder generated)" in told
+    assert "average (five tasks; listops, pathfinder generated)" in told
     row = next(line for line in told.splitlines() if line.startswith("| `elfatt`"))
     assert "60.0 ± 0.5" in row
     assert "| 80.0 | – | 500.0 |" in row
