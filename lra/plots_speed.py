@@ -90,6 +90,12 @@ def _area(point: Point, largest: float) -> float:
     return LARGEST_AREA * point.memory / largest if largest and point.memory else 30.0
 
 
+def _radius(point: Point, largest: float) -> float:
+    """Points from a marker's middle to its farthest corner."""
+    corners = math.sqrt(2) if MARKERS[point.backend] == "D" else 1.0
+    return corners * math.sqrt(_area(point, largest)) / 2
+
+
 def _sizes(largest: float) -> list[Line2D]:
     """Bubbles of round sizes, for the legend."""
     sizes = [float(f"{share * largest:.1g}") for share in (0.1, 0.3, 1.0)] if largest else []
@@ -136,7 +142,7 @@ def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
     """Write each point's name where it covers least, the most accurate first; a line leads to one that is not near."""
     pixels = axes.figure.dpi / 72
     layout = _Layout(axes.get_window_extent(), pixels)
-    radii = {id(point): math.sqrt(_area(point, largest)) / 2 for point in points}
+    radii = {id(point): _radius(point, largest) for point in points}
     for point in points:
         across = 2 * radii[id(point)] * pixels
         layout.solid.append(_box(_middle(axes, point), (across, across)))
