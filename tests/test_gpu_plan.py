@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -54,6 +56,16 @@ def test_pieces_run_in_order_and_those_without_time_are_left(tmp_path: Path, cap
     assert work(pieces, lambda: next(times)) == 3
     said = capfd.readouterr().out.splitlines()
     assert said[-4:] == ["done  ready", "left  first", "left  whole", "left  last"]
+
+
+def test_a_piece_stops_at_once_where_a_shell_has_ctrl_c_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    times, began = iter([60.0, 0.0]), time.monotonic()
+    try:
+        assert work([piece(tmp_path / "one", ENDLESS)], lambda: next(times)) == 3
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - began < gpu.GRACE / 2
 
 
 def test_what_fails_or_cannot_be_is_told_and_the_rest_goes_on(
