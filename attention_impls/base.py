@@ -110,7 +110,12 @@ class Attention:
     operations: Callable[[Any, Dims, int], int]
     """(options, dims, length) -> multiply-adds of all matrix products in one example's forward pass."""
     options: type
-    """Frozen dataclass whose defaults are what tables show."""
+    """Frozen dataclass whose defaults are what tables show.
+
+    An option that comes later declares the value at which it changes nothing: field(metadata={"neutral": value}).
+    """
+    revision: int = 1
+    """Raised whenever the mechanism's numbers change; a run's identity holds it."""
     memory: Callable[[Any, Dims, int], int] = _linear
     """(options, dims, length) -> elements held at once in one example's forward pass, up to a constant factor."""
     variants: Sequence[Any]

@@ -6,8 +6,6 @@ A preset is a named block of a task's YAML. `standard` is written out; the other
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -170,12 +168,6 @@ def from_dict(values: dict[str, Any], where: str) -> Run:
     }
     parts = {part: _strict(kind, values[part], f"{where}: {part}") for part, kind in kinds.items()}
     return _strict(Run, {**values, **parts}, where)
-
-
-def run_id(run: Run, task_version: int, data_hash: str) -> str:
-    """Twelve hex digits that name a run: the same for the same data, mechanism, configuration, seed and backend."""
-    text = json.dumps({**as_dict(run), "version": task_version, "data_hash": data_hash}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _strict(kind: type, values: dict[str, Any], where: str) -> Any:

@@ -13,9 +13,10 @@ from typing import Any
 
 import tasks
 from lra import backends, checkpoint, data
-from lra.config import Run, UserError, run_id, settled
+from lra.config import Run, UserError, settled
 from lra.environment import ROOT
 from lra.history import Watch
+from lra.identity import run_id
 from lra.loop import Diverged, Interrupted
 from lra.record import Record, name, newest
 from lra.screen import (
@@ -43,7 +44,7 @@ def train_and_report(run: Run, flags: Any, why_preset: str) -> int:
     )
     run = settled(run, on_gpu=backends.on_gpu(run.backend, flags.device))
     runs = seeds_of(run, flags.seeds)
-    identities = [run_id(each, task.version, prepared.hash) for each in runs]
+    identities = [run_id(each, prepared.hash) for each in runs]
     watches: list[Watch] = [TrainingScreen(run), *(Silent() for _ in runs[1:])]
     if flags.tensorboard:
         folders = [flags.tensorboard / name(each, identity) for each, identity in zip(runs, identities, strict=True)]

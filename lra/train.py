@@ -16,9 +16,10 @@ from lra import checkpoint, record
 from lra.arguments import command_of
 from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
-from lra.config import Run, UserError, as_dict, run_id
+from lra.config import Run, UserError, as_dict
 from lra.environment import environment, git_state
 from lra.history import Watch
+from lra.identity import run_id
 from lra.init import Blueprint, Weights, with_kernel
 from lra.loop import SNAPSHOT, Diverged, Lane, Loop
 from lra.tracking import METRICS, MetricsFile, Several
@@ -77,7 +78,7 @@ def train_together(
     """The same for runs that differ in their seed, in one program; a seed that diverges keeps the others going."""
     task = tasks.load(runs[0].task)
     blueprints = [make_blueprint(run, task) for run in runs]
-    works = [checkpoint.folder(place.results, run_id(run, task.version, data.hash)) for run in runs]
+    works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
     with ExitStack() as held:
         for work in works:
             held.enter_context(_alone(work))

@@ -29,8 +29,9 @@ import tasks
 from lra import bench_record, checkpoint, record
 from lra.arguments import command_of
 from lra.backends import Device
-from lra.config import Run, UserError, as_dict, resolve, run_id, settled
+from lra.config import Run, UserError, as_dict, resolve, settled
 from lra.environment import ROOT, has_gpu
+from lra.identity import run_id
 from lra.loop import SNAPSHOT
 from tasks import store
 
@@ -118,7 +119,7 @@ def training(run: Run, device: Device, results: Path) -> Piece:
     def command() -> list[str]:
         words = [*shlex.split(command_of(run))[2:], "--device", device, *_elsewhere(results)]
         ready = _prepared(run)
-        identity = None if ready is None else run_id(run, tasks.load(run.task).version, ready.hash)
+        identity = None if ready is None else run_id(run, ready.hash)
         unfinished = identity is not None and (checkpoint.folder(results, identity) / SNAPSHOT).exists()
         return _run_lra([*words, *(["--resume"] if unfinished else [])])
 
