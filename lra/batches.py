@@ -31,7 +31,7 @@ class Chunk:
     `lengths` is None where every position of every document is real. A label of -1 marks a row that is no example
     and counts nowhere (only evaluation has such rows). `rates` are the learning rates; zeros for evaluation. A batch
     is G groups of B/G examples side by side; no document of group g in step k has more than sizes[size_of[k, g]]
-    tokens.
+    tokens. `places` are the examples' places in the batch as it was drawn, before it was sorted by length.
     """
 
     tokens: UInt[np.ndarray, "K B T N"]
@@ -39,6 +39,7 @@ class Chunk:
     labels: Int32[np.ndarray, "K B"]
     steps: Int32[np.ndarray, " K"]
     rates: Float64[np.ndarray, " K"]
+    places: Int32[np.ndarray, "K B"]
     sizes: tuple[int, ...]
     size_of: Int32[np.ndarray, "K G"]
 
@@ -70,10 +71,12 @@ class Gatherer:
     def training(self, rows: Int64[np.ndarray, "K B"], steps: np.ndarray, rates: np.ndarray) -> Chunk:
         """The chunk whose batch k holds the examples rows[k], sorted by length where they are grouped."""
         groups = self._padding.groups
+        places = np.broadcast_to(np.arange(rows.shape[1]), rows.shape)
         if groups > 1:
-            rows = np.take_along_axis(rows, np.argsort(self._needs[rows], 1, kind="stable"), 1)
+            places = np.argsort(self._needs[rows], 1, kind="stable")
+            rows = np.take_along_axis(rows, places, 1)
         needs = self._needs[rows].reshape(len(rows), groups, -1).max(2)
-        return self._gather(rows, steps, rates, self._padding.sizes, self._padding.size_of(needs))
+        return self._gather(rows, steps, rates, places, self._padding.sizes, self._padding.size_of(needs))
 
     def evaluation(self, batch: int) -> Iterator[Chunk]:
         """Every example once, by length, one batch a chunk; the last is filled up with rows that are no example."""
@@ -83,10 +86,16 @@ class Gatherer:
             rows[: len(order) - first] = order[first : first + batch]
             most = self._needs[rows[rows != NO_EXAMPLE]].max(keepdims=True)
             size = self._padding.sizes[self._padding.size_of(most)[0]]
-            yield self._gather(rows[None], np.zeros(1), np.zeros(1), (size,), np.zeros((1, 1)))
+            yield self._gather(rows[None], np.zeros(1), np.zeros(1), np.arange(batch)[None], (size,), np.zeros((1, 1)))
 
     def _gather(
-        self, rows: np.ndarray, steps: np.ndarray, rates: np.ndarray, sizes: tuple[int, ...], size_of: np.ndarray
+        self,
+        rows: np.ndarray,
+        steps: np.ndarray,
+        rates: np.ndarray,
+        places: np.ndarray,
+        sizes: tuple[int, ...],
+        size_of: np.ndarray,
     ) -> Chunk:
         real = rows != NO_EXAMPLE
         documents = self._split.examples[np.where(real, rows, 0)]
@@ -103,6 +112,7 @@ class Gatherer:
             labels=np.where(real, self._split.labels[np.where(real, rows, 0)].astype(np.int32), np.int32(NO_EXAMPLE)),
             steps=steps.astype(np.int32),
             rates=rates,
+            places=places.astype(np.int32),
             sizes=sizes,
             size_of=size_of.astype(np.int32),
         )

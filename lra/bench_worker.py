@@ -148,6 +148,11 @@ class Worker:
         self._long = False
         self._subject: Subject
 
+    @property
+    def backend(self) -> str:
+        """The framework whose cell this is."""
+        return self._cell.backend
+
     def prepare(self, parity: dict[str, float] | None) -> dict[str, Any]:
         """Everything that comes before the clock; the answer to the parent, who may know the parity already."""
         if parity is None:
@@ -231,6 +236,7 @@ def random_chunk(cell: Cell) -> Chunk:
         labels=rng.integers(0, 2, shape, dtype=np.int32),
         steps=np.arange(cell.chunk, dtype=np.int32),
         rates=np.full(cell.chunk, 1e-4 if cell.kind == "train" else 0.0),
+        places=np.tile(np.arange(cell.batch, dtype=np.int32), (cell.chunk, 1)),
         sizes=(cell.length,),
         size_of=np.zeros((cell.chunk, 1), np.int32),
     )
@@ -241,8 +247,8 @@ def answer(order: dict[str, Any], workers: list[Worker]) -> dict[str, Any]:
     try:
         if "cell" in order:
             workers[:] = [Worker(Cell(**order["cell"]))]
-            return workers[0].prepare(order.get("parity"))
-        return workers[0].sample()
+        with backends.pinned(workers[0].backend):
+            return workers[0].prepare(order.get("parity")) if "cell" in order else workers[0].sample()
     except Exception as error:  # whatever a mechanism or a framework raises is this cell's outcome
         return {"status": OUT_OF_MEMORY if is_out_of_memory(error) else FAILED, "why": _one_line(error)}
 

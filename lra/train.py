@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 import attention_impls
 import tasks
 from attention_impls.base import Dims
-from lra import checkpoint, record
+from lra import backends, checkpoint, record
 from lra.arguments import command_of
 from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
@@ -79,7 +79,7 @@ def train_together(
     task = tasks.load(runs[0].task)
     blueprints = [make_blueprint(run, task) for run in runs]
     works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
-    with ExitStack() as held:
+    with backends.pinned(runs[0].backend), ExitStack() as held:
         for work in works:
             held.enter_context(_alone(work))
         snapshots = [_find_snapshot(work / SNAPSHOT, place) for work in works]

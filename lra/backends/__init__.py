@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -140,6 +141,13 @@ def on_gpu(name: str, device: Device | None) -> bool:
     require_installed(name)
     allocator.keep_buffers()
     return import_module(f"lra.backends.{name}_backend").sees_gpu()
+
+
+def pinned(name: str) -> AbstractContextManager[None]:
+    """Inside, the framework's global switches that decide numbers stand as a run needs them; afterwards as before."""
+    require_installed(name)
+    allocator.keep_buffers()
+    return import_module(f"lra.backends.{name}_switches").pinned()
 
 
 def get_clock(name: str, device: Device) -> Clock:

@@ -13,7 +13,9 @@ from flax import nnx
 
 from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, products_of
 from lra.backends.jax_device import open_device
+from lra.backends.jax_dropout import Dropping
 from lra.backends.jax_encoder import Arrays, skeleton, with_weights
+from lra.backends.jax_switches import switches
 from lra.batches import NO_EXAMPLE, Chunk
 from lra.init import CONSTANT, Blueprint, Weights, learned, within
 from lra.padding import Grouping
@@ -64,12 +66,12 @@ class JaxBackend:
         return State(weights=own, constants=place(constants), adam=adam)
 
     def train_steps(self, state: State, chunk: Chunk) -> tuple[State, Sums]:
-        batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.size_of, chunk.steps, chunk.rates)
+        batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.places, chunk.size_of, chunk.steps, chunk.rates)
         state, sums = self._train(state, jax.device_put(batches, self.device), chunk.sizes)
         return state, to_sums(sums)
 
     def evaluate(self, state: State, chunk: Chunk) -> Sums:
-        batches = (chunk.tokens, chunk.lengths, chunk.labels)
+        batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.places)
         return to_sums(self._evaluate(state, jax.device_put(batches, self.device)))
 
     def weights(self, state: State) -> Weights:
@@ -95,13 +97,14 @@ class JaxBackend:
             "device": self.device.device_kind,
             "framework_threads": None,
             "precision": PRECISION[self._products],
+            "switches": switches(),
         }
 
-    def step(self, sizes: tuple[int, ...], key: jax.Array, state: State, batch: tuple) -> tuple[State, jax.Array]:
-        """One optimiser step; `key` is that of the run's dropout."""
+    def step(self, sizes: tuple[int, ...], seed: jax.Array, state: State, batch: tuple) -> tuple[State, jax.Array]:
+        """One optimiser step; `seed` is that of the run's dropout."""
         *examples, size_of, number, rate = batch
-        drop = jax.random.fold_in(key, number) if self._blueprint.model.dropout else None
-        gradients, sums = self._gradients(state, examples, size_of, drop, sizes)
+        dropping = Dropping(seed, number, self._blueprint.model.dropout)
+        gradients, sums = self._gradients(state, examples, size_of, dropping, sizes)
         updates, adam = self._adam.update(gradients, state.adam)
         decay = self._blueprint.train.weight_decay
         moved = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
@@ -112,10 +115,10 @@ class JaxBackend:
         return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, 1, None)[1], batches)
 
     def _train_chunk(self, state: State, batches: tuple, sizes: tuple[int, ...]) -> tuple[State, jax.Array]:
-        return jax.lax.scan(partial(self.step, sizes, jax.random.key(self._blueprint.seed)), state, batches)
+        return jax.lax.scan(partial(self.step, sizes, jnp.uint32(self._blueprint.seed)), state, batches)
 
     def _gradients(
-        self, state: State, examples: Any, size_of: jax.Array, drop: jax.Array | None, sizes: tuple[int, ...]
+        self, state: State, examples: Any, size_of: jax.Array, dropping: Dropping, sizes: tuple[int, ...]
     ) -> tuple[Arrays, jax.Array]:
         """Gradients of the mean of loss and penalty over one batch, and (loss, correct, count).
 
@@ -123,37 +126,34 @@ class JaxBackend:
         """
         count = (examples[2] != NO_EXAMPLE).sum()
 
-        def of_group(examples: Any, drop: jax.Array | None, size: int) -> tuple[Arrays, jax.Array]:
-            tokens, lengths, labels = examples
-            batch = (tokens[:, :, :size], lengths, labels)
-            return jax.grad(self._loss, has_aux=True)(state.weights, state.constants, batch, count, drop)
+        def of_group(examples: Any, size: int) -> tuple[Arrays, jax.Array]:
+            tokens, *rest = examples
+            batch = (tokens[:, :, :size], *rest)
+            return jax.grad(self._loss, has_aux=True)(state.weights, state.constants, batch, count, dropping)
 
         if len(size_of) == 1 and len(sizes) == 1:
-            return of_group(examples, drop, sizes[0])
+            return of_group(examples, sizes[0])
 
         def add(total: tuple[Arrays, jax.Array], group: tuple) -> tuple[tuple[Arrays, jax.Array], None]:
-            examples, size, number = group
-            own = None if drop is None else jax.random.fold_in(drop, number)
-            found = jax.lax.switch(size, [partial(of_group, size=each) for each in sizes], examples, own)
+            examples, size = group
+            found = jax.lax.switch(size, [partial(of_group, size=each) for each in sizes], examples)
             return jax.tree.map(jnp.add, total, found), None
 
         groups = jax.tree.map(lambda array: array.reshape(len(size_of), -1, *array.shape[1:]), examples)
-        shapes = jax.eval_shape(partial(of_group, size=sizes[0]), jax.tree.map(lambda a: a[0], groups), drop)
+        shapes = jax.eval_shape(partial(of_group, size=sizes[0]), jax.tree.map(lambda a: a[0], groups))
         zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-        return jax.lax.scan(add, zeros, (groups, size_of, jnp.arange(len(size_of))))[0]
+        return jax.lax.scan(add, zeros, (groups, size_of))[0]
 
     def _loss(
-        self, weights: Arrays, constants: Arrays, batch: Any, count: Any, drop: jax.Array | None
+        self, weights: Arrays, constants: Arrays, batch: Any, count: Any, dropping: Dropping | None
     ) -> tuple[Any, jax.Array]:
-        """Loss and penalty over `count`, and (loss, correct, examples); rows without an example count nowhere.
-
-        `drop` is the key of dropout; None drops nothing.
-        """
-        tokens, lengths, labels = batch
+        """Loss and penalty over `count`, and (loss, correct, examples); rows without an example count nowhere."""
+        tokens, lengths, labels, places = batch
         assert self._structure is not None, "start comes first"
         encoder = with_weights(self._structure, weights)
-        rngs = None if drop is None else nnx.Rngs(dropout=drop)
-        logits, penalty = encoder(tokens.astype(jnp.int32), lengths, constants, rngs)
+        tokens = tokens.astype(jnp.int32)
+        drop = None if dropping is None else dropping.of(places, tokens)
+        logits, penalty = encoder(tokens, lengths, constants, drop)
         real = labels != NO_EXAMPLE
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, labels, 0))
         correct = (logits.argmax(-1) == labels) & real

@@ -13,6 +13,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from lra.backends import Products
+from lra.backends.jax_dropout import Dropout
+from lra.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
 from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
 
 NORM_EPSILON = 1e-5
@@ -23,10 +25,11 @@ Arrays = dict[str, jax.Array]
 class Block(nnx.Module):
     """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
 
-    def __init__(self, blueprint: Blueprint, products: Products, own: list[str], rngs: nnx.Rngs) -> None:
+    def __init__(self, blueprint: Blueprint, products: Products, own: list[str], number: int, rngs: nnx.Rngs) -> None:
         model = blueprint.model
         self._blueprint = nnx.static(blueprint)
         self._products: Products = products
+        self._number = number
         dense = partial(nnx.Linear, dtype=_dtype(products), rngs=rngs)
         self.attention_norm = _norm(model.width, rngs)
         self.ffn_norm = _norm(model.width, rngs)
@@ -37,20 +40,19 @@ class Block(nnx.Module):
         self.ffn_in = dense(model.width, model.ffn)
         self.ffn_out = dense(model.ffn, model.width)
         self.attention = nnx.Dict({name: nnx.Param(jnp.zeros(())) for name in own})
-        self.dropout = nnx.Dropout(model.dropout)
 
     def __call__(
-        self, x: Float[Array, "B N C"], lengths: Int[Array, " B"] | None, constants: Arrays, rngs: nnx.Rngs | None
+        self, x: Float[Array, "B N C"], lengths: Int[Array, " B"] | None, constants: Arrays, drop: Dropout | None
     ) -> tuple[Float[Array, "B N C"], Float[Array, " B"]]:
-        """The block's output, and its attention's penalty: zero where the card has none.
+        """The block's output, and its attention's penalty: zero where the card has none."""
 
-        `rngs` is None where nothing is dropped.
-        """
-        drop = lambda y: self.dropout(y, deterministic=rngs is None, rngs=rngs)  # noqa: E731 - used three times here
+        def dropped(y: Array, site: int) -> Array:
+            return y if drop is None else drop(y, self._number, site)
+
         attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
-        x = x + drop(_by_rows(self.output, attended))
-        hidden = drop(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x))))
-        return x + drop(_by_rows(self.ffn_out, hidden)), penalty
+        x = x + dropped(_by_rows(self.output, attended), ATTENDED)
+        hidden = dropped(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x))), HIDDEN)
+        return x + dropped(_by_rows(self.ffn_out, hidden), OUTPUT), penalty
 
     def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> tuple[Array, Float[Array, " B"]]:
         blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
@@ -97,34 +99,34 @@ class Encoder(nnx.Module):
         self._towers = blueprint.towers
         self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
         self.positions = nnx.Embed(blueprint.dims.max_length, model.width, rngs=rngs)
-        self.layers = nnx.List([Block(blueprint, products, own, rngs) for _ in range(model.depth)])
+        self.layers = nnx.List([Block(blueprint, products, own, number, rngs) for number in range(model.depth)])
         self.norm = _norm(model.width, rngs)
         features = model.width * (4 if blueprint.towers == 2 else 1)
         self.classifier_in = nnx.Linear(features, model.classifier, rngs=rngs)
         self.classifier_out = nnx.Linear(model.classifier, blueprint.classes, rngs=rngs)
-        self.dropout = nnx.Dropout(model.dropout)
 
     def __call__(
         self,
         tokens: Int[Array, "B T N"],
         lengths: Int[Array, "B T"] | None,
         constants: Arrays,
-        rngs: nnx.Rngs | None,
+        drop: Dropout | None = None,
     ) -> tuple[Float[Array, "B classes"], Float[Array, " B"]]:
         """Logits and penalties of B examples with T documents each; tokens beyond a document's length are never seen.
 
-        The penalties of the layers are added, those of an example's documents averaged.
+        The penalties of the layers are added, those of an example's documents averaged. `drop` has a row for each
+        document; None drops nothing.
         """
         flat = tokens.reshape(-1, tokens.shape[-1])
         real = None if lengths is None else lengths.reshape(-1)
         # By index, since calling an nnx.Embed casts to the dtype that it was made with.
         x = self.tokens.embedding[flat] + _repeated(self.positions.embedding[: flat.shape[1]], len(flat))
-        x = self.dropout(x, deterministic=rngs is None, rngs=rngs)
+        x = x if drop is None else drop(x, 0, EMBEDDED)
         penalty = jnp.zeros(len(x), x.dtype)
         for layer, block in enumerate(self.layers):
             prefix = f"{CONSTANT}layers.{layer}.attention."
             own = {k.removeprefix(prefix): v for k, v in constants.items() if k.startswith(prefix)}
-            x, more = block(x, real, own, rngs)
+            x, more = block(x, real, own, drop)
             penalty = penalty + more
         pooled = _mean(self.norm(x), real).reshape(-1, self._towers, x.shape[-1])
         logits = self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))

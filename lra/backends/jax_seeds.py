@@ -16,8 +16,8 @@ from lra.batches import Chunk
 from lra.init import Weights
 from lra.padding import Grouping
 
-OF_SEEDS = (0, 0, 0, None, None, None)
-"""Axis of the seeds in a step's tokens, lengths, labels, sizes, number and learning rate."""
+OF_SEEDS = (0, 0, 0, 0, None, None, None)
+"""Axis of the seeds in a step's tokens, lengths, labels, places, sizes, number and learning rate."""
 
 
 class Seeds:
@@ -25,7 +25,7 @@ class Seeds:
 
     def __init__(self, one: JaxBackend, seeds: Sequence[int]) -> None:
         self._one = one
-        self._keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+        self._seeds = jnp.array(seeds, jnp.uint32)
         self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=3)
         self._evaluate = jax.jit(jax.vmap(one.evaluate_chunk, in_axes=(0, None)))
         self.peak_memory = one.peak_memory
@@ -45,15 +45,16 @@ class Seeds:
             np.stack([chunk.tokens for chunk in chunks], 1),
             np.stack(lengths, 1) if lengths else None,
             np.stack([chunk.labels for chunk in chunks], 1),
+            np.stack([chunk.places for chunk in chunks], 1),
             np.max([chunk.size_of for chunk in chunks], 0),  # a group is as long as the longest of all seeds
             first.steps,
             first.rates,
         )
-        state, sums = self._train(state, self._keys, jax.device_put(batches, self._one.device), first.sizes)
+        state, sums = self._train(state, self._seeds, jax.device_put(batches, self._one.device), first.sizes)
         return state, [to_sums(sums[:, seed]) for seed in range(len(chunks))]
 
     def evaluate(self, state: State, chunk: Chunk) -> list[Sums]:
-        batches = jax.device_put((chunk.tokens, chunk.lengths, chunk.labels), self._one.device)
+        batches = jax.device_put((chunk.tokens, chunk.lengths, chunk.labels, chunk.places), self._one.device)
         return [to_sums(sums) for sums in self._evaluate(state, batches)]
 
     def weights(self, state: State) -> list[Weights]:
@@ -63,13 +64,13 @@ class Seeds:
         return [self._one.snapshot(own) for own in self._apart(state)]
 
     def environment(self) -> dict[str, Any]:
-        return self._one.environment() | {"seeds_in_one_program": len(self._keys)}
+        return self._one.environment() | {"seeds_in_one_program": len(self._seeds)}
 
     def _train_chunk(
-        self, state: State, keys: jax.Array, batches: tuple, sizes: tuple[int, ...]
+        self, state: State, seeds: jax.Array, batches: tuple, sizes: tuple[int, ...]
     ) -> tuple[State, jax.Array]:
         step = jax.vmap(partial(self._one.step, sizes), in_axes=(0, 0, OF_SEEDS))
-        return jax.lax.scan(lambda state, batch: step(keys, state, batch), state, batches)
+        return jax.lax.scan(lambda state, batch: step(seeds, state, batch), state, batches)
 
     def _apart(self, state: State) -> list[State]:
-        return [jax.tree.map(lambda array, at=at: array[at], state) for at in range(len(self._keys))]
+        return [jax.tree.map(lambda array, at=at: array[at], state) for at in range(len(self._seeds))]

@@ -16,6 +16,7 @@ from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, pr
 from lra.backends.torch_encoder import Encoder, canonical, to_numpy, turned
 from lra.backends.torch_graph import CapturedStep, CudaRecorder, Recorder
 from lra.backends.torch_step import Batch, batches, eager_step, on_device, sums
+from lra.backends.torch_switches import switches
 from lra.batches import Chunk
 from lra.config import UserError
 from lra.init import Blueprint, Weights, within
@@ -68,18 +69,13 @@ class TorchBackend:
         return State(encoder=encoder, optimiser=optimiser)
 
     def train_steps(self, state: State, chunk: Chunk) -> tuple[State, Sums]:
-        state.encoder.train()
         steps = batches(chunk, self._device)
         take = self._captured(state, steps) or partial(eager_step, state.encoder, state.optimiser)
-        found = []
-        for step, rate, batch in zip(chunk.steps, chunk.rates, steps, strict=True):
-            torch.manual_seed(_dropout_seed(self._blueprint.seed, int(step)))
-            found.append(take(batch, float(rate)))
+        found = [take(batch, float(rate)) for rate, batch in zip(chunk.rates, steps, strict=True)]
         return state, _to_sums(found)
 
     def evaluate(self, state: State, chunk: Chunk) -> Sums:
         tokens, lengths, labels = on_device(chunk, self._device)
-        state.encoder.eval()
         with torch.inference_mode():
             found = [
                 sums(state.encoder(tokens[k], None if lengths is None else lengths[k])[0], labels[k])
@@ -112,6 +108,7 @@ class TorchBackend:
             "device": torch.cuda.get_device_name(self._device) if on_gpu else "cpu",
             "framework_threads": torch.get_num_threads(),
             "precision": PRECISION[self._products],
+            "switches": switches(),
             "step": f"eager: {self._eager_because}" if self._recorder is None else "captured",
         }
 
@@ -150,10 +147,6 @@ def open_backend(blueprint: Blueprint, device: Device | None) -> TorchBackend:
 def _to_sums(found: list[Tensor]) -> Sums:
     loss, correct, count = torch.stack(found).cpu().double().numpy().T
     return Sums(loss=loss, correct=correct.astype(np.int64), count=count.astype(np.int64))
-
-
-def _dropout_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _place_moments(encoder: Encoder, optimiser: torch.optim.AdamW, snapshot: Weights | None) -> None:

@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lra.backends import Products
+from lra.backends.torch_dropout import Dropout, Dropping
+from lra.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
 from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
 
 NORM_EPSILON = 1e-5
@@ -18,12 +20,11 @@ NORM_EPSILON = 1e-5
 class Block(nn.Module):
     """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
 
-    def __init__(self, blueprint: Blueprint, products: Products) -> None:
+    def __init__(self, blueprint: Blueprint, products: Products, number: int) -> None:
         super().__init__()
         model = blueprint.model
-        self._blueprint, self._products = blueprint, products
+        self._blueprint, self._products, self._number = blueprint, products, number
         self._attend = blueprint.mechanism.attend("torch")
-        self._rate = model.dropout
         self.attention_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         self.ffn_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         for letter in blueprint.inputs:
@@ -35,13 +36,21 @@ class Block(nn.Module):
         self.attention = nn.ParameterDict()  # the mechanism's own arrays, filled by `load`
 
     def forward(
-        self, x: Float[Tensor, "B N C"], lengths: Int[Tensor, " B"] | None, constants: dict[str, Tensor]
+        self,
+        x: Float[Tensor, "B N C"],
+        lengths: Int[Tensor, " B"] | None,
+        constants: dict[str, Tensor],
+        drop: Dropout | None,
     ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, " B"]]:
         """The block's output, and its attention's penalty: zero where the card has none."""
+
+        def dropped(y: Tensor, site: int) -> Tensor:
+            return y if drop is None else drop(y, self._number, site)
+
         attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
-        x = x + self._drop(self.output(attended))
-        hidden = self._drop(F.gelu(self.ffn_in(self.ffn_norm(x))))
-        return x + self._drop(self.ffn_out(hidden)), penalty
+        x = x + dropped(self.output(attended), ATTENDED)
+        hidden = dropped(F.gelu(self.ffn_in(self.ffn_norm(x))), HIDDEN)
+        return x + dropped(self.ffn_out(hidden), OUTPUT), penalty
 
     def _attention(
         self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor]
@@ -76,9 +85,6 @@ class Block(nn.Module):
         """What the mechanism is given of an array; its gradient comes back in the array's own dtype."""
         return array.bfloat16() if self._products == "bfloat16" and array.is_floating_point() else array
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self._rate, self.training)
-
 
 class Encoder(nn.Module):
     """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
@@ -90,11 +96,11 @@ class Encoder(nn.Module):
     def __init__(self, blueprint: Blueprint, products: Products) -> None:
         super().__init__()
         model = blueprint.model
-        self._rate, self._products = model.dropout, products
-        self._towers = blueprint.towers
+        self._products, self._towers = products, blueprint.towers
+        self.dropping = Dropping(blueprint.seed, model.dropout)
         self.tokens = nn.Embedding(model.vocabulary, model.width)
         self.positions = nn.Embedding(blueprint.dims.max_length, model.width)
-        self.layers = nn.ModuleList(Block(blueprint, products) for _ in range(model.depth))
+        self.layers = nn.ModuleList(Block(blueprint, products, number) for number in range(model.depth))
         self.norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         features = model.width * (4 if blueprint.towers == 2 else 1)
         self.classifier_in = nn.Linear(features, model.classifier)
@@ -102,20 +108,21 @@ class Encoder(nn.Module):
         self._constants: list[dict[str, Tensor]] = [{} for _ in range(model.depth)]
 
     def forward(
-        self, tokens: Int[Tensor, "B T N"], lengths: Int[Tensor, "B T"] | None
+        self, tokens: Int[Tensor, "B T N"], lengths: Int[Tensor, "B T"] | None, drop: Dropout | None = None
     ) -> tuple[Float[Tensor, "B classes"], Float[Tensor, " B"]]:
         """Logits and penalties of B examples with T documents each; tokens beyond a document's length are never seen.
 
-        The penalties of the layers are added, those of an example's documents averaged.
+        The penalties of the layers are added, those of an example's documents averaged. `drop` has a row for each
+        document; None drops nothing.
         """
         flat = tokens.flatten(0, 1)
         real = None if lengths is None else lengths.flatten()
         x = self.tokens(flat) + self.positions.weight[: flat.shape[1]]
-        x = F.dropout(x, self._rate, self.training)
+        x = x if drop is None else drop(x, 0, EMBEDDED)
         penalty = x.new_zeros(len(x))
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._products == "bfloat16"):
             for layer, constants in zip(self.layers, self._constants, strict=True):
-                x, more = layer(x, real, constants)
+                x, more = layer(x, real, constants, drop)
                 penalty = penalty + more
         pooled = _mean(self.norm(x), real).unflatten(0, (-1, self._towers))
         logits = self.classifier_out(F.relu(self.classifier_in(_features(pooled))))

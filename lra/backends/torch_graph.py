@@ -1,11 +1,10 @@
 """The optimiser step captured as CUDA graphs: a few launches in the place of hundreds.
 
 A graph repeats the captured kernels on the captured addresses, so whatever changes between steps lies in buffers:
-tokens, lengths and labels of a group, the number of examples, the learning rate, gradients, moments and weights. One
-graph for each size of a group adds to the gradients, one moves the weights and clears the gradients.
+tokens, lengths, labels and places of a group, the step, the number of examples, the learning rate, gradients, moments
+and weights. One graph for each size of a group adds to the gradients, one moves the weights and clears the gradients.
 
-Dropout: before each replay PyTorch writes to the device what seed and offset the generator holds by then, and moves the
-offset on (CUDAGeneratorImpl, since 2.6). Seeding before a step therefore draws what the eager step draws.
+Dropout is computed from the step's number and the places in the batch, which lie in buffers too.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ class CapturedStep:
         device = next(encoder.parameters()).device
         self._rate = torch.zeros((), device=device)  # float32, as the fused AdamW of CUDA reads it
         self._examples = torch.ones((), dtype=torch.int64, device=device)
+        self._step = torch.zeros((), dtype=torch.int32, device=device)
         self._groups: dict[tuple, tuple[Group, Call]] = {}
         self._move: Call | None = None
 
@@ -50,9 +50,11 @@ class CapturedStep:
         """
         new = {_key(group): group for batch in wanted for group in batch.groups if _key(group) not in self._groups}
         for key, group in new.items():
-            tokens, lengths, labels = group
-            buffers = Group(tokens.clone(), None if lengths is None else lengths.clone(), labels.clone())
-            add = self._record(lambda buffers=buffers: add_gradients(self._encoder, buffers, self._examples))
+            lengths = None if group.lengths is None else group.lengths.clone()
+            buffers = Group(group.tokens.clone(), lengths, group.labels.clone(), group.places.clone())
+            add = self._record(
+                lambda buffers=buffers: add_gradients(self._encoder, buffers, self._examples, self._step)
+            )
             self._groups[key] = buffers, add
         if self._move is None:
             self._move = self._recorded_move()
@@ -63,6 +65,7 @@ class CapturedStep:
         assert self._move is not None, "prepare comes first"
         self._rate.fill_(rate)
         self._examples.copy_(batch.examples)
+        self._step.copy_(batch.step)
         totals = [self._add(group) for group in batch.groups]
         self._move()
         return total(totals)

@@ -21,6 +21,8 @@ class Group(NamedTuple):
     tokens: Int[Tensor, "b T n"]
     lengths: Int[Tensor, "b T"] | None
     labels: Int[Tensor, " b"]
+    places: Int[Tensor, " b"]
+    """In the batch, as it was drawn."""
 
 
 class Batch(NamedTuple):
@@ -28,32 +30,34 @@ class Batch(NamedTuple):
 
     groups: list[Group]
     examples: Int[Tensor, ""]
+    step: Int[Tensor, ""]
 
 
 def on_device(chunk: Chunk, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
     """The chunk's tokens, lengths and labels; a GPU fetches them while the host goes on."""
+    tokens = _copied(torch.from_numpy(chunk.tokens.astype(np.int32)), device)
+    lengths = None if chunk.lengths is None else _copied(torch.from_numpy(chunk.lengths), device)
+    return tokens, lengths, _copied(torch.from_numpy(chunk.labels).long(), device)
 
-    def copied(tensor: Tensor) -> Tensor:
-        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
-    tokens = copied(torch.from_numpy(chunk.tokens.astype(np.int32)))
-    lengths = None if chunk.lengths is None else copied(torch.from_numpy(chunk.lengths))
-    return tokens, lengths, copied(torch.from_numpy(chunk.labels).long())
+def _copied(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def batches(chunk: Chunk, device: torch.device) -> list[Batch]:
     """The chunk's batches, each cut into its groups, all of them views of one copy on the device."""
     tokens, lengths, labels = on_device(chunk, device)
+    places, steps = (_copied(torch.from_numpy(array), device) for array in (chunk.places, chunk.steps))
     examples = (labels != NO_EXAMPLE).sum(1)
     per_group = labels.shape[1] // chunk.size_of.shape[1]
 
     def group(k: int, number: int, size: int) -> Group:
         rows = slice(number * per_group, (number + 1) * per_group)
         documents = None if lengths is None else lengths[k, rows]
-        return Group(tokens[k, rows, :, : chunk.sizes[size]], documents, labels[k, rows])
+        return Group(tokens[k, rows, :, : chunk.sizes[size]], documents, labels[k, rows], places[k, rows])
 
     return [
-        Batch([group(k, number, size) for number, size in enumerate(sizes.tolist())], examples[k])
+        Batch([group(k, number, size) for number, size in enumerate(sizes.tolist())], examples[k], steps[k])
         for k, sizes in enumerate(chunk.size_of)
     ]
 
@@ -62,14 +66,16 @@ def eager_step(encoder: Encoder, optimiser: torch.optim.AdamW, batch: Batch, rat
     """Learn from one batch: (loss, correct, count)."""
     optimiser.param_groups[0]["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
-    totals = [add_gradients(encoder, group, batch.examples) for group in batch.groups]
+    totals = [add_gradients(encoder, group, batch.examples, batch.step) for group in batch.groups]
     optimiser.step()
     return total(totals)
 
 
-def add_gradients(encoder: Encoder, group: Group, examples: Int[Tensor, ""]) -> Float[Tensor, "3"]:
+def add_gradients(
+    encoder: Encoder, group: Group, examples: Int[Tensor, ""], step: Int[Tensor, ""]
+) -> Float[Tensor, "3"]:
     """Add the gradients of the group's loss and penalty over `examples` to the encoder's: (loss, correct, count)."""
-    logits, penalty = encoder(group.tokens, group.lengths)
+    logits, penalty = encoder(group.tokens, group.lengths, encoder.dropping.at(step, group.places, group.tokens))
     totals = sums(logits, group.labels)
     ((totals[0] + penalty.masked_fill(group.labels == NO_EXAMPLE, 0.0).sum()) / examples).backward()
     return totals.detach()
