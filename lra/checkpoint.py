@@ -53,6 +53,8 @@ def read(path: Path) -> tuple[Weights, dict[str, Any]]:
     """The arrays of a file and the facts about them; Refused where they are not what was written."""
     if not path.is_file():
         raise Refused(path, "is not a file")
+    if not os.access(path, os.R_OK):  # of which safetensors would say that there is no such file
+        raise UserError(f"{path} cannot be read: change its permissions")
     arrays, told = _parsed(path)
     if told is None:
         raise Refused(path, "has no checksum: an older version of this program made it (layout 1)")
@@ -79,7 +81,7 @@ def _parsed(path: Path) -> tuple[Weights, Any]:
             text = (file.metadata() or {}).get(FACTS)
         told = None if text is None else json.loads(text)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error}): make it readable") from error
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): try again") from error
     except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         # TypeError and AttributeError: a dtype that NumPy does not have.
         raise Refused(path, f"is damaged ({' '.join(str(error).split())})") from error

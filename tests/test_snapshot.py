@@ -182,12 +182,9 @@ def test_a_file_that_was_never_a_snapshot_is_refused(content: bytes, said: str, 
 
 
 def test_a_file_that_may_not_be_read_is_left_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(*_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(checkpoint, "safe_open", forbidden)
     path = written(tmp_path, arrays())
-    with pytest.raises(UserError, match=r"cannot be read \(.*Permission denied") as caught:
+    monkeypatch.setattr(checkpoint.os, "access", lambda place, mode: place != path)
+    with pytest.raises(UserError, match="cannot be read: change its permissions") as caught:
         read(path)
     assert not isinstance(caught.value, checkpoint.Refused)
 
