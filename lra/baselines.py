@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import dacite
 import yaml
+from annotated_types import Ge, Gt, Interval, Lt
+from filelock import FileLock
 
 from lra.checkpoint import write_atomically
 from lra.config import BackendName, Run, UserError, as_dict, from_dict, resolve
 from lra.prediction import Expected
+from lra.ranges import problems
 
 SCHEMA = 1
 SEEDS = 8  # the fewest that a baseline may rest on
+STEPS = 20  # of the golden curve
+LINE = 300  # characters of another library's error that are told
+Share = Annotated[float, Interval(ge=0, le=1)]
+Count = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(0)]
 HEAD = """\
 # What `run_lra.py check` compares with. A cell is added by hand, everything above its `baseline`; the baseline itself
 # is measured by `run_lra.py check --update --cell NAME` and never edited.
@@ -30,37 +40,33 @@ class Speed:
     A cell does without where the ratio is not steady: on a CPU, JAX takes whatever cores others leave it.
     """
 
-    length: int
-    batch: int
-    rounds: int
-    factor: float
+    length: Count
+    batch: Count
+    rounds: Annotated[int, Ge(4)]
+    factor: Annotated[float, Gt(1)]
     """By how much the ratio may fall below the baseline's before it counts as a loss."""
-
-    def __post_init__(self) -> None:
-        if self.rounds < 4 or self.factor <= 1:
-            raise UserError(f"speed has rounds {self.rounds}, factor {self.factor}: expected at least 4, more than 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
     """What a cell's runs scored, and how they were made."""
 
-    mean: float
-    std: float
-    n: int
-    accuracies: list[float]
+    mean: Share
+    std: Annotated[float, Ge(0)]
+    n: Count
+    accuracies: list[Share]
     """Test accuracy by seed, in the order of the cell's `seeds`."""
-    clean: list[float]
+    clean: list[Share]
     """The same for its `clean_seeds`."""
-    examples: int
+    examples: Count
     """Of the test split."""
-    without_learning: dict[str, float]
+    without_learning: dict[str, Share]
     """Test accuracy of rules that need no learning."""
     data: str
     data_hash: str
-    curve: list[float]
+    curve: list[Annotated[float, Gt(0)]]
     """The loss of the first training steps of the first seed, without dropout."""
-    ratio: float | None
+    ratio: Annotated[float, Gt(0)] | None
     """Samples a second over those of softmax: the median over rounds."""
     commit: str | None
     clean_checkout: bool | None
@@ -85,11 +91,11 @@ class Cell:
     device: Literal["cpu", "gpu"] = "cpu"
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What differs from the preset: data, options, model, train."""
-    seeds: list[int]
+    seeds: list[Seed]
     """Those of the baseline."""
-    check_seeds: list[int]
+    check_seeds: list[Seed]
     """Those that a check trains; the mean over them is compared."""
-    clean_seeds: list[int] = field(default_factory=list)
+    clean_seeds: list[Seed] = field(default_factory=list)
     """Runs of the same code that a baseline is tried on: how often would they have been called a regression?"""
     speed: Speed | None = None
     baseline: Baseline | None = None
@@ -115,8 +121,8 @@ class Cell:
 class Baselines:
     """The whole file."""
 
-    schema: int
-    level: float
+    schema: Count
+    level: Annotated[float, Gt(0), Lt(0.5)]
     """The probability that a check of unchanged code calls the accuracy of any of its cells a loss."""
     cells: list[Cell]
 
@@ -127,21 +133,121 @@ def spread(accuracies: Sequence[float]) -> dict[str, Any]:
 
 
 def load(path: Path) -> Baselines:
-    """Read the file; UserError where it is none."""
+    """Read the file; UserError names the first cell and field that is not what it should be."""
+    return _checked(_values(path), path)
+
+
+def load_for_update(path: Path) -> Baselines:
+    """The same, without the baselines that are not what they should be: an update measures them anew."""
+    return _checked(_values(path), path, doubtful=False)
+
+
+def update(path: Path, cell: Cell, measured: Baseline) -> None:
+    """Put a cell's new baseline into the file as it is by now; UserError where the cell has changed meanwhile."""
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        values = _values(path)
+        now = {each.name: each for each in _checked(values, path, doubtful=False).cells}
+        if cell.name not in now or replace(now[cell.name], baseline=None) != replace(cell, baseline=None):
+            raise UserError(f"{path}: cell {cell.name} was changed while it was measured: run check --update again")
+        at = next(each for each in values["cells"] if each["name"] == cell.name)
+        at["baseline"] = asdict(measured)
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+        write_atomically((HEAD + text).encode(), path)
+
+
+def require_writable(path: Path) -> None:
+    """UserError where `update` could not write the file: before anything is measured."""
+    for each in (path, path.parent):
+        if not os.access(each, os.W_OK):
+            raise UserError(f"{each} cannot be written, and an update writes it: change its permissions")
+
+
+class _OneKey(yaml.SafeLoader):
+    """YAML in which no key stands twice; the second would replace the first in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.YAMLError(f"key {name!r} stands twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def _values(path: Path) -> Any:
     try:
-        values = yaml.safe_load(path.read_text())
-        found = dacite.from_dict(Baselines, values, dacite.Config(strict=True, cast=[float]))
-    except (OSError, ValueError, TypeError, yaml.YAMLError, dacite.DaciteError) as error:
-        raise UserError(f"{path} holds no baselines: {error}") from error
-    names = [cell.name for cell in found.cells]
-    if found.schema != SCHEMA or not 0 < found.level < 0.5 or len(set(names)) < len(names):
-        raise UserError(f"{path}: expected schema {SCHEMA}, a level between 0 and 0.5, and cells of different names")
+        return yaml.load(path.read_text(encoding="utf-8"), _OneKey)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path} holds no baselines: {_line(error)}") from error
+
+
+def _checked(values: Any, path: Path, *, doubtful: bool = True) -> Baselines:
+    """The file's content; a baseline that is not what it should be is an error, or left out."""
+    if not isinstance(values, dict) or not isinstance(values.get("cells"), list):
+        raise UserError(f"{path} holds no baselines: expected schema, level and a list of cells")
+    found = _built(Baselines, {**values, "cells": []}, str(path))
+    if found.schema != SCHEMA:
+        raise UserError(f"{path}: schema is {found.schema}, expected {SCHEMA}")
+    cells = [_cell(each, f"{path}: cell {number}", doubtful) for number, each in enumerate(values["cells"], start=1)]
+    names = [cell.name for cell in cells]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: cell {name} stands there twice: expected cells of different names")
+    return replace(found, cells=cells)
+
+
+def _cell(values: Any, where: str, doubtful: bool) -> Cell:
+    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        raise UserError(f"{where} has no name: expected name, task, attn, backend, preset, seeds, check_seeds")
+    where = f"{where} ({values['name']})"
+    cell = _built(Cell, {**values, "baseline": None}, where)
+    if values.get("baseline") is None:
+        return cell
+    try:
+        baseline = _built(Baseline, values["baseline"], f"{where}: baseline")
+        for problem in _contradictions(cell, baseline):
+            raise UserError(f"{where}: baseline: {problem}")
+    except UserError as error:
+        if doubtful:
+            raise UserError(f"{error}: restore it, or run check --update --cell {cell.name}") from error
+        return cell
+    return replace(cell, baseline=baseline)
+
+
+def _contradictions(cell: Cell, baseline: Baseline) -> Iterator[str]:
+    """Numbers of a baseline that do not follow from the others, or from its cell."""
+    lengths = {"accuracies": len(cell.seeds), "clean": len(cell.clean_seeds), "curve": STEPS}
+    for name, expected in lengths.items():
+        if len(getattr(baseline, name)) != expected:
+            yield f"{name} has {len(getattr(baseline, name))} numbers, expected {expected}"
+    for name, expected in spread(baseline.accuracies).items():
+        if getattr(baseline, name) != expected:
+            yield f"{name} is {getattr(baseline, name)}, expected {expected}, that of its accuracies"
+    if (baseline.ratio is None) != (cell.speed is None):
+        yield f"ratio is {baseline.ratio}, expected one exactly where the cell has a speed"
+
+
+def _built(kind: type, values: Any, where: str) -> Any:
+    """The dataclass with these values; UserError for what is unknown, missing, of another type or out of range."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected fields and values, found {type(values).__name__}")
+    try:
+        found = dacite.from_dict(kind, values, dacite.Config(strict=True, type_hooks={float: _real}))
+    except (dacite.DaciteError, TypeError) as error:
+        raise UserError(f"{where}: {_line(error)}") from error
+    for problem in problems(found):
+        raise UserError(f"{where}: {problem}")
     return found
 
 
-def save(baselines: Baselines, path: Path) -> None:
-    """Write the file, what is empty left out."""
-    values = asdict(baselines)
-    values["cells"] = [{name: value for name, value in cell.items() if value} for cell in values["cells"]]
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
-    write_atomically((HEAD + text).encode(), path)
+def _real(value: Any) -> Any:
+    """A number as a float, even one beyond all floats; the rest as it is, for dacite to refuse."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:LINE]

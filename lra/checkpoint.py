@@ -1,19 +1,35 @@
-"""Snapshots of a run as safetensors files: written beside and renamed, so a reader sees the old one or the new."""
+"""Named arrays as safetensors files, with a checksum over all that they say.
+
+Every file is written beside and renamed, so a reader sees the old one or the new.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from lra.config import UserError
 from lra.init import Weights
+
+FACTS = "lra"  # the only key of the metadata: safetensors writes several in any order, and the same run the same bytes
+
+
+class Refused(UserError):
+    """A file that is not what it should be. `why` goes on after its path: "is damaged (…)"."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} {why}: train its run again")
+        self.why = why
 
 
 def folder(results: Path, run_id: str) -> Path:
@@ -21,17 +37,65 @@ def folder(results: Path, run_id: str) -> Path:
     return results / ".work" / run_id
 
 
-def save_atomically(arrays: Weights, path: Path) -> None:
-    """Write the arrays to `path`; a crash at any moment leaves the former file whole."""
-    write_atomically(save({name: np.asarray(array, order="C") for name, array in arrays.items()}), path)
+def save_atomically(arrays: Weights, path: Path, facts: Mapping[str, Any] | None = None) -> None:
+    """Write the arrays and facts about them, plain values, to `path`; a crash leaves the former file whole."""
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    told = {**(facts or {}), "checksum": _checksum(whole, facts or {})}
+    write_atomically(save(whole, metadata={FACTS: json.dumps(told, sort_keys=True)}), path)
 
 
 def load(path: Path) -> Weights:
-    """Read the arrays back; a damaged file raises UserError."""
+    """The arrays of a file; raises what `read` raises."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[Weights, dict[str, Any]]:
+    """The arrays of a file and the facts about them; Refused where they are not what was written."""
+    if not path.is_file():
+        raise Refused(path, "is not a file")
+    if not os.access(path, os.R_OK):  # of which safetensors would say that there is no such file
+        raise UserError(f"{path} cannot be read: change its permissions")
+    arrays, told = _parsed(path)
+    if told is None:
+        raise Refused(path, "has no checksum: an older version of this program made it (layout 1)")
+    if not isinstance(told, dict):
+        raise Refused(path, "is damaged (what it says of itself is no mapping)")
+    facts = dict(told)
+    if facts.pop("checksum", None) != _checksum(arrays, facts):
+        raise Refused(path, "is damaged (its checksum does not fit its content)")
+    return arrays, facts
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a.json to the first of a.refused.json, a.refused.2.json, … that is free, and return that."""
+    names = chain([""], (f".{number}" for number in count(2)))
+    kept = (path.with_name(f"{path.stem}.refused{number}{path.suffix}") for number in names)
+    return path.rename(next(free for free in kept if not os.path.lexists(free)))
+
+
+def _parsed(path: Path) -> tuple[Weights, Any]:
+    """What stands in a file, whatever it is; None for facts that it does not have."""
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): start the run over with --fresh") from error
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            text = (file.metadata() or {}).get(FACTS)
+        told = None if text is None else json.loads(text)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): try again") from error
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        # TypeError and AttributeError: a dtype that NumPy does not have.
+        raise Refused(path, f"is damaged ({' '.join(str(error).split())})") from error
+    return arrays, told
+
+
+def _checksum(arrays: Weights, facts: Mapping[str, Any]) -> str:
+    """SHA-256 of the facts and of every array's name, dtype, shape and bytes. Its definition belongs to no layout."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def write_atomically(content: bytes, path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lra import checkpoint
+from lra import checkpoint, snapshot
 from lra.backends import Sums
 from lra.backends.lanes import Lanes
 from lra.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
@@ -22,6 +22,7 @@ from lra.history import History, Watch
 from lra.init import Blueprint, Weights, initial_weights, parameter_count
 from lra.padding import WHOLE
 from lra.schedule import one_cycle
+from lra.snapshot import Snapshot
 from tasks.store import Prepared
 
 SNAPSHOT_SECONDS = 30.0
@@ -39,12 +40,14 @@ class Interrupted(Exception):
 class Lane:
     """One run among those that are trained together, and what it has seen."""
 
-    def __init__(self, run: Run, blueprint: Blueprint, work: Path, watch: Watch, snapshot: Weights | None) -> None:
-        self.run, self.work, self.watch, self.snapshot = run, work, watch, snapshot
-        self.history = History() if snapshot is None else History.from_arrays(snapshot)
+    def __init__(self, run: Run, blueprint: Blueprint, work: Path, watch: Watch, found: Snapshot | None) -> None:
+        self.run, self.work, self.watch = run, work, watch
+        self.facts = snapshot.facts(run, work.name)
+        self.snapshot = found and found.arrays
+        self.history = History() if found is None else History.from_arrays(found.arrays)
         self.weights = initial_weights(blueprint)
         self.parameters = parameter_count(self.weights)
-        self.diverged: Diverged | None = None
+        self.diverged = Diverged(found.diverged) if found and found.diverged else None
 
     def add(self, chunk: Chunk, sums: Sums, seconds: float) -> None:
         """Account for a chunk of steps; a loss that is no number ends what this lane has to say."""
@@ -58,6 +61,11 @@ class Lane:
         self.history.add_steps(
             len(chunk.steps), seconds, float(sums.loss.sum()), int(sums.correct.sum()), int(sums.count.sum())
         )
+
+    def save(self, state: Weights) -> None:
+        """Write the snapshot: the backend's state, what the lane has seen, and whether its loss is still a number."""
+        facts = self.facts | ({"diverged": str(self.diverged)} if self.diverged else {})
+        checkpoint.save_atomically(state | self.history.arrays(), self.work / SNAPSHOT, facts)
 
 
 class Loop:
@@ -81,6 +89,7 @@ class Loop:
         facts = self.backend.environment()
         for lane in self.lanes:
             lane.watch.starts(lane.history, {"parameters": lane.parameters, **facts})
+        self._require_a_number()
         saved = time.monotonic()
         with _stop_signals() as stopped:
             for chunks in ahead(self._chunks()):
@@ -124,6 +133,9 @@ class Loop:
         seconds = (time.perf_counter() - started) / len(self.lanes)
         for lane, chunk, own in zip(self.lanes, chunks, sums, strict=True):
             lane.add(chunk, own, seconds)
+        self._require_a_number()
+
+    def _require_a_number(self) -> None:
         if all(lane.diverged for lane in self.lanes):
             raise self.lanes[0].diverged or Diverged
 
@@ -140,8 +152,8 @@ class Loop:
             lane.watch.evaluates(lane.history)
 
     def _save(self) -> None:
-        for lane, snapshot in zip(self.lanes, self.backend.snapshots(self.state), strict=True):
-            checkpoint.save_atomically(snapshot | lane.history.arrays(), lane.work / SNAPSHOT)
+        for lane, state in zip(self.lanes, self.backend.snapshots(self.state), strict=True):
+            lane.save(state)
 
 
 def _score(parts: Sequence[Sums], count: int) -> tuple[float, float]:

@@ -33,12 +33,20 @@ def _problems(value: Any, name: str, declared: Sequence[Any]) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for number, each in enumerate(value):
             yield from _problems(each, f"{name}[{number}]", declared)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, int | float):
         bounds = _bounds(declared)
-        if not math.isfinite(value):
+        if isinstance(value, bool):
+            if bounds:
+                yield f"{name} is {value}, expected a number"
+        elif isinstance(value, float) and not math.isfinite(value):
             yield f"{name} is {value}, expected a finite number"
         elif not all(bound.holds(value) for bound in bounds):
-            yield f"{name} is {value:g}, expected {' and '.join(bound.words for bound in bounds)}"
+            yield f"{name} is {_shown(value)}, expected {' and '.join(bound.words for bound in bounds)}"
+
+
+def _shown(value: int | float) -> str:
+    """The number in short; no float holds every integer."""
+    return f"an integer of {value.bit_length()} bits" if isinstance(value, int) and abs(value) > 1e15 else f"{value:g}"
 
 
 class _Bound:
@@ -48,7 +56,7 @@ class _Bound:
         self.words = f"{words} {limit:g}"
         self._limit, self._least, self._strict = limit, least, strict
 
-    def holds(self, value: float) -> bool:
+    def holds(self, value: int | float) -> bool:
         """Whether the number is on the right side."""
         if value == self._limit:
             return not self._strict

@@ -30,10 +30,10 @@ from tasks.base import TaskError
 
 def check(flags: Any) -> int:
     """Compare the chosen cells; 0 all held, 1 one regressed, 2 one could not run."""
+    if flags.update:
+        return _update(flags)
     known = baselines.load(flags.baselines)
     cells = chosen(known, flags)
-    if flags.update:
-        return _update(known, cells, flags)
     level = known.level / len(cells)
     verdicts = [verdict for cell in cells for verdict in _tried(cell, level, timed=not flags.skip_throughput)]
     console.print()
@@ -105,12 +105,14 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, UserError | TaskError) else f"{type(error).__name__}: {error}"
 
 
-def _update(known: Baselines, cells: list[Cell], flags: Any) -> int:
-    """Measure the cells' baselines, write the file after each, and say what changed."""
+def _update(flags: Any) -> int:
+    """Measure the cells' baselines, write each into the file as it is by then, and say what changed."""
+    cells = chosen(baselines.load_for_update(flags.baselines), flags)
+    baselines.require_writable(flags.baselines)
     for cell in cells:
         fresh = replace(cell, baseline=measured(cell))
-        known = replace(known, cells=[fresh if each.name == cell.name else each for each in known.cells])
-        baselines.save(known, flags.baselines)
+        assert fresh.baseline is not None, "it was just measured"
+        baselines.update(flags.baselines, cell, fresh.baseline)
         for line in regress_report.changes(cell, fresh):
             console.print(line, markup=False)
     console.print(f"written: {flags.baselines}", markup=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lra import data
 from lra.arguments import parse_bench
-from lra.baselines import Cell
+from lra.baselines import STEPS, Cell
 from lra.bench import Bench
 from lra.bench_plan import make_plan
 from lra.bench_record import MEASURED, Ratio
@@ -24,8 +24,6 @@ from lra.screen import console
 from lra.tracking import Silent
 from lra.train import Place, train
 from tasks.store import Prepared
-
-STEPS = 20  # of the golden curve
 
 
 class _Enough(Exception):

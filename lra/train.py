@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 import attention_impls
 import tasks
 from attention_impls.base import Dims
-from lra import backends, checkpoint, record
+from lra import backends, checkpoint, record, snapshot
 from lra.arguments import command_of
 from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
@@ -20,8 +20,9 @@ from lra.config import Run, UserError, as_dict
 from lra.environment import environment, git_state
 from lra.history import Watch
 from lra.identity import run_id
-from lra.init import Blueprint, Weights, with_kernel
+from lra.init import Blueprint, with_kernel
 from lra.loop import SNAPSHOT, Diverged, Lane, Loop
+from lra.snapshot import Snapshot
 from lra.tracking import METRICS, MetricsFile, Several
 from tasks.base import Shape, Task
 from tasks.store import Prepared
@@ -82,10 +83,10 @@ def train_together(
     with backends.pinned(runs[0].backend), ExitStack() as held:
         for work in works:
             held.enter_context(_alone(work))
-        snapshots = [_find_snapshot(work / SNAPSHOT, place) for work in works]
+        found = [_find_snapshot(*each, place) for each in zip(runs, blueprints, works, strict=True)]
         lanes = [
-            Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), watch), snapshot)
-            for run, blueprint, work, watch, snapshot in zip(runs, blueprints, works, watches, snapshots, strict=True)
+            Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), watch), own)
+            for run, blueprint, work, watch, own in zip(runs, blueprints, works, watches, found, strict=True)
         ]
         if len({lane.history.step for lane in lanes}) > 1:
             raise UserError("the seeds' unfinished runs stand at different steps: go on with each one alone by --seed")
@@ -109,7 +110,7 @@ def _leave_records(
         if lane.diverged is None:
             result = _make_record(lane, task, blueprint, data, loop.backend, *accuracies)
             outcomes.append((result, record.save(result, place.results)))
-            checkpoint.save_atomically(lane.history.best, lane.work / "best.safetensors")
+            checkpoint.save_atomically(lane.history.best, lane.work / "best.safetensors", lane.facts)
         else:
             outcomes.append(lane.diverged)
         (lane.work / SNAPSHOT).unlink(missing_ok=True)
@@ -165,20 +166,29 @@ def _dims(run: Run, shape: Shape) -> Dims:
     )
 
 
-def _find_snapshot(path: Path, place: Place) -> Weights | None:
-    """The snapshot to go on from; never a silent choice between going on and starting over."""
-    if place.fresh:
-        path.unlink(missing_ok=True)
+def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> Snapshot | None:
+    """The snapshot to go on from; never a silent choice between going on and starting over.
+
+    One that does not fit is renamed, and UserError says why; --fresh deletes the snapshot that would be gone on from.
+    """
+    path = work / SNAPSHOT
+    if place.fresh and path.exists():
+        path.unlink() if path.is_file() else checkpoint.set_aside(path)
     if place.resume and not path.exists():
-        raise UserError(f"--resume: no unfinished run of this configuration under {path.parent.parent}; leave it away")
+        raise UserError(
+            f"--resume: no unfinished run of this configuration under {work.parent}: run the command without --resume"
+        )
     if not path.exists():
         return None
     if not place.resume:
         raise UserError(
-            f"an unfinished run of this configuration lies in {path.parent}: "
-            "--resume goes on with it, --fresh starts over"
+            f"an unfinished run of this configuration lies in {work}: --resume goes on with it, --fresh starts over"
         )
-    return checkpoint.load(path)
+    try:
+        return snapshot.read(path, run, work.name, blueprint)
+    except checkpoint.Refused as error:
+        kept = checkpoint.set_aside(path)
+        raise UserError(f"{path} {error.why}: it is kept as {kept.name}; start over with --fresh") from error
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from lra.regress_trial import STEPS, first_losses, prepare, ratio, records
 from lra.regress_verdict import HELD, REGRESSED, UNKNOWN, exit_code, of_accuracy, of_curve, of_nothing, of_throughput
 from tests.watched import CELL, baseline, save, with_baseline
 
+HIGH = [0.9, 0.91, 0.89, 0.9, 0.92, 0.88, 0.9, 0.9]
 SPEED = Speed(length=33, batch=1, rounds=4, factor=1.5)
 
 
@@ -134,7 +135,7 @@ def test_unchanged_code_holds(updated: Path, tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("changed", "code", "said"),
     [
-        ({"mean": 0.9}, 1, "accuracy"),
+        ({"accuracies": HIGH, **baselines.spread(HIGH)}, 1, "accuracy"),
         ({"curve": [2.0] * 20}, 1, "curve"),
         ({"data_hash": "0" * 64}, 2, "its data is"),
     ],
@@ -172,6 +173,16 @@ def test_seeds_at_chance_make_no_baseline(tmp_path: Path, capsys: pytest.Capture
     assert main(["check", "--update", "--baselines", str(path)]) == 2
     assert "is at chance with seeds" in capsys.readouterr().err
     assert baselines.load(path).cells == [idle]
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "b.yaml", CELL)
+    monkeypatch.setattr("lra.baselines.os.access", lambda place, mode: place != path)
+    assert main(["check", "--update", "--baselines", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path} cannot be written")
 
 
 def test_the_first_losses_are_those_of_the_run() -> None:

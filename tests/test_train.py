@@ -90,16 +90,6 @@ def test_fresh_discards_and_resume_needs_something(tmp_path: Path) -> None:
     assert len(result.curve) == 2
 
 
-def test_a_damaged_snapshot_is_told(tmp_path: Path) -> None:
-    run = smoke_run(steps=8, evaluate_every=4, chunk=2)
-    with pytest.raises(Interrupted):
-        train(run, prepared(run), place(tmp_path), Quiet({2: lambda: os.kill(os.getpid(), signal.SIGINT)}))
-    path = next((tmp_path / ".work").glob("*/snapshot.safetensors"))
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="is damaged"):
-        train(run, prepared(run), place(tmp_path, resume=True), Quiet())
-
-
 def test_a_finished_run_is_recorded_again_beside_the_first(tmp_path: Path) -> None:
     run = smoke_run()
     paths = [train(run, prepared(run), place(tmp_path), Quiet())[1] for _ in range(2)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from lra import baselines
 from lra.baselines import Baseline, Baselines, Cell
@@ -48,7 +50,8 @@ def baseline(**changes: Any) -> Baseline:
 
 def save(path: Path, *cells: Cell) -> Path:
     """A file of baselines with these cells."""
-    baselines.save(Baselines(schema=baselines.SCHEMA, level=0.01, cells=list(cells)), path)
+    values = asdict(Baselines(schema=baselines.SCHEMA, level=0.01, cells=list(cells)))
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
 
 

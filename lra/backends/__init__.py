@@ -47,7 +47,7 @@ class Backend(Protocol):
         ...
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> Any:
-        """A state with these weights, or the one that `snapshot` describes."""
+        """A state with these weights, or the one that `snapshot` describes; UserError where it is not like them."""
         ...
 
     def train_steps(self, state: Any, chunk: Chunk) -> tuple[Any, Sums]:

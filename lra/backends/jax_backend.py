@@ -19,6 +19,7 @@ from lra.backends.jax_switches import switches
 from lra.batches import NO_EXAMPLE, Chunk
 from lra.init import CONSTANT, Blueprint, Weights, learned, within
 from lra.padding import Grouping
+from lra.snapshot import require_state
 
 
 class State(NamedTuple):
@@ -49,6 +50,7 @@ class JaxBackend:
         return Grouping(groups=8, sizes=4, overhead=64, compilation=200_000)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
+        require_state(snapshot, weights)
         if snapshot is not None:
             weights = within(snapshot, "weights/")
         if self._structure is None:

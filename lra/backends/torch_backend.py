@@ -21,6 +21,7 @@ from lra.batches import Chunk
 from lra.config import UserError
 from lra.init import Blueprint, Weights, within
 from lra.padding import Grouping
+from lra.snapshot import require_state
 
 REASON = 200  # characters of an error that a record repeats
 
@@ -54,6 +55,7 @@ class TorchBackend:
         return Grouping(groups=8, sizes=None, overhead=400)
 
     def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
+        require_state(snapshot, weights)
         encoder = Encoder(self._blueprint, self._products)
         encoder.load(weights if snapshot is None else within(snapshot, "weights/"), self._device)
         train = self._blueprint.train
@@ -163,4 +165,6 @@ def _moment(snapshot: Weights | None, key: str, name: str, parameter: Tensor) ->
     if snapshot is None:
         return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
     array = snapshot[key].T if turned(name) else snapshot[key]
+    if array.shape != tuple(parameter.shape):  # the fused AdamW would write beyond the array
+        raise UserError(f"{key} has shape {array.shape}, expected {tuple(parameter.shape)}, that of its parameter")
     return torch.tensor(array).contiguous().to(parameter.device)

@@ -1,0 +1,120 @@
+"""What a snapshot of a run holds, and whether one that was found is of this run.
+
+All of it is compared with the run before a backend sees an array: layout, revisions, run id; names, dtypes and shapes;
+and those values that follow from the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lra import checkpoint
+from lra.config import Run, Train, UserError
+from lra.history import History
+from lra.identity import revisions
+from lra.init import Blueprint, Weights, initial_weights, learned, within
+
+LAYOUT = 2
+"""Raised when the arrays or facts of a snapshot change; 1 had neither facts nor a checksum."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Arrays of a backend's state and of a History; why the run has ended where its loss is no longer a number."""
+
+    arrays: Weights
+    diverged: str | None
+
+
+def facts(run: Run, run_id: str) -> dict[str, Any]:
+    """What a file of the run's arrays says of itself."""
+    return {"layout": LAYOUT, "run": run_id, "revisions": revisions(run)}
+
+
+def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
+    """The run's snapshot; checkpoint.Refused says what does not fit."""
+    arrays, found = checkpoint.read(path)
+    diverged = found.pop("diverged", None)
+    for check in (
+        _other_origin(found, facts(run, run_id)),
+        _other_arrays(arrays, _expected(arrays, initial_weights(blueprint))),
+        _impossible_history(arrays, run.train),
+        () if diverged else _not_finite(arrays),
+    ):
+        for problem in check:
+            raise checkpoint.Refused(path, problem)
+    return Snapshot(arrays=arrays, diverged=diverged)
+
+
+def require_state(arrays: Weights | None, weights: Weights) -> None:
+    """UserError where a backend's snapshot has not the names, dtypes and shapes of a run with such weights."""
+    own = {name: array for name, array in (arrays or {}).items() if name.startswith(("weights/", "adam."))}
+    for problem in _other_arrays(own, _state(weights)) if arrays is not None else ():
+        raise UserError(f"the snapshot {problem}: start without it")
+
+
+def _other_origin(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
+    if found.get("layout") != LAYOUT:
+        yield f"has layout {found.get('layout')!r}, expected {LAYOUT}: another version of this program made it"
+    if found.get("revisions") != own["revisions"]:
+        yield f"is of another revision of the code ({_told(found.get('revisions'))}; now {_told(own['revisions'])})"
+    if found != own:
+        yield f"is of another run ({found.get('run')}; this one is {own['run']})"
+
+
+def _told(revised: Any) -> str:
+    return ", ".join(f"{part} {number}" for part, number in revised.items()) if isinstance(revised, dict) else "unknown"
+
+
+def _state(weights: Weights) -> Weights:
+    """Arrays like those of a backend's state."""
+    moments = {f"adam.{kind}/{name}": array for kind in ("mu", "nu") for name, array in learned(weights).items()}
+    return {f"weights/{name}": array for name, array in weights.items()} | moments | {"adam.count": np.array(0)}
+
+
+def _expected(arrays: Weights, weights: Weights) -> Weights:
+    """Arrays like those of a snapshot; the best weights all or none."""
+    best = weights if within(arrays, "best/") else {}
+    return _state(weights) | History(best=best).arrays()
+
+
+def _other_arrays(arrays: Weights, expected: Weights) -> Iterator[str]:
+    for name in sorted(expected.keys() - arrays.keys()):
+        yield f"has no array {name}"
+    for name in sorted(arrays.keys() - expected.keys()):
+        yield f"has an array {name}, which is not expected"
+    for name, like in expected.items():
+        dtype, shape = arrays[name].dtype, arrays[name].shape
+        # What is empty at first, such as the curve, has grown.
+        same = shape == like.shape or (like.size == 0 and shape[1:] == like.shape[1:] and len(shape) == like.ndim)
+        if dtype != like.dtype or not same:
+            yield f"has an array {name} of {dtype} {shape}, expected {like.dtype} {like.shape}"
+
+
+def _impossible_history(arrays: Weights, plan: Train) -> Iterator[str]:
+    history, points = History.from_arrays(arrays), arrays["history.curve"]
+    if (arrays["history.whole"] < 0).any() or history.correct > history.count or history.timed_steps > history.step:
+        yield f"has impossible counts {arrays['history.whole'].tolist()} (step, correct, examples, timed steps)"
+    if not history.step == arrays["adam.count"] <= plan.steps:
+        yield f"is at step {history.step}, its optimiser at {arrays['adam.count']}, expected one, up to {plan.steps}"
+    evaluations = [*range(plan.evaluate_every, plan.steps, plan.evaluate_every), plan.steps]
+    if points[:, 0].tolist() != [step for step in evaluations if step <= history.step]:
+        yield f"has a curve that is not of every {plan.evaluate_every} steps up to {history.step}"
+    if not ((points[:, [2, 4]] >= 0) & (points[:, [2, 4]] <= 1)).all():
+        yield "has a curve with an accuracy that is not within 0 and 1"
+    if bool(history.best) != bool(len(points)):
+        yield "has a curve without best weights, or best weights without a curve"
+
+
+def _not_finite(arrays: Weights) -> Iterator[str]:
+    for name, array in arrays.items():
+        if name.startswith("adam.nu/"):  # squares, which may overflow to infinity: the step is then 0
+            if not (array >= 0).all():
+                yield f"has an array {name} of squares with a value that is NaN or below 0"
+        elif not np.isfinite(array).all():
+            yield f"has an array {name} with a value that is not finite"
