@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.base import Arrays, Attention, Count, Dims, Equality
 
 EPSILON = {"softmax": 1e-4, "relu": 1e-3}
 """Added to every feature, so that no query is without similarity to any key; the authors' values."""
@@ -18,7 +18,7 @@ PROJECTION = "projection.weight"
 class Options:
     """Options of Performer."""
 
-    features: int = 256
+    features: Count = 256
     """Random features of a head, m: the error against softmax falls as 1/√m."""
     kind: Literal["softmax", "relu"] = "softmax"
     """Features exp(Wx − ‖x‖²/2), which estimate softmax; or ReLU(Wx), a kernel of its own."""
