@@ -192,9 +192,8 @@ def _choice(word: str) -> tuple[str, dict[str, Any]]:
     if any(not sign for _, sign, _ in pairs):
         raise UserError(f"--attn {word}: expected options as name@option=value")
     options = {key.replace("-", "_"): parse_yaml(value, f"--attn {word}") for key, _, value in pairs}
-    name = str(Path(name).expanduser().resolve()) if "/" in name else name
     mechanism_options(name, options)
-    return name, options
+    return str(Path(name).expanduser().resolve()) if "/" in name else name, options
 
 
 def _heads(flags: Any) -> dict[str, int]:

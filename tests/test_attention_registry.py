@@ -54,6 +54,12 @@ def test_a_misspelt_name_is_corrected() -> None:
         attention_impls.load("sofmax")
 
 
+@pytest.mark.parametrize("name", ["\ud800/x", "a/\0", "x/" + "y" * 5000, "~nobody-of-that-name/x"])
+def test_what_can_be_no_folder_is_told(name: str) -> None:
+    with pytest.raises(UnknownAttention, match="expected the name of a folder"):
+        attention_impls.load(name)
+
+
 def test_a_name_unlike_any_other_lists_them_all() -> None:
     with pytest.raises(UnknownAttention) as raised:
         attention_impls.load("zzzzzz")
