@@ -119,7 +119,8 @@ class Attention:
     options: type
     """Frozen dataclass whose defaults are what tables show. A number declares its range: Annotated[float, Gt(0)].
 
-    An option that comes later declares the value at which it changes nothing: field(metadata={"neutral": value}).
+    An option that comes later declares the value at which it changes nothing: field(metadata={"neutral": value}). A
+    record without the option was made at that value, and tables name it so where the default is another one.
     """
     revision: int = 1
     """Raised whenever the mechanism's numbers change; a run's identity holds it."""

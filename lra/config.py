@@ -5,7 +5,7 @@ A preset is a named block of a task's YAML. `standard` is written out; the other
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -119,13 +119,13 @@ def resolve(task: str, attn: str, *, backend: BackendName = "torch", preset: str
         raise UserError(f"unknown preset {preset!r}:{hint} available: {', '.join(PRESETS)}")
     options = attention_impls.load(attn).card.options()
     names = {"task": task, "attn": attn, "backend": backend, "preset": preset, "seed": seed}
-    return from_dict({**names, "options": asdict(options), **preset_values(task, preset)}, f"{task}.yaml")
+    return _built({**names, "options": asdict(options), **preset_values(task, preset)}, f"{task}, preset {preset}")
 
 
 def mechanism_options(attn: str, values: dict[str, Any]) -> Any:
     """A mechanism's options: those of its card, with these changed."""
     kind = attention_impls.load(attn).card.options
-    return _strict(kind, {**asdict(kind()), **values}, "options", f"--attn {attn}")
+    return _strict(kind, values, "options", f"--attn {attn}", asdict(kind()))
 
 
 def at_most(run: Run, count: int) -> Run:
@@ -138,9 +138,13 @@ def at_most(run: Run, count: int) -> Run:
 def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:
     """The data, model and train blocks of one preset, `standard` filled in where it is silent."""
     tasks.load(task)
-    blocks = read_yaml(CONFIGS / f"{task}.yaml")
-    chosen, base = blocks[preset], blocks["standard"]
-    return {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
+    path = CONFIGS / f"{task}.yaml"
+    blocks = read_yaml(path)
+    try:
+        chosen, base = blocks[preset], blocks["standard"]
+        return {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected {', '.join(PRESETS)}, with mappings data, model and train") from error
 
 
 def settled(run: Run, *, on_gpu: bool) -> Run:
@@ -159,7 +163,20 @@ def as_dict(run: Run) -> dict[str, Any]:
 
 
 def from_dict(values: Any, where: str) -> Run:
-    """The inverse of `as_dict`: UserError, which begins with `where`, for anything that is no run."""
+    """The inverse of `as_dict`: UserError, which begins with `where`, for anything that is no run.
+
+    A field that came later than `values` is at its neutral value, not at its default: that is what they were run with.
+    """
+    return _built(values, where, neutral)
+
+
+def neutral(kind: type) -> dict[str, Any]:
+    """What the fields of a dataclass that came later mean where they are missing: lra.identity says why."""
+    return {field.name: field.metadata["neutral"] for field in fields(kind) if "neutral" in field.metadata}
+
+
+def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = lambda kind: {}) -> Run:
+    """A run from plain values; where a field is missing it is as `later` has it, else at its default."""
     _require_keys(Run, values, "", where)
     _refuse(problems_in({name: value for name, value in values.items() if name not in PARTS}, Run), where)
     try:
@@ -169,17 +186,17 @@ def from_dict(values: Any, where: str) -> Run:
             "model": Model,
             "train": Train,
         }
-        parts = {part: _strict(kind, values[part], part, where) for part, kind in kinds.items()}
+        parts = {part: _strict(kind, values[part], part, where, later(kind)) for part, kind in kinds.items()}
         return Run(**{**values, **parts})
     except (TaskError, AttentionError) as error:
         raise UserError(f"{where}: {error}") from error
 
 
-def _strict(kind: type, values: Any, name: str, where: str) -> Any:
-    """The part of a run that is called `name`, from plain values."""
+def _strict(kind: type, values: Any, name: str, where: str, later: Mapping[str, Any]) -> Any:
+    """The part of a run that is called `name`, from plain values, and from those of `later` that they lack."""
     _require_keys(kind, values, name, where)
     _refuse(problems_in(values, kind, name), where)
-    return dacite.from_dict(kind, values, dacite.Config(cast=[tuple, float]))
+    return dacite.from_dict(kind, {**later, **values}, dacite.Config(cast=[tuple, float]))
 
 
 def _require_keys(kind: type, values: Any, name: str, where: str) -> None:

@@ -165,7 +165,7 @@ def _run(each: Record) -> Values:
         "changed": [word for part in ("data", "model", "train") for word in variant.changes(each, part)],
         "environment": each.environment,
         "git": each.git,
-        "command": each.command,
+        "command": variant.command(each),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from math import isfinite
@@ -238,6 +239,25 @@ def test_a_model_that_no_machine_holds_is_refused() -> None:
     huge = replace(run, model=replace(run.model, width=100_000, depth=1000, heads=1))
     with pytest.raises(UserError, match=r"^model has initial weights of [\d,.]+ GB, expected at most the [\d,.]+ GB"):
         make_blueprint(huge, tasks.load("listops"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[1]", "expected smoke, quick, standard, with mappings data, model and train"),
+        ("standard: {data: {}, model: {}}\nsmoke: {}", "expected smoke, quick, standard, with mappings"),
+        ("standard: {data: {}, model: {}, train: {}}\nsmoke: []", "expected smoke, quick, standard, with mappings"),
+        ("standard: {data: {}, model: {}, train: {}}\nsmoke: {}", "listops, preset smoke: model has no width"),
+        ("standard: {data: {tran: 1}, model: {}, train: {}}\nsmoke: {}", "unknown key 'tran': did you mean 'train'?"),
+    ],
+)
+def test_a_preset_that_was_edited_wrongly_is_told(
+    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "listops.yaml").write_text(text)
+    monkeypatch.setattr("lra.config.CONFIGS", tmp_path)
+    with pytest.raises(UserError, match=re.escape(told)):
+        resolve("listops", "softmax", preset="smoke")
 
 
 @pytest.mark.parametrize("seeds", [0, -1, 10**18])
