@@ -74,13 +74,23 @@ def load(name: str) -> Mechanism:
     Raises UnknownAttention for a name that is not there, with the nearest one that is.
     """
     if "/" in name:
-        return _load_folder(Path(name).expanduser().resolve())
+        return _load_folder(_folder(name))
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UnknownAttention(f"unknown attention {name!r}: {hint}available: {', '.join(names())}")
     module = f"{__name__}.{name}"
     return Mechanism(name, importlib.import_module(module).CARD, HERE / name, module)
+
+
+def _folder(name: str) -> Path:
+    """The folder of that name, which need not hold a mechanism; UnknownAttention for what can be no name of one."""
+    try:
+        folder = Path(name).expanduser().resolve()
+        folder.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UnknownAttention(f"no attention in {name[:60]!r}, expected the name of a folder: {error}") from error
+    return folder
 
 
 def _is_mechanism(folder: Path) -> bool:

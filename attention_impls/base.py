@@ -20,12 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval
 from jaxtyping import Float, Int
 
 Arrays = dict[str, np.ndarray]
+
+# Ranges of options: lra checks what a field declares, for every way in. The longest sequence has 65,536 tokens.
+Count = Annotated[int, Interval(ge=1, le=65_536)]
+CountOrNone = Annotated[int, Interval(ge=0, le=65_536)]
+Iterations = Annotated[int, Interval(ge=0, le=1000)]
+
 Law = Literal[True] | str
 """True where the law holds, else the reason why it does not."""
 
@@ -110,7 +117,7 @@ class Attention:
     operations: Callable[[Any, Dims, int], int]
     """(options, dims, length) -> multiply-adds of all matrix products in one example's forward pass."""
     options: type
-    """Frozen dataclass whose defaults are what tables show.
+    """Frozen dataclass whose defaults are what tables show. A number declares its range: Annotated[float, Gt(0)].
 
     An option that comes later declares the value at which it changes nothing: field(metadata={"neutral": value}). A
     record without the option was made at that value, and tables name it so where the default is another one.
@@ -130,7 +137,7 @@ class Attention:
     params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     check: Callable[[Any, Dims], None] = _anything
-    """Raises ValueError, in one line, for options that cannot be had at these dims."""
+    """Raises ValueError, in one line, for options that are in their ranges and yet cannot be had at these dims."""
     differs: str = ""
     """Where this differs from the authors' code, and why."""
     laws: Laws = field(default_factory=Laws)

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 import attention_impls
 import tasks
 from attention_impls.base import Dims
 from lra.backends import Device, require_installed
 from lra.config import BackendName, Run, UserError, mechanism_options, resolve
+from lra.documents import parse_yaml
 from lra.init import Blueprint
 
 What = Literal["attend", "train", "infer"]
@@ -192,10 +191,9 @@ def _choice(word: str) -> tuple[str, dict[str, Any]]:
     pairs = [setting.partition("=") for setting in settings]
     if any(not sign for _, sign, _ in pairs):
         raise UserError(f"--attn {word}: expected options as name@option=value")
-    options = {key.replace("-", "_"): yaml.safe_load(value) for key, _, value in pairs}
-    name = str(Path(name).expanduser().resolve()) if "/" in name else name
+    options = {key.replace("-", "_"): parse_yaml(value, f"--attn {word}") for key, _, value in pairs}
     mechanism_options(name, options)
-    return name, options
+    return str(Path(name).expanduser().resolve()) if "/" in name else name, options
 
 
 def _heads(flags: Any) -> dict[str, int]:

@@ -7,20 +7,17 @@ tyro's, reads every field of the configuration that results, so that --help show
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 import attention_impls
 import tasks
 from lra.arguments import data_arguments, parse, parse_bench, parse_check, train_arguments
 from lra.config import Run, UserError, as_dict, from_dict, resolve
+from lra.documents import read_json, read_yaml, yaml_text
 from lra.environment import has_gpu
 from tasks.base import TaskError
 
@@ -43,6 +40,8 @@ def main(argv: Sequence[str]) -> int:
         return _dispatch(list(argv))
     except (UserError, TaskError, attention_impls.AttentionError) as error:
         return _fail(str(error), 2)
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error or 'nothing is left'}: take a smaller model, batch or length", 1)
     except KeyboardInterrupt:
         return _fail("stopped; nothing half-written is left", 130)
     except OSError as error:
@@ -78,7 +77,7 @@ def _train(argv: list[str]) -> int:
     base, why = _base_run(chosen)
     run, extra = parse(train_arguments(base), argv)
     if extra.print_config:
-        sys.stdout.write(yaml.safe_dump(as_dict(run), sort_keys=False))
+        sys.stdout.write(yaml_text(as_dict(run)))
         return 0
     from lra.backends.lanes import TOGETHER  # after the parse: --help and --print-config need none of it
     from lra.session import train_and_report
@@ -227,15 +226,8 @@ def _base_run(chosen: argparse.Namespace) -> tuple[Run, str]:
 
 def _read_config(path: Path) -> Run:
     """A run from --print-config's YAML or from a record's JSON."""
-    try:
-        text = path.read_text()
-        values: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"--config {path}: {error}") from error
-    values = values.get("config", values) if isinstance(values, dict) else None
-    if values is None or not {field.name for field in fields(Run)} <= set(values):
-        raise UserError(f"--config {path}: expected a record, or what --print-config prints")
-    return from_dict(values, str(path))
+    values: Any = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    return from_dict(values.get("config", values) if isinstance(values, dict) else values, str(path))
 
 
 def _fail(message: str, code: int) -> int:

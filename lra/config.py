@@ -5,127 +5,127 @@ A preset is a named block of a task's YAML. `standard` is written out; the other
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import dacite
-import yaml
+from annotated_types import Interval
 
 import attention_impls
 import tasks
-from tasks.base import SPLITS
+from attention_impls.base import AttentionError
+from lra.documents import read_yaml
+from lra.errors import UserError, did_you_mean
+from lra.ranges import problems, problems_in, shown
+from tasks.base import SPLITS, TaskError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-PRESETS = ("smoke", "quick", "standard")
 BackendName = Literal["torch", "jax"]
+Preset = Literal["smoke", "quick", "standard"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+PARTS = ("data", "options", "model", "train")  # of a run, each a dataclass
+TOLD = 3  # problems that one message lists
 
-
-class UserError(Exception):
-    """Something the user can mend, told in one line: what was given, what was expected, what to do."""
+# Upper limits are generous, and finite so that nothing is begun that no machine can hold or finish.
+Channels = Annotated[int, Interval(ge=1, le=1_000_000)]
+Steps = Annotated[int, Interval(ge=1, le=1_000_000_000)]
+Deviation = Annotated[float, Interval(ge=0, le=100)]
+Decay = Annotated[float, Interval(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """The encoder around the attention: pre-LN blocks, learned positions, mean over real tokens."""
 
-    width: int
+    width: Annotated[int, Interval(ge=1, le=100_000)]
     """Channels C of the residual stream."""
-    depth: int
+    depth: Annotated[int, Interval(ge=1, le=1000)]
     """Number of blocks."""
-    heads: int
+    heads: Channels
     """Attention heads; head_dim is width / heads."""
-    ffn: int
+    ffn: Channels
     """Hidden channels of a block's feed-forward layer."""
-    classifier: int
+    classifier: Channels
     """Hidden channels of the classifier."""
-    vocabulary: int
+    vocabulary: Channels
     """Rows of the token embedding; at least the task's own vocabulary."""
-    dropout: float
+    dropout: Annotated[float, Interval(ge=0, lt=1)]
     """Dropout after the embedding, the attention, and both feed-forward layers; none inside the attention."""
-    embedding_std: float
+    embedding_std: Deviation
     """Standard deviation of the initial token embedding."""
-    position_std: float
+    position_std: Deviation
     """Standard deviation of the initial position embedding."""
-
-    def __post_init__(self) -> None:
-        _require(self.heads > 0 and self.width % self.heads == 0, "model.heads", self.heads, "a divisor of model.width")
-        _require(self.depth > 0, "model.depth", self.depth, "at least 1")
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Optimisation: AdamW under a one-cycle learning rate, a fixed number of steps."""
 
-    steps: int
+    steps: Steps
     """Optimiser steps in all."""
-    batch_size: int
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
     """Examples a step."""
-    learning_rate: float
-    """The peak of the one-cycle schedule."""
-    warmup: int
+    learning_rate: Annotated[float, Interval(gt=0, le=1e9)]
+    """The peak of the one-cycle schedule; a run that diverges under it says so."""
+    warmup: Steps
     """Steps until the peak."""
-    evaluate_every: int
+    evaluate_every: Steps
     """Steps between two evaluations on the whole validation split."""
-    weight_decay: float
+    weight_decay: Annotated[float, Interval(ge=0, le=100)]
     """Decoupled weight decay of AdamW."""
-    beta1: float
+    beta1: Decay
     """AdamW's decay of the first moment."""
-    beta2: float
+    beta2: Decay
     """AdamW's decay of the second moment."""
-    epsilon: float
-    """AdamW's epsilon, added outside the square root."""
-    chunk: int
+    epsilon: Annotated[float, Interval(ge=1e-30, le=1)]
+    """AdamW's epsilon, added outside the square root. Float32 must hold it: weights without a gradient divide by it."""
+    chunk: Annotated[int, Interval(ge=1, le=1_000_000)]
     """Steps handed to the framework in one call, at most; evaluations cut it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products and attention; auto: bfloat16 on a GPU. Weights, norms, sums and loss stay float32."""
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "evaluate_every", "chunk"):
-            _require(getattr(self, name) > 0, f"train.{name}", getattr(self, name), "at least 1")
-        _require(0 < self.warmup < self.steps, "train.warmup", self.warmup, f"between 1 and train.steps={self.steps}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that decides a run's numbers."""
+    """Everything that decides a run's numbers. What is out of its range raises UserError, wherever it came from."""
 
     task: str
     attn: str
     backend: BackendName
-    preset: str
-    seed: int
+    preset: Preset
+    seed: Annotated[int, Interval(ge=0, lt=2**32)]
     data: Any
     options: Any
     model: Model
     train: Train
 
+    def __post_init__(self) -> None:
+        _refuse(problems(self))
+        model, train = self.model, self.train
+        _require(model.width % model.heads == 0, "model.heads", model.heads, f"a divisor of model.width={model.width}")
+        _require(train.warmup < train.steps, "train.warmup", train.warmup, f"less than train.steps={train.steps}")
+        task = tasks.load(self.task)
+        given, expected = type(self.data).__name__, task.options.__name__
+        _require(isinstance(self.data, task.options), "data", f"a {given}", f"a {expected}, as {self.task} has it")
+        task.check(self.data)
+
 
 def resolve(task: str, attn: str, *, backend: BackendName = "torch", preset: str = "quick", seed: int = 0) -> Run:
     """The configuration a preset describes, before any command-line override."""
     if preset not in PRESETS:
-        raise UserError(f"unknown preset {preset!r}:{_hint(preset, PRESETS)} available: {', '.join(PRESETS)}")
-    card = attention_impls.load(attn).card
-    values = preset_values(task, preset)
-    return Run(
-        task=task,
-        attn=attn,
-        backend=backend,
-        preset=preset,
-        seed=seed,
-        data=_strict(tasks.load(task).options, values["data"], f"{task}.yaml: data"),
-        options=card.options(),
-        model=_strict(Model, values["model"], f"{task}.yaml: model"),
-        train=_strict(Train, values["train"], f"{task}.yaml: train"),
-    )
+        hint = did_you_mean(preset, PRESETS)
+        raise UserError(f"unknown preset {preset!r}:{hint} available: {', '.join(PRESETS)}")
+    options = attention_impls.load(attn).card.options()
+    names = {"task": task, "attn": attn, "backend": backend, "preset": preset, "seed": seed}
+    return _built({**names, "options": asdict(options), **preset_values(task, preset)}, f"{task}, preset {preset}")
 
 
 def mechanism_options(attn: str, values: dict[str, Any]) -> Any:
     """A mechanism's options: those of its card, with these changed."""
     kind = attention_impls.load(attn).card.options
-    return _strict(kind, {**asdict(kind()), **values}, f"--attn {attn}")
+    return _strict(kind, values, "options", f"--attn {attn}", asdict(kind()))
 
 
 def at_most(run: Run, count: int) -> Run:
@@ -138,9 +138,13 @@ def at_most(run: Run, count: int) -> Run:
 def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:
     """The data, model and train blocks of one preset, `standard` filled in where it is silent."""
     tasks.load(task)
-    blocks = yaml.safe_load((CONFIGS / f"{task}.yaml").read_text())
-    chosen, base = blocks[preset], blocks["standard"]
-    return {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
+    path = CONFIGS / f"{task}.yaml"
+    blocks = read_yaml(path)
+    try:
+        chosen, base = blocks[preset], blocks["standard"]
+        return {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected {', '.join(PRESETS)}, with mappings data, model and train") from error
 
 
 def settled(run: Run, *, on_gpu: bool) -> Run:
@@ -158,19 +162,12 @@ def as_dict(run: Run) -> dict[str, Any]:
     return asdict(run)
 
 
-def from_dict(values: dict[str, Any], where: str) -> Run:
-    """The inverse of `as_dict`; unknown or missing keys raise UserError naming `where`.
+def from_dict(values: Any, where: str) -> Run:
+    """The inverse of `as_dict`: UserError, which begins with `where`, for anything that is no run.
 
     A field that came later than `values` is at its neutral value, not at its default: that is what they were run with.
     """
-    kinds = {
-        "data": tasks.load(values["task"]).options,
-        "options": attention_impls.load(values["attn"]).card.options,
-        "model": Model,
-        "train": Train,
-    }
-    parts = {part: _strict(kind, {**neutral(kind), **values[part]}, f"{where}: {part}") for part, kind in kinds.items()}
-    return _strict(Run, {**values, **parts}, where)
+    return _built(values, where, neutral)
 
 
 def neutral(kind: type) -> dict[str, Any]:
@@ -178,26 +175,55 @@ def neutral(kind: type) -> dict[str, Any]:
     return {field.name: field.metadata["neutral"] for field in fields(kind) if "neutral" in field.metadata}
 
 
-def _strict(kind: type, values: dict[str, Any], where: str) -> Any:
-    """Build a dataclass from plain values, refusing keys it does not have."""
-    allowed = [field.name for field in fields(kind)]
-    for key in values:
-        if key not in allowed:
-            raise UserError(f"{where}: unknown key {key!r}:{_hint(key, allowed)} available: {', '.join(allowed)}")
-    plain = {key: value for key, value in values.items() if not is_dataclass(value)}
+def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = lambda kind: {}) -> Run:
+    """A run from plain values; where a field is missing it is as `later` has it, else at its default."""
+    _require_keys(Run, values, "", where)
+    _refuse(problems_in({name: value for name, value in values.items() if name not in PARTS}, Run), where)
     try:
-        if len(plain) < len(values):
-            return kind(**values)
-        return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple, float]))
-    except (dacite.DaciteError, TypeError) as error:
+        kinds = {
+            "data": tasks.load(values["task"]).options,
+            "options": attention_impls.load(values["attn"]).card.options,
+            "model": Model,
+            "train": Train,
+        }
+        parts = {part: _strict(kind, values[part], part, where, later(kind)) for part, kind in kinds.items()}
+        return Run(**{**values, **parts})
+    except (TaskError, AttentionError) as error:
         raise UserError(f"{where}: {error}") from error
+
+
+def _strict(kind: type, values: Any, name: str, where: str, later: Mapping[str, Any]) -> Any:
+    """The part of a run that is called `name`, from plain values, and from those of `later` that they lack."""
+    _require_keys(kind, values, name, where)
+    _refuse(problems_in(values, kind, name), where)
+    return dacite.from_dict(kind, {**later, **values}, dacite.Config(cast=[tuple, float]))
+
+
+def _require_keys(kind: type, values: Any, name: str, where: str) -> None:
+    """Refuse what is no mapping of the fields of a dataclass: unknown keys, and missing ones that have no default."""
+    title = f"{where}: {name}" if name else where
+    if not isinstance(values, Mapping):
+        raise UserError(f"{title} is {shown(values)}, expected a mapping of {', '.join(_names(kind))}")
+    if unknown := [key for key in values if key not in _names(kind)]:
+        key = unknown[0]
+        hint = did_you_mean(key, _names(kind))
+        raise UserError(f"{title}: unknown key {shown(key)}:{hint} available: {', '.join(_names(kind))}")
+    needed = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
+    if missing := [key for key in needed if key not in values]:
+        raise UserError(f"{title} has no {', '.join(missing)}, expected {', '.join(_names(kind))}")
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _refuse(found: list[str], where: str = "") -> None:
+    """Raise UserError for what was found wrong, in one line."""
+    if found:
+        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
+        raise UserError(f"{where}{': ' if where else ''}{'; '.join(found[:TOLD])}{more}")
 
 
 def _require(holds: bool, name: str, given: object, expected: str) -> None:
     if not holds:
         raise UserError(f"{name} is {given}, expected {expected}")
-
-
-def _hint(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" did you mean {near[0]!r}?" if near else ""

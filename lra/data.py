@@ -19,6 +19,7 @@ from tasks.base import SPLITS, Archive, Source
 from tasks.download import fetch
 
 LONG = 60  # seconds of preparing that are worth a word beforehand
+MOST_PROCESSES = 1024
 TRIAL = 2  # seconds after which the rest can be estimated
 
 
@@ -27,6 +28,8 @@ def source(raw: Path | None, processes: int | None) -> Source:
     given = raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
     if given is not None and not given.exists():
         raise UserError(f"raw data {given} does not exist: mend --raw or LRA_RAW, or leave it away")
+    if processes is not None and not 1 <= processes <= MOST_PROCESSES:
+        raise UserError(f"--processes is {processes}, expected at least 1 and at most {MOST_PROCESSES:,}")
     return Source(raw=given, processes=processes or os.cpu_count() or 1, fetch=_fetch)
 
 

@@ -15,11 +15,13 @@ import numpy as np
 
 from attention_impls import Mechanism
 from attention_impls.base import Dims
-from lra.config import Model, Train
+from lra.bench_memory import free_memory
+from lra.config import Model, Train, UserError
 
 Weights = dict[str, np.ndarray]
 
 PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
+DRAWN_BYTES = 12  # of each number: it is drawn in float64, then kept in float32
 CONSTANT = "constant/"  # prefix of arrays that are drawn and stored, but not learned
 
 
@@ -77,6 +79,29 @@ def initial_weights(blueprint: Blueprint) -> Weights:
     for layer in range(model.depth):
         weights |= _block(blueprint, draw, layer)
     return {name: array.astype(np.float32) for name, array in weights.items()}
+
+
+def require_memory(blueprint: Blueprint) -> None:
+    """Raise UserError where drawing the encoder's initial weights takes more memory than is free.
+
+    The mechanism's own arrays are not counted.
+    """
+    need, free = DRAWN_BYTES * _encoder_size(blueprint), free_memory()
+    if need > free:
+        raise UserError(
+            f"model has initial weights of {need / 1e9:,.1f} GB, expected at most the {free / 1e9:,.1f} GB that are "
+            "free: lower model.width, depth, ffn, classifier or vocabulary, or the length of the data"
+        )
+
+
+def _encoder_size(blueprint: Blueprint) -> int:
+    """Numbers in the embeddings and the dense layers, biases and norms left out."""
+    model, towers = blueprint.model, blueprint.towers
+    embeddings = model.width * (model.vocabulary + blueprint.dims.max_length)
+    projections = 1 + sum(letter in PROJECTIONS for letter in blueprint.inputs)
+    block = model.width * (projections * model.width + 2 * model.ffn)
+    classifier = model.classifier * (model.width * (4 if towers == 2 else 1) + blueprint.classes)
+    return embeddings + model.depth * block + classifier
 
 
 def learned(weights: Weights) -> Weights:

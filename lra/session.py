@@ -32,6 +32,8 @@ from lra.screen import (
 from lra.tracking import METRICS, Several, Silent, TensorBoard, require_tensorboard
 from lra.train import Place, make_blueprint, train_together
 
+MOST_SEEDS = 1000  # of one command
+
 
 def train_and_report(run: Run, flags: Any, why_preset: str) -> int:
     """Train as told and show the outcome; the exit code."""
@@ -145,8 +147,8 @@ def require_possible(run: Run, flags: Any) -> None:
     """Tell impossible options before any data is made."""
     if flags.resume and flags.fresh:
         raise UserError("--resume and --fresh exclude each other: go on, or start over")
-    if flags.seeds < 1:
-        raise UserError(f"--seeds {flags.seeds} given, at least 1 expected")
+    if not 1 <= flags.seeds <= MOST_SEEDS:
+        raise UserError(f"--seeds is {flags.seeds}, expected at least 1 and at most {MOST_SEEDS:,}")
     if flags.tensorboard:
         require_tensorboard()
     make_blueprint(run, tasks.load(run.task))

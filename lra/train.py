@@ -20,7 +20,7 @@ from lra.config import Run, UserError, as_dict
 from lra.environment import environment, git_state
 from lra.history import Watch
 from lra.identity import run_id
-from lra.init import Blueprint, with_kernel
+from lra.init import Blueprint, require_memory, with_kernel
 from lra.loop import SNAPSHOT, Diverged, Lane, Loop
 from lra.snapshot import Snapshot
 from lra.tracking import METRICS, MetricsFile, Several
@@ -50,7 +50,7 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
         mechanism.card.check(run.options, dims)
     except ValueError as error:
         raise UserError(f"--attn {run.attn}: {error}") from error
-    return Blueprint(
+    blueprint = Blueprint(
         model=run.model,
         train=run.train,
         mechanism=mechanism,
@@ -60,6 +60,8 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
         towers=task.towers,
         seed=run.seed,
     )
+    require_memory(blueprint)
+    return blueprint
 
 
 def train(run: Run, data: Prepared, place: Place, watch: Watch) -> tuple[record.Record, Path]:

@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 
 SPLITS = ("train", "validation", "test")
+
+# Ranges of options: lra checks what a field declares, for every way in.
+Examples = Annotated[int, Interval(ge=1, le=100_000_000)]
+Length = Annotated[int, Interval(ge=1, le=1_000_000)]
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 
 class TaskError(Exception):
@@ -102,6 +108,10 @@ class Source:
 Build = Callable[[Any, Source], Iterator[Block]]
 
 
+def _anything(options: Any) -> None:
+    """The check of a task whose every option goes with every other."""
+
+
 def _largest(task: Task, options: Any) -> int:
     """Every document of every example as long as can be."""
     width = 1 if task.vocab <= 256 else 2
@@ -114,8 +124,8 @@ class Task:
 
     `options` is a frozen dataclass whose fields say which data is meant: every one of them changes the examples,
     so together with `version` they name the prepared folder. It has the fields train, validation and test (how
-    many examples; None for all there are), and seed where chance has a part. Raise `version` whenever an example
-    changes.
+    many examples; None for all there are), and seed where chance has a part. A field declares its range. Raise
+    `version` whenever an example changes.
     """
 
     name: str
@@ -132,6 +142,8 @@ class Task:
     picture: Callable[[Any, Mapping[str, Split], Path], None]  # writes one PNG that shows the examples
     towers: int = 1
 
+    check: Callable[[Any], None] = _anything
+    """Raises TaskError, in one line, for options that are in their ranges and yet do not go together."""
     size: Callable[[Task, Any], int] = _largest
     """An upper bound on the bytes of the prepared tokens."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
-from tasks.base import Block, Shape, Source, Split, Task, TaskError
+from tasks.base import Block, Shape, Source, Split, Task
 from tasks.image_forms import CLASSES, SIDE
 
 MOST = {"train": 45_000, "validation": 5_000, "test": 10_000}
@@ -25,17 +26,12 @@ class Image:
 
     size: Literal[32, 16] = 32
     """Pixels along a side: 32 is the benchmark's; a pixel of 16 is the mean of 2×2 of them."""
-    train: int = MOST["train"]
+    train: Annotated[int, Interval(ge=1, le=MOST["train"])] = MOST["train"]
     """Training images; a smaller number is the beginning of a larger one."""
-    validation: int = MOST["validation"]
+    validation: Annotated[int, Interval(ge=1, le=MOST["validation"])] = MOST["validation"]
     """Validation images."""
-    test: int = MOST["test"]
+    test: Annotated[int, Interval(ge=1, le=MOST["test"])] = MOST["test"]
     """Test images."""
-
-    def __post_init__(self) -> None:
-        for split, most in MOST.items():
-            if not 0 <= getattr(self, split) <= most:
-                raise TaskError(f"Image has 0 to {most:,} {split} images, {getattr(self, split):,} were asked for")
 
 
 def shape(options: Image) -> Shape:

@@ -12,11 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
-from tasks.base import SPLITS, Block, Shape, Source, Split, Task, TaskError
+from tasks.base import SPLITS, Block, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.listops_grammar import CLOSE, VOCAB
 from tasks.parallel import in_order
 
@@ -33,33 +34,31 @@ class ListOps:
 
     source: Literal["generated", "official"] = "generated"
     """Generate the expressions from the seed, or read the released basic_{train,val,test}.tsv."""
-    train: int = 96_000
+    train: Examples = 96_000
     """Training expressions; a smaller number is the beginning of a larger one."""
-    validation: int = 2_000
+    validation: Examples = 2_000
     """Validation expressions."""
-    test: int = 2_000
+    test: Examples = 2_000
     """Test expressions."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the generator."""
-    min_length: int = 500
+    min_length: Annotated[int, Interval(ge=0, le=1_000_000)] = 500
     """Every expression has more tokens than this."""
-    max_length: int = 2_000
+    max_length: Length = 2_000
     """Every expression has fewer tokens than this."""
-    max_depth: int = 10
+    max_depth: Annotated[int, Interval(ge=1, le=1000)] = 10
     """Levels of the tree; at the last one there are only digits."""
-    max_args: int = 10
+    max_args: Annotated[int, Interval(ge=2, le=10_000)] = 10
     """Most arguments of an operator; the fewest are two."""
     brackets: bool = True
     """Keep the closing brackets; without them, as the benchmark was until June 2021, the ends of lists cannot be
     seen (lengths are bounded with them in either case)."""
 
-    def __post_init__(self) -> None:
-        if min(self.train, self.validation, self.test, self.seed, self.min_length) < 0:
-            raise TaskError("ListOps takes no negative count, seed or length: give 0 or more")
-        if self.max_depth < 1 or self.max_args < 2:
-            raise TaskError(f"ListOps has max_depth {self.max_depth}, max_args {self.max_args}: give at least 1 and 2")
-        if self.max_length - self.min_length < 2 or self.min_length >= _longest(self):
-            raise TaskError(f"no ListOps expression has {_bounds(self)}: widen the bounds")
+
+def check(options: ListOps) -> None:
+    """Raise TaskError for bounds that no expression keeps."""
+    if options.max_length - options.min_length < 2 or options.min_length >= _longest(options):
+        raise TaskError(f"no ListOps expression has {_bounds(options)}: widen the bounds")
 
 
 def _bounds(options: ListOps) -> str:
@@ -208,6 +207,7 @@ TASK = Task(
     classes=10,
     vocab=VOCAB,
     options=ListOps,
+    check=check,
     validation=lambda options: "separate expressions from the same source",
     shape=shape,
     describe=describe,

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
-from tasks.base import SPLITS, Block, Shape, Source, Split, Task, TaskError
+from tasks.base import SPLITS, Block, Examples, Seed, Shape, Source, Split, Task, TaskError
 from tasks.parallel import in_order
 from tasks.snakes.settings import Level, Settings, settings_for
 
@@ -25,32 +26,22 @@ class Pathfinder:
 
     source: Literal["generated", "official"] = "generated"
     """Generate the images from the seed, or read the released PNG files."""
-    size: int = 32
+    size: Literal[16, 32, 64, 128, 256] = 32
     """Pixels a side: 16, 32 (Pathfinder), 64, 128 (Path-X) or 256 (Path-256)."""
     level: Level = "hard"
     """Length of the curves: 6, 9 or 14 paddles (2, 3 or 4 at size 16)."""
-    contour_length: int | None = None
+    contour_length: Annotated[int, Interval(ge=2, le=1000)] | None = None
     """Paddles of each of the two long curves, instead of the level's; generated images only."""
     balance_distance: bool = False
     """Keep only images whose two possible second discs are equally far from the first; generated images only."""
-    train: int = 160_000
+    train: Examples = 160_000
     """Training images; a smaller number is the beginning of a larger one."""
-    validation: int = 20_000
+    validation: Examples = 20_000
     """Validation images."""
-    test: int = 20_000
+    test: Examples = 20_000
     """Test images."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the generator."""
-
-    def __post_init__(self) -> None:
-        if min(self.train, self.validation, self.test, self.seed) < 0:
-            raise TaskError("Pathfinder takes no negative count or seed: give 0 or more")
-        settings(self)
-        if self.source == "official" and (self.size == 16 or self.contour_length or self.balance_distance):
-            raise TaskError(
-                "the released Pathfinder has size 32, 64, 128 or 256 and three levels: for size 16, contour_length or "
-                "balance_distance take source generated"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +58,16 @@ class Path256(Pathfinder):
 
     size: Literal[256] = 256
     """Pixels a side."""
+
+
+def check(options: Pathfinder) -> None:
+    """Raise TaskError for images that the generator cannot draw or the release does not have."""
+    settings(options)
+    if options.source == "official" and (options.size == 16 or options.contour_length or options.balance_distance):
+        raise TaskError(
+            "the released Pathfinder has size 32, 64, 128 or 256 and three levels: for size 16, contour_length or "
+            "balance_distance take source generated"
+        )
 
 
 def settings(options: Pathfinder) -> Settings:
@@ -167,6 +168,7 @@ TASK = Task(
     classes=2,
     vocab=256,
     options=Pathfinder,
+    check=check,
     validation=lambda options: "separate images from the same source",
     shape=shape,
     describe=describe,

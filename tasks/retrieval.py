@@ -10,25 +10,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import Block, Shape, Source, Split, Task
-from tasks.retrieval_documents import VOCAB, require
+from tasks.base import Block, Examples, Length, Shape, Source, Split, Task
+from tasks.retrieval_documents import VOCAB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
     """Which of the released pairs are meant."""
 
-    max_length: int = 4096
+    max_length: Length = 4096
     """Bytes of a document, from its beginning; the rest is cut off."""
-    train: int = 147_086
+    train: Examples = 147_086
     """Training pairs; a smaller number is the beginning of the file."""
-    validation: int = 18_090
+    validation: Examples = 18_090
     """Validation pairs."""
-    test: int = 17_437
+    test: Examples = 17_437
     """Test pairs."""
-
-    def __post_init__(self) -> None:
-        require("retrieval", self.max_length, self.train, self.validation, self.test)
 
 
 def shape(options: Retrieval) -> Shape:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base import Block, Shape, Source, Split, Task, TaskError
+from tasks.base import Block, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.retrieval_corpus import Corpus, find, read
-from tasks.retrieval_documents import VOCAB, block, require
+from tasks.retrieval_documents import VOCAB, block
 from tasks.retrieval_pairs import Division, divide, mixed
 
 BLOCK = 500
@@ -29,19 +29,16 @@ class RetrievalAAN:
 
     split: Division = "papers"
     """Divide the papers 60 / 10 / 30, so that no paper is in two splits, or the pairs 80 / 10 / 10, as LRA does."""
-    max_length: int = 4096
+    max_length: Length = 4096
     """Bytes of a document, from its beginning; the rest is cut off."""
-    train: int | None = None
+    train: Examples | None = None
     """Training pairs; None for all there are, a number for the beginning of them."""
-    validation: int | None = None
+    validation: Examples | None = None
     """Validation pairs."""
-    test: int | None = None
+    test: Examples | None = None
     """Test pairs."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the splits, the negatives and the order."""
-
-    def __post_init__(self) -> None:
-        require("retrieval-aan1818", self.max_length, self.train, self.validation, self.test, self.seed)
 
 
 def shape(options: RetrievalAAN) -> Shape:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.base import Block, Split, TaskError
+from tasks.base import Block, Split
 
 LAST_BYTE = 0xF4  # UTF-8 has none above
 VOCAB = LAST_BYTE + 2
@@ -34,11 +34,3 @@ def text(split: Split, document: int) -> bytes:
 def popularity(split: Split) -> np.ndarray:
     """(n, 2) in how many of the split's pairs each document of an example is."""
     return np.bincount(split.examples.reshape(-1))[split.examples]
-
-
-def require(name: str, max_length: int, *numbers: int | None) -> None:
-    """Raise TaskError for counts or a seed below 0 and for a max_length below 1."""
-    if min((number for number in numbers if number is not None), default=0) < 0:
-        raise TaskError(f"{name} takes no negative count or seed: give 0 or more")
-    if max_length < 1:
-        raise TaskError(f"{name} has max_length {max_length}: give at least 1 byte")

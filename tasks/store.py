@@ -122,6 +122,7 @@ def content_hash(splits: Mapping[str, Split]) -> str:
 
 
 def _require_possible(task: Task, options: Any, parent: Path) -> None:
+    task.check(options)
     counts = {split: count for split, count in task.counts(options).items() if count is not None}
     if min(counts.values(), default=1) < 1:
         asked = ", ".join(f"{count:,} {split}" for split, count in counts.items())

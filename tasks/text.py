@@ -9,44 +9,47 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
-from tasks.base import Block, Shape, Source, Split, Task, TaskError
+from tasks.base import Block, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.text_sources import Review, read
 
 VOCAB = 0xF4 + 2  # padding's 0, then byte + 1; no byte of UTF-8 is above 0xF4
 HELD_OUT = 2_500  # of the official training set, half of them positive
 BLOCK = 1000
+Reviews = Annotated[int, Interval(ge=1, le=25_000)]  # either half of IMDB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
     """Which IMDB data is meant."""
 
-    max_length: int = 4096
+    max_length: Length = 4096
     """Bytes of a review, at most; the rest is cut off."""
-    train: int = 22_500
+    train: Reviews = 22_500
     """Training reviews; a smaller number is the beginning of a larger one."""
-    validation: int = 2_500
+    validation: Reviews = 2_500
     """Validation reviews."""
-    test: int = 25_000
+    test: Reviews = 25_000
     """Test reviews."""
     validation_from: Literal["train", "test"] = "train"
     """Hold 2,500 out of the training set; `test` validates on the test set, only to replicate old tables (take
     train 25,000 and validation 25,000 with it)."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which reviews are held out, and the order of all."""
 
-    def __post_init__(self) -> None:
-        if min(self.train, self.validation, self.test, self.seed) < 0:
-            raise TaskError("Text takes no negative count or seed: give 0 or more")
-        if self.max_length < 1:
-            raise TaskError(f"Text has max_length {self.max_length}: give at least 1")
-        for split, most in available(self).items():
-            if getattr(self, split) > most:
-                raise TaskError(f"Text has {most:,} {split} reviews, {getattr(self, split):,} were asked for")
+
+def check(options: Text) -> None:
+    """Raise TaskError where a split is asked for more reviews than there are."""
+    for split, most in available(options).items():
+        if getattr(options, split) > most:
+            raise TaskError(
+                f"data.{split} is {getattr(options, split):,}, expected at most {most:,}: ask for fewer, or take "
+                "data.validation_from test"
+            )
 
 
 def available(options: Text) -> dict[str, int]:
@@ -154,6 +157,7 @@ TASK = Task(
     classes=2,
     vocab=VOCAB,
     options=Text,
+    check=check,
     validation=validation,
     shape=shape,
     describe=describe,

@@ -54,6 +54,12 @@ def test_a_misspelt_name_is_corrected() -> None:
         attention_impls.load("sofmax")
 
 
+@pytest.mark.parametrize("name", ["\ud800/x", "a/\0", "x/" + "y" * 5000, "~nobody-of-that-name/x"])
+def test_what_can_be_no_folder_is_told(name: str) -> None:
+    with pytest.raises(UnknownAttention, match="expected the name of a folder"):
+        attention_impls.load(name)
+
+
 def test_a_name_unlike_any_other_lists_them_all() -> None:
     with pytest.raises(UnknownAttention) as raised:
         attention_impls.load("zzzzzz")
@@ -135,11 +141,9 @@ def test_the_convolution_starts_like_a_pytorch_one() -> None:
 @pytest.mark.parametrize(
     ("options", "grid", "message"),
     [
-        (elfatt.Options(global_share=1.5), None, "global_share 1.5 given, a number from 0 to 1 expected"),
-        (elfatt.Options(block_size=0), None, "block_size 0 given, at least 1 expected"),
-        (elfatt.Options(layout="2d", block_size=128), (8, 8), "block_size 128 given, layout 2d needs a square one"),
-        (elfatt.Options(layout="2d", block_size=64), None, "layout 2d given for a task without a pixel grid"),
-        (elfatt.Options(layout="2d", block_size=64), (7, 9), "grid \\(7, 9\\) given"),
+        (elfatt.Options(layout="2d", block_size=128), (8, 8), "block_size is 128, expected a square for layout 2d"),
+        (elfatt.Options(layout="2d", block_size=64), None, "layout is 2d, expected 1d for a task without a pixel grid"),
+        (elfatt.Options(layout="2d", block_size=64), (7, 9), "grid is \\(7, 9\\)"),
     ],
 )
 def test_elfatt_refuses_the_impossible(options: elfatt.Options, grid: tuple[int, int] | None, message: str) -> None:

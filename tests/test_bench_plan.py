@@ -76,7 +76,7 @@ def test_too_many_cells_are_timed_some_lengths_at_a_time() -> None:
         (["--attn", ","], "--attn is empty"),
         (["--attn", "softmax@conv"], "name@option=value"),
         (["--attn", "softmax@local-conf=true"], "did you mean 'local_conv'"),
-        (["--attn", "elfatt@block-size=0"], "block_size 0 given"),
+        (["--attn", "elfatt@block-size=0"], "options.block_size is 0, expected at least 1"),
         (["--lengths", "1k"], "whole numbers"),
         (["--lengths", "0"], "at least 1"),
         (["--lengths", "64,64"], "each length once"),

@@ -163,12 +163,6 @@ def test_without_files_the_free_alternative_is_named(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"train": -1}, {"max_length": 0}])
-def test_impossible_options_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(TaskError, match=r"^retrieval "):
-        Retrieval(**wrong)
-
-
 def test_references_and_picture(tmp_path: Path) -> None:
     write(tmp_path)
     ready = store.prepare(TASK, Retrieval(**COUNTS), Source(raw=tmp_path))

@@ -98,6 +98,12 @@ def test_too_small_a_disk_is_told_before_anything_is_written(monkeypatch: pytest
         store.prepare(TOY, ToyOptions(), Source())
 
 
+def test_options_that_do_not_go_together_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="widen the bounds"):
+        store.prepare(LISTOPS, ListOps(min_length=8, max_length=9), Source())
+    assert not store.folder(LISTOPS, ListOps(min_length=8, max_length=9)).exists()
+
+
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(TaskError, match="every split needs at least one"):
         store.prepare(TOY, ToyOptions(validation=0), Source())

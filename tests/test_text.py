@@ -141,8 +141,9 @@ def test_validation_on_the_test_set_is_marked(tmp_path: Path) -> None:
 
 
 def test_more_than_there_is_cannot_be_asked_for() -> None:
-    with pytest.raises(TaskError, match="Text has 25,000 test reviews, 25,001 were asked for"):
-        Text(validation=4, test=25_001)
+    with pytest.raises(TaskError, match=r"data\.train is 25,000, expected at most [\d,]+: ask for fewer"):
+        TASK.check(Text(train=25_000, validation=4))
+    TASK.check(Text(train=25_000, validation=25_000, validation_from="test"))
 
 
 def test_a_missing_review_is_told(tmp_path: Path) -> None:

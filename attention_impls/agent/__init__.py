@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.base import Arrays, Attention, Count, Dims
 from attention_impls.ops.local_conv import local_conv_params
 
 GATHER, READ = "gather_bias.table", "read_bias.table"
@@ -17,20 +17,12 @@ GATHER, READ = "gather_bias.table", "read_bias.table"
 class Options:
     """Options of agent attention."""
 
-    agents: int = 49
+    agents: Count = 49
     """Segments that the sequence is cut into; the mean query of each is an agent."""
-    bias_positions: int = 49
+    bias_positions: Count = 49
     """Places along the sequence for which the two position biases are learned; between them they are interpolated."""
     local_conv: bool = True
     """Add a depthwise convolution of V, kernel 3."""
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for agents or places that cannot be."""
-    if options.agents < 1:
-        raise ValueError(f"agents {options.agents} given, at least 1 expected: the authors take 49")
-    if options.bias_positions < 1:
-        raise ValueError(f"bias_positions {options.bias_positions} given, at least 1 expected: the authors take 49")
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -59,7 +51,6 @@ CARD = Attention(
     options=Options,
     variants=(Options(agents=8, bias_positions=5), Options(agents=24, bias_positions=16, local_conv=False)),
     params=params,
-    check=check,
     differs=(
         "Made for sequences, where the authors have images of a fixed size: agents are means over segments of the true "
         "length, ⌊i·L/n⌋ … ⌊(i+1)·L/n⌋ − 1, without overlap, and empty ones are masked; the convolution has one axis. "

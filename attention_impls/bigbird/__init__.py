@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.base import Arrays, Attention, Count, CountOrNone, Dims, Equality
 
 TABLE = "random_blocks"
 
@@ -15,18 +15,10 @@ TABLE = "random_blocks"
 class Options:
     """Options of BigBird attention."""
 
-    block_size: int = 64
+    block_size: Count = 64
     """Tokens of one block."""
-    random_blocks: int = 3
+    random_blocks: CountOrNone = 3
     """Blocks that each block sees besides its neighbours, the first and the last."""
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a block without a token and for less than no random block."""
-    if options.block_size < 1:
-        raise ValueError(f"block_size {options.block_size} given, at least 1 expected")
-    if options.random_blocks < 0:
-        raise ValueError(f"random_blocks {options.random_blocks} given, at least 0 expected")
 
 
 def constants(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -60,7 +52,6 @@ CARD = Attention(
         Options(block_size=8, random_blocks=0),
     ),
     constants=constants,
-    check=check,
     differs=(
         "n_b is the number of blocks that hold real tokens of the example, so the last block is the last real one. "
         "The random blocks are drawn once for every layer and head, without repetition, from the blocks that are not "

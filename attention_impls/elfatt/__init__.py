@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
-from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.base import Arrays, Attention, Count, Dims, Equality
 from attention_impls.elfatt.kernels import Kernel, fused_installed, kernel_used
 from attention_impls.elfatt.tiling import Tiling, tile
 from attention_impls.ops.local_conv import local_conv_params
@@ -18,13 +19,13 @@ from attention_impls.ops.local_conv import local_conv_params
 class Options:
     """Options of ELFATT."""
 
-    block_size: int = 128
+    block_size: Count = 128
     """Tokens of one block; in the 2d layout a square number, the area of a window."""
     layout: Literal["1d", "2d"] = "1d"
     """Blocks of consecutive tokens, or square windows of the pixel grid (a 2D prior)."""
     local_conv: bool = True
     """Add a depthwise convolution of V, kernel 3, over the sequence (global heads) and inside blocks (block heads)."""
-    global_share: float = 0.5
+    global_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Share of the heads that are global, rounded down; 0 is blocks only, 1 is efficient attention."""
     kernel: Kernel = "auto"
     """Force one: fused kernels, or a composition of the framework's. Auto takes the fused ones where they can run."""
@@ -45,19 +46,15 @@ def tiling(options: Options, dims: Dims, tokens: int) -> Tiling:
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for shares, blocks or grids that cannot be."""
-    if not 0 <= options.global_share <= 1:
-        raise ValueError(f"global_share {options.global_share} given, a number from 0 to 1 expected")
-    if options.block_size < 1:
-        raise ValueError(f"block_size {options.block_size} given, at least 1 expected")
+    """Raise ValueError for windows that do not tile the grid, or where there is none."""
     if options.layout == "1d":
         return
     if math.isqrt(options.block_size) ** 2 != options.block_size:
-        raise ValueError(f"block_size {options.block_size} given, layout 2d needs a square one: take 64, 144 or 256")
+        raise ValueError(f"block_size is {options.block_size}, expected a square for layout 2d: take 64, 144 or 256")
     if dims.grid is None:
-        raise ValueError("layout 2d given for a task without a pixel grid: take layout 1d")
+        raise ValueError("layout is 2d, expected 1d for a task without a pixel grid")
     if math.prod(dims.grid) < dims.max_length:
-        raise ValueError(f"grid {dims.grid} given, one of at least max_length = {dims.max_length} pixels expected")
+        raise ValueError(f"grid is {dims.grid}, expected at least max_length = {dims.max_length} pixels")
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attention_impls.base import Attention, Dims, Equality
+from attention_impls.base import Attention, Count, Dims, Equality
 from attention_impls.flash.kernels import Kernel, flash_attn_installed, kernel_used, torch_has_varlen
 
 
@@ -14,14 +14,8 @@ class Options:
 
     kernel: Kernel = "auto"
     """Force one: flash-attn or sdpa in PyTorch, cudnn or scan in JAX. Auto takes the first that can run here."""
-    block_size: int = 512
+    block_size: Count = 512
     """Tokens of a block of the scan, whose scores are held at once; the libraries choose their own."""
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for blocks that cannot be."""
-    if options.block_size < 1:
-        raise ValueError(f"block_size {options.block_size} given, at least 1 expected")
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:
@@ -56,7 +50,6 @@ CARD = Attention(
     operations=operations,
     options=Options,
     variants=(Options(block_size=16), Options(block_size=24)),
-    check=check,
     differs=(
         "The kernel is a library's. PyTorch: flash-attn where it is installed and the inputs are 16-bit on a GPU, its "
         "variable-length form for ragged batches; else PyTorch's own: its flash kernel for 16-bit batches, from 2.10 "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
-from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.base import Arrays, Attention, Count, Dims
 
 EPSILON = 1e-6
 """Added to the features and to the denominator, as in the authors' code."""
@@ -19,9 +21,9 @@ WEIGHT, BIAS = "depthwise.weight", "depthwise.bias"
 class Options:
     """Options of focused linear attention."""
 
-    focus: int = 3
+    focus: Annotated[int, Interval(ge=1, le=16)] = 3
     """The power p that features are raised to: the higher, the closer they come to their largest axis."""
-    kernel_size: int = 5
+    kernel_size: Count = 5
     """Taps of the depthwise convolution of V over the sequence; an odd number."""
 
 

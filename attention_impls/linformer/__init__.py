@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.base import Arrays, Attention, Count, Dims
 
 KEYS, VALUES = "key_projection.weight", "value_projection.weight"
 """E and F of the paper, (rank, max_length); F is E where they are shared."""
@@ -17,16 +17,10 @@ KEYS, VALUES = "key_projection.weight", "value_projection.weight"
 class Options:
     """Options of Linformer."""
 
-    rank: int = 256
+    rank: Count = 256
     """Mixtures that stand for the sequence, k in the paper."""
     share_projections: bool = True
     """Mix the values with the weights that mix the keys, F = E."""
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a rank that cannot be."""
-    if options.rank < 1:
-        raise ValueError(f"rank {options.rank} given, at least 1 expected: LRA's suites take 256")
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -51,7 +45,6 @@ CARD = Attention(
     options=Options,
     variants=(Options(rank=16), Options(rank=16, share_projections=False)),
     params=params,
-    check=check,
     differs=(
         "E is made for max_length tokens; an example of n uses its first n columns, and padding adds nothing, where "
         "suites let padded keys and values in or share one E among all layers. With k mixtures of any n tokens there "

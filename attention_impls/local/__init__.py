@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attention_impls.base import Attention, Dims, Equality
+from attention_impls.base import Attention, Count, Dims, Equality
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of local attention."""
 
-    block_size: int = 50
+    block_size: Count = 50
     """Tokens of one block; 50 is what LRA took for text, 64 for images."""
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a block without a token."""
-    if options.block_size < 1:
-        raise ValueError(f"block_size {options.block_size} given, at least 1 expected")
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:
@@ -36,7 +30,6 @@ CARD = Attention(
     operations=operations,
     options=Options,
     variants=(Options(block_size=16), Options(block_size=5)),
-    check=check,
     differs=(
         "LRA's code reshapes tokens so that a block holds every n-th token of the sequence, adds a block of padding "
         "where the length is a multiple of b, and lets padding be seen. Here a block is what the paper says it is, "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
-from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.base import Arrays, Attention, CountOrNone, Dims, Equality
 
 QUERY, KEY, VALUE = "global_query", "global_key", "global_value"
 
@@ -16,18 +18,16 @@ QUERY, KEY, VALUE = "global_query", "global_key", "global_value"
 class Options:
     """Options of Longformer attention."""
 
-    window: int = 64
+    window: Annotated[int, Interval(ge=2, le=65_536)] = 64
     """Width of the window, half of it to each side; an even number."""
-    global_tokens: int = 1
+    global_tokens: CountOrNone = 1
     """The first so many tokens are global; 0 is the window alone."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for windows that have no two halves and for less than no global token."""
-    if options.window < 2 or options.window % 2:
-        raise ValueError(f"window {options.window} given, an even number of at least 2 expected")
-    if options.global_tokens < 0:
-        raise ValueError(f"global_tokens {options.global_tokens} given, at least 0 expected")
+    """Raise ValueError for a window that has no two halves."""
+    if options.window % 2:
+        raise ValueError(f"window is {options.window}, expected an even number")
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.base import Arrays, Attention, Count, CountOrNone, Dims, Equality, Iterations
 from attention_impls.ops.token_conv import check_kernel, token_conv_operations, token_conv_params
 
 
@@ -14,20 +14,16 @@ from attention_impls.ops.token_conv import check_kernel, token_conv_operations, 
 class Options:
     """Options of Nyströmformer."""
 
-    landmarks: int = 128
+    landmarks: Count = 128
     """Segments that the sequence is cut into; the mean query and the mean key of each are its landmarks."""
-    iterations: int = 6
+    iterations: Iterations = 6
     """Steps of the iteration towards the pseudo-inverse."""
-    conv_kernel: int = 35
+    conv_kernel: CountOrNone = 35
     """Taps of a depthwise convolution of V over tokens that is added to the output; odd, or 0 for none."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for landmarks, iterations or kernels that cannot be."""
-    if options.landmarks < 1:
-        raise ValueError(f"landmarks {options.landmarks} given, at least 1 expected: LRA's suites take 32 to 256")
-    if options.iterations < 0:
-        raise ValueError(f"iterations {options.iterations} given, at least 0 expected: the authors take 6")
+    """Raise ValueError for a kernel that has no middle."""
     check_kernel(options.conv_kernel)
 
 

@@ -38,5 +38,5 @@ def band(kernel: int) -> np.ndarray:
 
 def check_kernel(kernel: int) -> None:
     """Raise ValueError for a kernel that has no middle."""
-    if kernel < 0 or (kernel > 0 and kernel % 2 == 0):
-        raise ValueError(f"conv_kernel {kernel} given, an odd number expected, or 0 for no convolution")
+    if kernel > 0 and kernel % 2 == 0:
+        raise ValueError(f"conv_kernel is {kernel}, expected an odd number, or 0 for no convolution")

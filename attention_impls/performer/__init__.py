@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
-from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.base import Arrays, Attention, Count, Dims, Equality
 
 RELU_EPSILON = 1e-3
 """Added to every feature of the ReLU kind: the default of the authors' code and of performer-pytorch."""
@@ -19,12 +20,12 @@ PROJECTION = "projection.weight"
 class Options:
     """Options of Performer."""
 
-    features: int = 256
+    features: Count = 256
     """Random features of a head, m: the error against softmax falls as 1/√m."""
     kind: Literal["softmax", "relu"] = "softmax"
     """Features exp(Wx − ‖x‖²/2), which estimate softmax; or ReLU(Wx), a kernel of its own."""
     # Neutral is what was added before there was this option: a run at 1e-4 has the numbers that it had then.
-    epsilon: float = field(default=1e-6, metadata={"neutral": 1e-4})
+    epsilon: Annotated[float, Interval(ge=1e-30, le=1)] = field(default=1e-6, metadata={"neutral": 1e-4})
     """Added to every softmax feature, so that no query is without similarity to any key. The authors' calls and LRA's
     pass 1e-6; performer-pytorch, and the suites that use it, add 1e-4. The ReLU kind adds 1e-3 whatever this is."""
 

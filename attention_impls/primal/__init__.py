@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Dims
 
@@ -19,11 +21,11 @@ WEIGHT, BIAS = "combine.weight", "combine.bias"
 class Options:
     """Options of primal attention."""
 
-    rank: int = 30
+    rank: Annotated[int, Interval(ge=1, le=1000)] = 30
     """Directions s on each side; the authors take 20 or 30, by task."""
-    rank_multiple: int = 10
+    rank_multiple: Annotated[int, Interval(ge=1, le=100)] = 10
     """Tokens that the directions are made from, as a multiple of the rank."""
-    eta: float = 0.05
+    eta: Annotated[float, Interval(ge=0, le=1000)] = 0.05
     """Weight of the penalty of one layer; the authors' η is 0, 0.05 or 0.1 times the mean over two layers."""
 
 

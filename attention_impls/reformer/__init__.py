@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Dims, Equality
 from attention_impls.reformer.buckets import columns
@@ -18,20 +20,12 @@ SMALLEST = 1e-6
 class Options:
     """Options of LSH attention."""
 
-    rounds: int = 2
+    rounds: Annotated[int, Interval(ge=1, le=1000)] = 2
     """Independent hashes, each with its own chunks; a token attends to the union of what they show it."""
-    chunk_size: int = 64
+    chunk_size: Annotated[int, Interval(ge=2, le=65_536)] = 64
     """Tokens of a chunk; there are about two buckets a chunk."""
     allow_self: bool = False
     """Let a token attend to itself although it is not alone; its own key is almost always the nearest."""
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for rounds or chunks that cannot be."""
-    if options.rounds < 1:
-        raise ValueError(f"rounds {options.rounds} given, at least 1 expected")
-    if options.chunk_size < 2:
-        raise ValueError(f"chunk_size {options.chunk_size} given, at least 2 expected: a token needs another to see")
 
 
 def constants(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -74,7 +68,6 @@ CARD = Attention(
     ),
     inputs=("q", "v"),
     constants=constants,
-    check=check,
     differs=(
         "The paper's formulas, without causality: the first chunk sees itself alone, where the code joins it to the "
         "last one of another round; a token seen in several rounds counts once, where the code counts it each time. "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
-from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.base import Arrays, Attention, Count, Dims, Equality
 
 SORT = "sort.weight"
 
@@ -16,11 +18,11 @@ SORT = "sort.weight"
 class Options:
     """Options of Sinkhorn attention."""
 
-    block_size: int = 50
+    block_size: Count = 50
     """Tokens of one block."""
-    iterations: int = 7
+    iterations: Annotated[int, Interval(ge=1, le=1000)] = 7
     """How often the rows and then the columns of the sorting matrix are normalised."""
-    temperature: float = 0.75
+    temperature: Annotated[float, Interval(ge=0.001, le=1000)] = 0.75
     """What the sorting logits are divided by; a smaller one sorts harder."""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
-from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.base import Arrays, Attention, Dims, Iterations
 
 POINTS = "points"
 """Where the sampled points lie: parts of an example's length, first those of queries, then those of keys."""
@@ -16,24 +18,12 @@ POINTS = "points"
 class Options:
     """Options of Skyformer."""
 
-    features: int = 128
+    features: Annotated[int, Interval(ge=2, le=65_536)] = 128
     """Points sampled: half of them queries, half keys."""
-    iterations: int = 6
+    iterations: Iterations = 6
     """Steps of the iteration towards the inverse."""
-    regularizer: float = 0.1
+    regularizer: Annotated[float, Interval(ge=1e-6, le=1000)] = 0.1
     """γ, added to the diagonal of the matrix to be inverted."""
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for samples, iterations or regularizers that cannot be."""
-    if options.features < 2:
-        raise ValueError(
-            f"features {options.features} given, at least 2 expected, a query and a key: the paper has 128"
-        )
-    if options.iterations < 0:
-        raise ValueError(f"iterations {options.iterations} given, at least 0 expected: the authors take 6")
-    if options.regularizer <= 0:
-        raise ValueError(f"regularizer {options.regularizer} given, a positive number expected: the authors take 0.1")
 
 
 def constants(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -62,7 +52,6 @@ CARD = Attention(
     options=Options,
     variants=(Options(features=16), Options(features=9, iterations=3, regularizer=0.5)),
     constants=constants,
-    check=check,
     differs=(
         "The points are drawn once, as parts of an example's true length with repetition, the same for every example "
         "and head; the authors draw anew in each call, in evaluation too. A's eigenvalues lie in (0, 1], so Z starts "

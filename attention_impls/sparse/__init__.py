@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from attention_impls.base import Attention, Dims, Equality
+from annotated_types import Interval
+
+from attention_impls.base import Attention, Count, Dims, Equality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,9 +16,9 @@ class Options:
 
     pattern: Literal["fixed", "strided"] = "fixed"
     """What a token sees: its block and the end of every block; or a window and every s-th token from its own."""
-    stride: int = 50
+    stride: Annotated[int, Interval(ge=2, le=65_536)] = 50
     """Tokens of one block, or from one column of the strided pattern to the next: s. The paper: close to √N."""
-    summary: int = 10
+    summary: Count = 10
     """How many tokens at the end of a block everyone sees, in the fixed pattern: c."""
 
 

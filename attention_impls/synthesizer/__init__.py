@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.base import Arrays, Attention, Count, Dims
 
 ALPHA = "alpha"
 BIAS_STD = 1e-6
@@ -22,7 +22,7 @@ class Options:
     """Logits: a learned matrix, a product of two thin ones, an MLP of each query, or a product of two shorter MLPs."""
     dot_product: bool = True
     """Mix the logits with Q Kᵀ / √D in a learned proportion."""
-    rank: int = 32
+    rank: Count = 32
     """Columns of the two thin matrices; in factorised-dense the length of the first, repeated, output."""
 
 
@@ -31,12 +31,6 @@ def inputs(options: Options) -> tuple[str, ...]:
     if options.dot_product:
         return ("q", "k", "v")
     return ("v",) if options.kind.endswith("random") else ("q", "v")
-
-
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a rank that cannot be."""
-    if options.rank < 1:
-        raise ValueError(f"rank {options.rank} given, at least 1 expected")
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -93,7 +87,6 @@ CARD = Attention(
     quadratic=True,
     inputs=inputs,
     params=params,
-    check=check,
     differs=(
         "The encoder's query projection is the first layer of the dense kinds' MLP, as in the authors' Mesh TensorFlow "
         "code; the dot product shares it. Each head has its own second layer, as the paper's equations, where the code "

@@ -1,0 +1,178 @@
+"""JSON and YAML that users give: read as plain values, and refused in one line where it is anything else.
+
+A document is UTF-8 text of limited size. A mapping has text as its keys, each of them once. YAML has no tags, no dates
+and no aliases, with which a few lines can stand for more values than a machine holds; a number like 1e-3 needs no dot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from lra.errors import UserError
+from lra.ranges import shown
+
+CONFIG_BYTES = 1_000_000
+RECORD_BYTES = 50_000_000
+
+
+def read_json(path: Path, limit: int = RECORD_BYTES) -> Any:
+    """The value in a JSON file of at most `limit` bytes; UserError where it holds none."""
+    return _parsed(parse_json, path, limit)
+
+
+def read_yaml(path: Path, limit: int = CONFIG_BYTES, *, as_text: bool = False) -> Any:
+    """The value in a YAML file of at most `limit` bytes; UserError where it holds none.
+
+    `as_text` leaves every number as the text that stands there: 58.40 is "58.40".
+    """
+    return _parsed(parse_text_yaml if as_text else parse_yaml, path, limit)
+
+
+def parse_json(text: str, where: str) -> Any:
+    """The value that a JSON text stands for; UserError, which begins with `where`, for anything else."""
+    try:
+        return json.loads(text, object_pairs_hook=_mapping, parse_float=_finite, parse_constant=_finite)
+    except json.JSONDecodeError as error:
+        reason = error.msg[0].lower() + error.msg[1:]
+        raise UserError(f"{where}: line {error.lineno}, column {error.colno}: {reason}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: {_reason(error)}") from error
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value that a YAML text stands for; UserError, which begins with `where`, for anything else."""
+    return _load(text, where, _Values)
+
+
+def parse_text_yaml(text: str, where: str) -> Any:
+    """The same with every number as text."""
+    return _load(text, where, _Texts)
+
+
+def yaml_text(value: Any, **layout: Any) -> str:
+    """Plain values as YAML that `parse_yaml` reads back; `layout` as PyYAML's dump takes it."""
+    return yaml.dump(value, Dumper=_Plain, **{"sort_keys": False, **layout})
+
+
+def _parsed(parse: Callable[[str, str], Any], path: Path, limit: int) -> Any:
+    text = _text(path, limit)
+    if not text.strip():
+        raise UserError(f"{path} is empty")
+    return parse(text, str(path))
+
+
+def _text(path: Path, limit: int) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > limit:
+        raise UserError(f"{path} has more than {limit:,} bytes: this is no file of ours")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start:,} is not UTF-8, expected a text file") from error
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(_twice(next(name for name in names if names.count(name) > 1)))
+    return values
+
+
+def _twice(key: str) -> str:
+    return f"key {shown(key)} stands twice: keep one"
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"a number is {word}, expected a finite one")
+    return number
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "brackets or lists are nested too deep"
+    if "integer string conversion" in str(error):
+        return "a whole number has thousands of digits"
+    return " ".join(str(error).split())
+
+
+class _Strict:
+    """What both loaders refuse."""
+
+    def compose_node(self: Any, parent: Any, index: Any) -> Any:
+        """One node, which is no alias and has no tag."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise _Refused(f"alias *{event.anchor}, expected the values themselves", event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise _Refused(f"tag {event.tag}, expected plain values", event.start_mark)
+        return super().compose_node(parent, index)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def construct_mapping(self: Any, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are text, each of them once."""
+        names = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise _Refused(f"key {shown(key)}, expected text", key_node.start_mark)
+            if key in names:
+                raise _Refused(_twice(key), key_node.start_mark)
+            names.add(key)
+        return super().construct_mapping(node, deep)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Refused(yaml.MarkedYAMLError):
+    def __init__(self, problem: str, mark: Any) -> None:
+        super().__init__(problem=problem, problem_mark=mark)
+
+
+class _Values(_Strict, yaml.SafeLoader):
+    """Numbers are numbers, dates are text."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] in ("bool", "int", "float", "null")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what `_Values` reads: no alias, and quotes around text that it would take for a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write a value out each time it comes."""
+        return True
+
+
+for _each in (_Values, _Plain):
+    _each.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
+
+
+class _Texts(_Strict, yaml.BaseLoader):
+    """Everything is text."""
+
+
+def _load(text: str, where: str, loader: Any) -> Any:
+    try:
+        return yaml.load(text, loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        reason = ", ".join(filter(None, (error.context, error.problem)))
+        raise UserError(f"{where}: {place}{reason}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{where}: {_reason(error)}") from error
