@@ -125,6 +125,11 @@ class BenchRecord:
     git: dict[str, Any]
     command: str
 
+    @property
+    def cores(self) -> int:
+        """Cores that it could use; of the whole machine in records from before that was noted."""
+        return self.environment.get("usable_cores", self.environment["cores"])
+
     def ratios(self) -> list[Ratio]:
         """Each pair at each length, within each framework; or each mechanism between two frameworks."""
         found = []

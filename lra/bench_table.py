@@ -152,7 +152,7 @@ def _title(record: BenchRecord) -> str:
     )
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}"
     dropout = "" if record.what != "train" else f", dropout {record.dropout}"
-    machine = f"{record.environment['cpu']}, {record.environment['cores']} cores"
+    machine = f"{record.environment['cpu']}, {record.cores} cores"
     return (
         f"**{record.what}: {TIMED[record.what]}**, full sequences, {dims}{dropout}. {frameworks or 'no framework'}; "
         f"{machine}; {record.started}."
