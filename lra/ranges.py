@@ -48,7 +48,7 @@ class _Bound:
         self.words = f"{words} {limit:g}"
         self._limit, self._least, self._strict = limit, least, strict
 
-    def holds(self, value: float) -> bool:
+    def holds(self, value: int | float) -> bool:
         """Whether the number is on the right side."""
         if value == self._limit:
             return not self._strict
