@@ -112,7 +112,8 @@ class Attention:
     options: type
     """Frozen dataclass whose defaults are what tables show.
 
-    An option that comes later declares the value at which it changes nothing: field(metadata={"neutral": value}).
+    An option that comes later declares the value at which it changes nothing: field(metadata={"neutral": value}). A
+    record without the option was made at that value, and tables name it so where the default is another one.
     """
     revision: int = 1
     """Raised whenever the mechanism's numbers change; a run's identity holds it."""

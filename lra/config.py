@@ -159,15 +159,23 @@ def as_dict(run: Run) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any], where: str) -> Run:
-    """The inverse of `as_dict`; unknown or missing keys raise UserError naming `where`."""
+    """The inverse of `as_dict`; unknown or missing keys raise UserError naming `where`.
+
+    A field that came later than `values` is at its neutral value, not at its default: that is what they were run with.
+    """
     kinds = {
         "data": tasks.load(values["task"]).options,
         "options": attention_impls.load(values["attn"]).card.options,
         "model": Model,
         "train": Train,
     }
-    parts = {part: _strict(kind, values[part], f"{where}: {part}") for part, kind in kinds.items()}
+    parts = {part: _strict(kind, {**neutral(kind), **values[part]}, f"{where}: {part}") for part, kind in kinds.items()}
     return _strict(Run, {**values, **parts}, where)
+
+
+def neutral(kind: type) -> dict[str, Any]:
+    """What the fields of a dataclass that came later mean where they are missing: lra.identity says why."""
+    return {field.name: field.metadata["neutral"] for field in fields(kind) if "neutral" in field.metadata}
 
 
 def _strict(kind: type, values: dict[str, Any], where: str) -> Any:

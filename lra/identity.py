@@ -4,7 +4,7 @@ The text is the run's configuration as JSON with sorted keys, the hash of its da
 computes it. It never changes for a run whose numbers did not:
 
 - A field that comes later declares the value at which it changes nothing, `field(metadata={"neutral": value})`, and is
-  left out of the text at that value.
+  left out of the text at that value. A configuration from before the field means that value, whatever the default is.
 - A revision is 1 and left out until the numbers of its part change. Who changes them raises it: the `revision` of a
   mechanism's card, the `version` of a task, or DROPOUT below for the training step.
 """

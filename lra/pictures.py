@@ -92,9 +92,13 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """Changes with anything shown or with the code that draws it; every file of the picture carries it."""
+        """Changes with anything shown or with the code that draws it; every file of the picture carries it.
+
+        Numbers count to nine digits: the last ones depend on the processor that computed them.
+        """
         code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("plots*.py")))
-        return hashlib.sha256(json.dumps(asdict(self)).encode() + code).hexdigest()
+        shown = json.loads(json.dumps(asdict(self)), parse_float=lambda digits: f"{float(digits):.9g}")
+        return hashlib.sha256(json.dumps(shown).encode() + code).hexdigest()
 
 
 def pictures(boards: Sequence[Board]) -> list[Picture]:

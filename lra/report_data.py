@@ -167,7 +167,7 @@ def _run(each: Record) -> Values:
         "untimed": "" if each.timing in (None, ALONE) else each.timing,
         "environment": each.environment | _surroundings(each),
         "git": each.git,
-        "command": each.command,
+        "command": variant.command(each),
     }
 
 

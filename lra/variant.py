@@ -9,7 +9,7 @@ from typing import Any
 import attention_impls
 import tasks
 from lra.arguments import flag_words
-from lra.config import Train, preset_values
+from lra.config import Model, Train, neutral, preset_values
 from lra.record import Record
 
 # Configuration that changes no number, or that a column tells as its origin.
@@ -36,8 +36,8 @@ def option_words(attn: str, chosen: dict[str, Any]) -> tuple[str, ...]:
 
 
 def options(each: Record) -> dict[str, Any]:
-    """The record's options, those that came into being after it at their defaults."""
-    return defaults(each.attn) | each.options
+    """The record's options, and those that came after it: at their neutral values, else at their defaults."""
+    return defaults(each.attn) | _neutral_options(each.attn) | each.options
 
 
 @cache
@@ -48,12 +48,24 @@ def defaults(attn: str) -> dict[str, Any]:
     return asdict(attention_impls.load(attn).card.options())
 
 
+@cache
+def _neutral_options(attn: str) -> dict[str, Any]:
+    return neutral(attention_impls.load(attn).card.options) if attn in attention_impls.names() else {}
+
+
+def command(each: Record) -> str:
+    """What makes the record again: its command, and the options that came after it where their default is another."""
+    later = {name: value for name, value in options(each).items() if name not in each.options}
+    return " ".join([each.command, *option_words(each.attn, later)])
+
+
 def changes(each: Record, part: str) -> tuple[str, ...]:
     """What a part of a record's configuration, model, train or data, changes in its preset, as flags."""
     usual = _preset(each.task, each.preset)[part]
+    stated = neutral(_kinds(each.task)[part]) | each.config[part]
     return tuple(
         word
-        for name, value in each.config[part].items()
+        for name, value in stated.items()
         if name not in UNCOUNTED.get(part, ()) and name in usual and value not in (usual[name], _of_device(each, name))
         for word in _word(part, name, value)
     )
@@ -68,8 +80,11 @@ def _of_device(each: Record, name: str) -> Any:
 def _preset(task: str, preset: str) -> dict[str, dict[str, Any]]:
     """The preset with every field, also those at which a YAML is silent since they have a default."""
     values = preset_values(task, preset)
-    kinds = {"data": tasks.load(task).options, "train": Train}
-    return values | {part: asdict(kind(**values[part])) for part, kind in kinds.items()}
+    return {part: asdict(kind(**values[part])) for part, kind in _kinds(task).items()}
+
+
+def _kinds(task: str) -> dict[str, type]:
+    return {"data": tasks.load(task).options, "model": Model, "train": Train}
 
 
 def _word(part: str, name: str, value: Any) -> list[str]:

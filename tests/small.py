@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,14 @@ def chunks(data: Split, plan: Train = TRAIN, steps: int | None = None, grouping:
     bounds = chunk_bounds(0, steps or plan.steps, plan.evaluate_every, plan.chunk)
     gather = gatherers({"train": data}, plan.batch_size, plan.steps, grouping)["train"]
     return list(training_chunks(gather, Epochs(len(data), 0), bounds, plan.batch_size, rate))
+
+
+def rows(chunk: Chunk, of: slice) -> Chunk:
+    """The chunk with some of each batch's rows, at their places."""
+    lengths = None if chunk.lengths is None else chunk.lengths[:, of]
+    return replace(
+        chunk, tokens=chunk.tokens[:, of], lengths=lengths, labels=chunk.labels[:, of], places=chunk.places[:, of]
+    )
 
 
 def losses(

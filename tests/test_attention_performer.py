@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from attention_cases import Case, draw, error, output, reference
 
 from attention_impls import performer, softmax
 from attention_impls.base import Dims
@@ -50,3 +52,17 @@ def test_projections_are_orthogonal_in_blocks_and_uniform() -> None:
 def test_a_last_block_that_is_not_full_is_cut() -> None:
     drawn = performer.constants(performer.Options(features=11), DIMS, np.random.default_rng(3))
     assert drawn[performer.PROJECTION].shape == (11, 8)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_epsilon_is_what_is_added_to_softmax_features(backend: str) -> None:
+    usual, large = (Case("performer", performer.Options(features=8, epsilon=each)) for each in (1e-6, 0.1))
+    inputs = draw(large, 5, None, batch=1)
+    assert error(reference(usual, inputs), reference(large, inputs)) > 0.01
+    assert error(output(large, backend, inputs), reference(large, inputs)) < 1e-9
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_epsilon_that_is_not_positive_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=f"epsilon {value} given, a positive number expected"):
+        performer.check(performer.Options(epsilon=value), DIMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import field, make_dataclass
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from board_records import made, write, write_timing
 
 from lra import timings, variant
 from lra.board import FIVE, boards, read
-from lra.config import UserError, from_dict
+from lra.config import Train, UserError, from_dict
 from lra.page import facts
 from lra.record import Record
 from lra.tables import grid, labels
@@ -42,6 +43,27 @@ def test_a_precision_set_by_hand_is_a_row_of_its_own_and_older_records_have_none
     assert variant.key(older) == variant.key(made("listops", "softmax", 0.4, seed=1))
     assert variant.words(own) == ("--train.precision", "bfloat16")
     assert len(table(older, own)) == 2
+
+
+def test_a_record_from_before_an_option_is_named_by_what_was_fixed_then() -> None:
+    older = made("listops", "performer", 0.3, command="python run_lra.py --task listops --attn performer")
+    del older.options["epsilon"]
+    same = made("listops", "performer", 0.3, 1, options={"epsilon": 1e-4})
+    assert variant.words(older) == ("--attn.epsilon", "0.0001")
+    assert variant.key(older) == variant.key(same) != variant.key(made("listops", "performer", 0.4))
+    assert variant.command(older) == f"{older.command} --attn.epsilon 0.0001"
+    assert variant.command(same) == same.command
+
+
+def test_any_later_field_is_named_by_its_neutral_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = make_dataclass(
+        "Later", [("taps", int, field(default=3, metadata={"neutral": 1}))], bases=(Train,), kw_only=True, frozen=True
+    )
+    kinds = variant._kinds("listops") | {"train": later}
+    monkeypatch.setattr(variant, "_kinds", lambda task: kinds)
+    monkeypatch.setattr(variant, "_preset", variant._preset.__wrapped__)
+    assert variant.words(made("listops", "softmax", 0.3)) == ("--train.taps", "1")
+    assert variant.words(made("listops", "softmax", 0.3, train={"taps": 3})) == ()
 
 
 def test_a_precision_that_the_device_takes_by_itself_is_no_change() -> None:

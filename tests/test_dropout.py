@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from lra import dropout
-from lra.batches import Chunk
 from lra.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
 from lra.init import initial_weights
 from lra.padding import WHOLE, Grouping
@@ -202,13 +201,8 @@ def test_a_batch_in_parts_drops_what_the_whole_batch_does() -> None:
     plan = plan_of()
     weights = initial_weights(plan)
     whole = small.chunks(small.split(full=True))[0]
-    parts = [rows(whole, slice(0, 2)), rows(whole, slice(2, 4))]
+    parts = [small.rows(whole, slice(0, 2)), small.rows(whole, slice(2, 4))]
     together, *_ = small.losses("torch", plan, weights, [whole])
     apart = [small.losses("torch", plan, weights, [part])[0] for part in parts]
     np.testing.assert_allclose(np.mean(apart, 0)[0], together[0], rtol=1e-6)
     assert not np.isclose(apart[0][0], apart[1][0])
-
-
-def rows(chunk: Chunk, of: slice) -> Chunk:
-    """The chunk with some of each batch's rows, at their places."""
-    return replace(chunk, tokens=chunk.tokens[:, of], labels=chunk.labels[:, of], places=chunk.places[:, of])

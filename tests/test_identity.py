@@ -67,6 +67,18 @@ def test_dropout_has_a_revision_of_its_own_and_a_run_without_it_keeps_its_id() -
     assert "revisions" not in json.loads(canonical_text(plain, "0", revisions(plain)))
 
 
+def test_a_record_from_before_an_option_is_replayed_with_what_was_fixed_then_under_an_id_of_its_own() -> None:
+    later = [json.loads(path.read_text()) for path in RECORDS if "-performer-" in path.name]
+    assert later
+    for values in later:
+        assert "epsilon" not in values["config"]["options"]
+        replay = from_dict(values["config"], "a record")
+        assert replay.options.epsilon == 1e-4
+        today = replace(replay, options=type(replay.options)())
+        ids = {values["run_id"], run_id(replay, values["data_hash"]), run_id(today, values["data_hash"])}
+        assert len(ids) == 3
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"backend": "jax"}, {"preset": "quick"}], ids=str)
 def test_whatever_decides_numbers_changes_the_id(change: dict[str, Any]) -> None:
     run = smoke_run()

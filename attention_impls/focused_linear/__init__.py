@@ -67,7 +67,7 @@ CARD = Attention(
     check=check,
     differs=(
         "The convolution has five taps along the sequence instead of 5×5 over an image. Features are divided by their "
-        "largest before they are raised to a power, which changes no value and overflows nowhere; the authors do so "
-        "for p > 6. Nothing is sub-sampled, and the positions have max_length rows."
+        "largest before they are raised to a power, which changes no value and overflows nowhere; the authors' code "
+        "takes the power as it is. Nothing is sub-sampled, and the positions have max_length rows."
     ),
 )

@@ -30,7 +30,7 @@ CARD = Attention(
     quadratic=True,
     memory=lambda options, dims, length: dims.heads * length**2,
     differs=(
-        "Points are scaled by D^(−1/4) for the layer's own D; the authors' code of Skyformer has 32^(−1/4) whatever "
-        "D is. The sum over keys is not divided by their number, as in the paper."
+        "None known. The scale D^(−1/4) and the rows without normalisation are those of the authors' code. Its "
+        "dropout of the weights is left out, as for every mechanism here."
     ),
 )

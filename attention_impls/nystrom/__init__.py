@@ -63,7 +63,8 @@ CARD = Attention(
         "Segment i of m covers tokens ⌊i·n/m⌋ … ⌊(i+1)·n/m⌋ − 1 of an example's true length n; the authors cut the "
         "padded length, count padding into the means, and let landmarks of nothing but padding take part, which here "
         "are masked. The norms of Z₀ are each example's and head's own; the authors take one maximum over the batch, "
-        "so that examples depend on one another. The convolution, one filter a head without bias as theirs, is "
+        "so that examples depend on one another. With as many landmarks as padded tokens the authors take exact "
+        "softmax; here the iteration runs all the same. The convolution, one filter a head without bias as theirs, is "
         "computed as products with banded matrices."
     ),
     equals_softmax_when=(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Dims, Equality
 
-EPSILON = {"softmax": 1e-4, "relu": 1e-3}
-"""Added to every feature, so that no query is without similarity to any key; the authors' values."""
+RELU_EPSILON = 1e-3
+"""Added to every feature of the ReLU kind: the default of the authors' code and of performer-pytorch."""
 PROJECTION = "projection.weight"
 
 
@@ -22,12 +23,23 @@ class Options:
     """Random features of a head, m: the error against softmax falls as 1/√m."""
     kind: Literal["softmax", "relu"] = "softmax"
     """Features exp(Wx − ‖x‖²/2), which estimate softmax; or ReLU(Wx), a kernel of its own."""
+    # Neutral is what was added before there was this option: a run at 1e-4 has the numbers that it had then.
+    epsilon: float = field(default=1e-6, metadata={"neutral": 1e-4})
+    """Added to every softmax feature, so that no query is without similarity to any key. The authors' calls and LRA's
+    pass 1e-6; performer-pytorch, and the suites that use it, add 1e-4. The ReLU kind adds 1e-3 whatever this is."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError where there is no feature."""
+    """Raise ValueError where there is no feature, or where nothing is added to it."""
     if options.features < 1:
         raise ValueError(f"features {options.features} given, at least 1 expected")
+    if not 0 < options.epsilon < math.inf:
+        raise ValueError(f"epsilon {options.epsilon} given, a positive number expected: the authors take 1e-6")
+
+
+def added(options: Options) -> float:
+    """What the chosen kind adds to every feature."""
+    return options.epsilon if options.kind == "softmax" else RELU_EPSILON
 
 
 def constants(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -56,21 +68,25 @@ CARD = Attention(
     paper="Choromanski et al., Rethinking Attention with Performers, ICLR 2021, arXiv 2009.14794",
     equations=(
         "O_i = φ(q_i) Σ_j φ(k_j)ᵀ v_j / φ(q_i)·Σ_j φ(k_j), j over real tokens; with x = q / D^¼ or k / D^¼: "
-        "φ(x) = exp(Wx − ‖x‖²/2 − s) + 1e-4, s the largest exponent of a query, of all keys of a head; "
+        "φ(x) = exp(Wx − ‖x‖²/2 − s) + ε, ε = 1e-6, s the largest exponent of a query, of all keys of a head; "
         "or φ(x) = ReLU(Wx) + 1e-3; W (m, D) orthogonal in blocks of D rows with the norms of Gaussian ones"
     ),
     cost="O(N·m·D)",
     operations=operations,
     memory=memory,
     options=Options,
+    revision=2,  # 1 added 1e-4
     variants=(Options(features=20), Options(features=16, kind="relu")),
     constants=constants,
     check=check,
     differs=(
-        "W is drawn once for a seed and layer; the authors may redraw it while training. s is the maximum of the whole "
-        "exponent, where the authors leave out −‖x‖²/2, so that their ε outweighs the features of a long vector; for "
-        "keys it is taken over the real tokens of one example and head, not over the batch. Gradients flow through s, "
-        "since with ε the output depends on it."
+        "W is drawn once for a seed and layer; the authors' code draws it again in every call unless told otherwise. "
+        "Here W's rotations are uniform; their code keeps the signs of its QR decomposition. s is the maximum of the "
+        "whole exponent. The authors leave out −‖x‖²/2 in it, so that their ε outweighs the features of a long "
+        "vector. They add 2e-6 to a denominator of at most 1e-6; here it is at least ε times the number of keys, and "
+        "nothing is added. Gradients flow through s, as in their code; performer-pytorch stops them. The ReLU kind is "
+        "that of performer-pytorch, which divides x by D^¼. The authors' code does not, and has W only when asked. "
+        "LRA's runs take ReLU(x) + 1e-3 without W, except on ListOps: the softmax kind with m = 2."
     ),
     equals_softmax_when=(
         Equality(options=Options(), lengths=(1,), tolerance=1e-12, why="a single token attends to itself"),

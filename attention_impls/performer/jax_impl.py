@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from attention_impls.base import Dims, check_length
 from attention_impls.ops.feature_maps_jax import factored_attention, heads_first
 from attention_impls.ops.jax_ops import real_tokens, zero_padding
-from attention_impls.performer import EPSILON, PROJECTION, Options
+from attention_impls.performer import PROJECTION, Options, added
 
 
 def attend(
@@ -34,10 +34,10 @@ def attend(
         queries, keys = _stabilised(queries, keys, real)
     else:
         queries, keys = (jax.nn.relu(x @ projection.T) for x in (queries, keys))
-    keys = keys + EPSILON[options.kind]
+    keys = keys + added(options)
     if real is not None:
         keys = jnp.where(real[:, None, :, None], keys, 0)
-    out, total = factored_attention(queries + EPSILON[options.kind], keys, values)
+    out, total = factored_attention(queries + added(options), keys, values)
     # Only an example without tokens has no similarity at all.
     return zero_padding((out / jnp.where(total == 0, 1, total)).swapaxes(1, 2).astype(v.dtype), real)
 

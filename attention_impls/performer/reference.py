@@ -6,7 +6,7 @@ import numpy as np
 
 from attention_impls.base import Arrays, Dims, Lengths, Tokens
 from attention_impls.ops.reference_ops import Example, each_example
-from attention_impls.performer import EPSILON, PROJECTION, Options
+from attention_impls.performer import PROJECTION, Options, added
 
 
 def attend(
@@ -32,7 +32,7 @@ def attend(
                 queries, keys = queries / queries.max(1, keepdims=True), keys / keys.max()
             else:
                 queries, keys = np.maximum(queries @ projection.T, 0), np.maximum(keys @ projection.T, 0)
-            similarity = (queries + EPSILON[options.kind]) @ (keys + EPSILON[options.kind]).T
+            similarity = (queries + added(options)) @ (keys + added(options)).T
             out[:, h] = similarity @ v[:, h] / similarity.sum(1, keepdims=True)
         return out
 

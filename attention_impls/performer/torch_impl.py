@@ -9,7 +9,7 @@ from torch import Tensor
 from attention_impls.base import Dims, check_length
 from attention_impls.ops.feature_maps_torch import factored_attention, heads_first
 from attention_impls.ops.torch_ops import real_tokens, zero_padding
-from attention_impls.performer import EPSILON, PROJECTION, Options
+from attention_impls.performer import PROJECTION, Options, added
 
 
 def attend(
@@ -33,10 +33,10 @@ def attend(
         queries, keys = _stabilised(queries, keys, real)
     else:
         queries, keys = ((x @ projection.T).relu() for x in (queries, keys))
-    keys = keys + EPSILON[options.kind]
+    keys = keys + added(options)
     if real is not None:
         keys = keys.masked_fill(~real[:, None, :, None], 0.0)
-    out, total = factored_attention(queries + EPSILON[options.kind], keys, values)
+    out, total = factored_attention(queries + added(options), keys, values)
     # Only an example without tokens has no similarity at all.
     return zero_padding((out / total.masked_fill(total == 0, 1.0)).transpose(1, 2).to(v.dtype), real)
 

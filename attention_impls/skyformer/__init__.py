@@ -65,9 +65,9 @@ CARD = Attention(
     check=check,
     differs=(
         "The points are drawn once, as parts of an example's true length with repetition, the same for every example "
-        "and head; the authors draw anew in each step. A's eigenvalues lie in (0, 1], so Z starts at "
-        "I; the authors' code starts at Aᵀ over a maximum of the batch, which couples examples and leaves "
-        "six steps far from the inverse. κ(X, X) is computed from differences, so that rounding never makes it "
+        "and head; the authors draw anew in each call, in evaluation too. A's eigenvalues lie in (0, 1], so Z starts "
+        "at I; the authors' code starts at Aᵀ over a maximum of the batch, which couples examples and leaves six "
+        "steps far from the inverse. κ(X, X) is computed from differences, so that rounding never makes it "
         "indefinite. The scale is D^(−1/4) for the layer's own D, in their code 32^(−1/4)."
     ),
 )

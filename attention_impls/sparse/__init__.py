@@ -60,8 +60,9 @@ CARD = Attention(
     differs=(
         "Made bidirectional, since the tasks classify whole sequences: the authors' sets without their j ≤ i, and the "
         "strided pattern's s tokens behind i laid around it. All heads see the union of both sets, as the paper's "
-        "merged heads. LRA's code is causal and masks the full matrix; here only the pairs of the two sets are "
-        "scored. With a fixed stride these are still a c/s (fixed) or 1/s (strided) part of all pairs."
+        "merged heads. LRA's runs take the fixed pattern with this s and c. LRA's code is causal, also opens the "
+        "columns j mod s = 0, and masks the full matrix. Here only the pairs of the two sets are scored. With a fixed "
+        "stride these are still a c/s (fixed) or 1/s (strided) part of all pairs."
     ),
     equals_softmax_when=(
         Equality(
