@@ -71,7 +71,8 @@ def _git(*words: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _GitSilent(f"git does not answer: {error}") from error
     if done.returncode != 0:
-        raise _GitSilent((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0])
+        said = done.stderr.strip() or f"exit code {done.returncode}"
+        raise _GitSilent(said.splitlines()[0].removeprefix("fatal: "))
     return done.stdout.strip()
 
 
