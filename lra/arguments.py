@@ -195,7 +195,7 @@ def _source_flags() -> list[tuple[str, Any, Any]]:
     return [
         ("count", _arg(int | None, "At most so many examples in each split."), None),
         ("raw", _arg(Path | None, "Your own raw files (default: $LRA_RAW); generated tasks need none."), None),
-        ("processes", _arg(int | None, "Processes that prepare data; as many as there are cores."), None),
+        ("processes", _arg(int | None, "Processes that prepare data; as many as there are usable cores."), None),
     ]
 
 

@@ -6,8 +6,6 @@ other users of the machine) hits all alike, and a ratio is taken between two sam
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from lra import bench_record
+from lra import bench_record, strict_json
 from lra.bench_plan import Cell, Plan, as_values
-from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Timing
+from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
 from lra.bench_screen import BenchScreen
+from lra.disturbance import Disturbance, Meter
 from lra.environment import ROOT, environment, git_state
 
 ALIVE = 24  # processes that live beside one another, the ceilings' aside; more cells are timed a few lengths at a time
-BUSY = 0.25  # load per core at the start above which the machine is called busy
 
 
 class _Process:
@@ -36,10 +33,12 @@ class _Process:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.status, self.why = STOPPED, "stopped before it was timed"
+        self.status: Status = STOPPED
+        self.why = "stopped before it was timed"
         self.said: dict[str, Any] = {}
         self.samples: list[float] = []
         self.calls: list[int] = []
+        self.stopped = 0.0
         self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -93,6 +92,7 @@ class _Process:
         if "seconds" in answer:
             self.samples.append(answer["seconds"])
             self.calls.append(answer["calls"])
+            self.stopped += answer["stopped"]
             return
         self.status, self.why = answer["status"], answer.get("why", "")
         self.said |= answer
@@ -105,12 +105,12 @@ class _Process:
         assert told is not None
         assert answers is not None
         try:
-            told.write(json.dumps(order).encode() + b"\n")
+            told.write(strict_json.dumps(order).encode() + b"\n")
             told.flush()
             line = answers.readline()
         except BrokenPipeError:
             line = b""
-        return json.loads(line) if line.endswith(b"\n") else self._died(self._child.wait())
+        return strict_json.loads(line) if line.endswith(b"\n") else self._died(self._child.wait())
 
     def _died(self, code: int) -> dict[str, Any]:
         """The answer of a process that gave none: ended for want of memory, or for another reason."""
@@ -139,9 +139,9 @@ class Bench:
         self.processes = [_Process(cell) for cell in self.plan.cells]
         self.ceilings = [_Process(cell) for cell in self.plan.ceilings]
         self._parities: dict[tuple[str, str, str], dict[str, float]] = {}
-        load, cores = os.getloadavg()[0], psutil.cpu_count() or 1
-        self._around = {**environment(), "load_at_start": load, "busy_at_start": load > BUSY * cores}
-        self._git = git_state()
+        self._around, self._git = environment(), git_state()
+        self._meter = Meter(lambda: sum(process.stopped for process in (*self.processes, *self.ceilings)))
+        self._disturbance = Disturbance()
 
     def run(self) -> None:
         """Time everything; KeyboardInterrupt goes through, with all processes ended."""
@@ -166,6 +166,7 @@ class Bench:
 
     def record(self) -> BenchRecord:
         """What is known by now."""
+        self._disturbance += self._meter.take()
         plan, cell = self.plan, self.plan.cells[0]
         said = {each.cell.backend: each.said["environment"] for each in self.processes if "environment" in each.said}
         return BenchRecord(
@@ -182,7 +183,7 @@ class Bench:
             cells=[process.timing() for process in self.processes],
             ceilings=[process.timing() for process in self.ceilings],
             compare=[list(pair) for pair in plan.compare],
-            environment=self._around | {"backends": said},
+            environment=self._around | {"timing": self._disturbance.words(), "backends": said},
             git=self._git,
             command=self.command,
         )

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import psutil
 
+from tasks import limits
+
 SPARED = 0.1  # share of the free memory that a cell may not take, left to the system
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-_GROUPS = {  # limit -> use, of control groups of version 2 and 1
-    "/sys/fs/cgroup/memory.max": "/sys/fs/cgroup/memory.current",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes": "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-}
 
 
 class ResidentMeter:
@@ -55,14 +53,9 @@ def give_back() -> None:
 
 
 def free_memory() -> int:
-    """Bytes that could be had without swapping, in the control group this process is in."""
-    free = psutil.virtual_memory().available
-    for limit, used in _GROUPS.items():
-        try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # no such group, or "max"
-            continue
-    return max(free, 0)
+    """Bytes that could be had without swapping, in the control groups this process is in."""
+    within = (limit - used for limit, used in limits.memory_limits())
+    return max(min([psutil.virtual_memory().available, *within]), 0)
 
 
 def allow(more: int | None) -> None:

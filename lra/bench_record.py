@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import dacite
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 
+from lra import strict_json
 from lra.checkpoint import write_atomically, write_new
 from lra.config import UserError
+from lra.ranges import problems
 
 SCHEMA = 1
-MEASURED, OUT_OF_MEMORY, UNEQUAL, FAILED, STOPPED = "measured", "out of memory", "unequal", "failed", "stopped"
+Status = Literal["measured", "out of memory", "unequal", "failed", "stopped"]
+MEASURED: Status = "measured"
+OUT_OF_MEMORY: Status = "out of memory"
+UNEQUAL: Status = "unequal"
+FAILED: Status = "failed"
+STOPPED: Status = "stopped"
 
 # pyperf's rules for results that may be unstable.
 SPREAD = 0.1  # standard deviation over mean
 OUTLIER = 0.5  # distance of an extreme sample from the mean, over the mean
 SHORTEST = 1e-3  # seconds of a raw sample
+
+
+Count = Annotated[int, Ge(1)]
+NotNegative = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,27 +52,27 @@ class Timing:
     attn: str
     options: dict[str, Any]
     backend: str
-    length: int
-    batch: int
-    steps: int
+    length: NotNegative
+    batch: NotNegative
+    steps: Count
     """Training steps, forward passes or attention calls in one call of the backend."""
-    status: str
+    status: Status
     """measured; out of memory; unequal, to the mechanism's reference; failed; stopped, before a sample was taken."""
     why: str
     """What went wrong, in one line."""
-    parity: dict[str, float]
+    parity: dict[str, Annotated[float, Ge(0)]]
     """Greatest errors of output and gradient against the reference, what is allowed, and the seconds it took."""
-    first_seconds: float | None
+    first_seconds: Annotated[float, Ge(0)] | None
     """The first call, compilation and autotuning included."""
-    samples: list[float]
+    samples: list[Annotated[float, Gt(0)]]
     """Seconds of each sample as measured, one a round, in the order of the rounds."""
-    calls: list[int]
+    calls: list[Count]
     """Calls of the backend in each sample."""
-    memory_bytes: int | None
+    memory_bytes: NotNegative | None
     """Peak while it ran: of the allocator on a GPU, above the start on a CPU."""
-    flop: int | None
+    flop: NotNegative | None
     """Operations of one step, counted as in lra.operations."""
-    bytes: int | None
+    bytes: NotNegative | None
     """Bytes of one step, counted likewise."""
 
     @property
@@ -112,10 +123,10 @@ class BenchRecord:
     what: str
     device: str
     dtype: str
-    heads: int
-    head_dim: int
-    dropout: float
-    seed: int
+    heads: Count
+    head_dim: Count
+    dropout: Annotated[float, Interval(ge=0, lt=1)]
+    seed: NotNegative
     """Of the inputs, of the weights, and of the order in which cells are woken."""
     cells: list[Timing]
     ceilings: list[Timing]
@@ -124,6 +135,11 @@ class BenchRecord:
     environment: dict[str, Any]
     git: dict[str, Any]
     command: str
+
+    @property
+    def cores(self) -> int:
+        """Cores that it could use; of the whole machine in records from before that was noted."""
+        return self.environment.get("usable_cores", self.environment["cores"])
 
     def ratios(self) -> list[Ratio]:
         """Each pair at each length, within each framework; or each mechanism between two frameworks."""
@@ -207,7 +223,7 @@ def crossover(ours: dict[int, float], theirs: dict[int, float]) -> tuple[str, fl
 
 
 def save(record: BenchRecord, path: Path) -> None:
-    """Write the record; an earlier state of the same run is replaced."""
+    """Write the record; an earlier state of the same run is replaced. UserError where `load` would refuse it."""
     write_atomically(_content(record), path)
 
 
@@ -217,15 +233,29 @@ def save_new(record: BenchRecord, path: Path) -> Path:
 
 
 def _content(record: BenchRecord) -> bytes:
-    return (json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n").encode()
+    if faults := _faults(record):
+        raise UserError(f"the benchmark's record is not written, it would be none: {faults[0]}")
+    return strict_json.document(asdict(record))
 
 
 def load(path: Path) -> BenchRecord:
-    """Read a record back; a file of another layout raises UserError."""
+    """Read a record back; one of another layout, or out of range, raises UserError."""
     try:
-        record = dacite.from_dict(BenchRecord, json.loads(path.read_text()), dacite.Config(strict=True))
+        record = dacite.from_dict(BenchRecord, strict_json.loads(path.read_bytes()), dacite.Config(strict=True))
     except (OSError, ValueError, TypeError, dacite.DaciteError) as error:
         raise UserError(f"{path} is no benchmark's record: {error}") from error
     if record.schema != SCHEMA:
         raise UserError(f"{path} is of schema {record.schema}, expected {SCHEMA}")
+    if faults := _faults(record):
+        raise UserError(f"{path} is no benchmark's record: {faults[0]}")
     return record
+
+
+def _faults(record: BenchRecord) -> list[str]:
+    """What is out of range, and cells whose samples are not what their status says."""
+    found = problems(record)
+    for number, cell in enumerate((*record.cells, *record.ceilings)):
+        if len(cell.samples) != len(cell.calls) or bool(cell.samples) != (cell.status == MEASURED):
+            counts = f"{len(cell.samples)} samples and {len(cell.calls)} calls"
+            found.append(f"cell {number} ({cell.label}) is {cell.status} and has {counts}")
+    return found

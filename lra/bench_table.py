@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 
 from lra.bench_record import MEASURED, BenchRecord, Spread, Timing, crossover, exponent
+from lra.disturbance import ALONE
 
 BASELINE = "softmax"  # whom the crossover length is with
 
@@ -133,7 +134,9 @@ def notes(record: BenchRecord) -> list[str]:
         + ("the allocator's peak." if record.device == "gpu" else "greatest resident size above the start.")
         + " Growth is fitted to one example's time and memory.",
     ]
-    if record.environment["busy_at_start"]:
+    if (timing := record.environment.get("timing", ALONE)) != ALONE:
+        found.append(f"These times are no timing: {timing}.")
+    if record.environment.get("busy_at_start"):  # the first records have this alone
         found.append(f"Busy machine: load {record.environment['load_at_start']:.1f} when it began.")
     if not record.complete:
         found.append("Stopped before the end: medians of the samples there are.")
@@ -152,7 +155,7 @@ def _title(record: BenchRecord) -> str:
     )
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}"
     dropout = "" if record.what != "train" else f", dropout {record.dropout}"
-    machine = f"{record.environment['cpu']}, {record.environment['cores']} cores"
+    machine = f"{record.environment['cpu']}, {record.cores} cores"
     return (
         f"**{record.what}: {TIMED[record.what]}**, full sequences, {dims}{dropout}. {frameworks or 'no framework'}; "
         f"{machine}; {record.started}."

@@ -6,21 +6,20 @@ the peak memory and finds how many calls make a sample; `sample` takes one. What
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
-from lra import backends, bench_memory, bench_parity, operations
+from lra import backends, bench_memory, bench_parity, operations, strict_json
 from lra.backends import Clock
 from lra.batches import Chunk
 from lra.bench_plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
+from lra.clock import AwakeClock
 from lra.config import UserError
 from lra.init import initial_weights, parameter_count
 from lra.operations import Cost
@@ -144,6 +143,7 @@ class Worker:
         self._clock = backends.get_clock(cell.backend, cell.device)
         if cell.device == "cpu":  # after the framework was loaded, whose size is not the cell's
             bench_memory.allow(cell.memory)
+        self._awake = AwakeClock()
         self._calls = 1
         self._long = False
         self._subject: Subject
@@ -166,10 +166,11 @@ class Worker:
         kinds: dict[str, type] = {"attend": Attending, "product": Ceiling, "copy": Ceiling}
         self._subject = kinds.get(self._cell.kind, Stepping)(self._cell, self._clock)
         self._subject.load()
-        first = self._timed(1)
-        self._timed(1)
-        memory = self._peak_memory()
-        self._calibrate()
+        with self._awake:
+            first = self._timed(1)
+            self._timed(1)
+            memory = self._peak_memory()
+            self._calibrate()
         self._rest()
         cost = self._subject.cost()
         return {
@@ -183,23 +184,37 @@ class Worker:
         }
 
     def sample(self) -> dict[str, Any]:
-        """Seconds of one sample; a call before it wakes caches and pages."""
-        if not self._long:
-            self._timed(1)
+        """Seconds of one sample; a call before it wakes caches and pages.
+
+        It is taken again where the process was stopped meanwhile, for so many seconds as `stopped` says.
+        """
+        before = self._awake.asleep
+        with self._awake:
+            if not self._long:
+                self._timed(1)
+            while True:
+                asleep = self._awake.asleep
+                seconds, calls = self._filled()
+                if self._awake.asleep == asleep:
+                    break
+        self._rest()
+        return {"seconds": seconds, "calls": calls, "stopped": self._awake.asleep - before}
+
+    def _filled(self) -> tuple[float, int]:
+        """Seconds and calls of a sample that is long enough."""
         seconds, calls = 0.0, 0
         while seconds < LEAST:  # once more where the machine has become faster since the calibration
             seconds += self._timed(self._calls)
             calls += self._calls
-        self._rest()
-        return {"seconds": seconds, "calls": calls}
+        return seconds, calls
 
     def _timed(self, calls: int) -> float:
         result: Any = None
-        began = time.perf_counter()
+        began = self._awake()
         for _ in range(calls):
             result = self._subject.call()
         self._clock.wait(result)
-        return time.perf_counter() - began
+        return self._awake() - began
 
     def _peak_memory(self) -> int:
         """Of two calls, from before their arrays are placed, when everything that stays has been loaded."""
@@ -277,7 +292,7 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     workers: list[Worker] = []
     for line in sys.stdin:
-        answers.write(json.dumps(answer(json.loads(line), workers)) + "\n")
+        answers.write(strict_json.dumps(answer(strict_json.loads(line), workers)) + "\n")
         answers.flush()
 
 

@@ -18,10 +18,10 @@ import tasks
 from lra.arguments import data_arguments, parse, parse_bench, parse_check, train_arguments
 from lra.config import Run, UserError, as_dict, from_dict, resolve
 from lra.documents import read_json, read_yaml, yaml_text
-from lra.environment import has_gpu
+from lra.environment import ROOT, has_gpu
 from tasks.base import TaskError
 
-VERBS = ("train", "list", "data", "bench", "leaderboard", "report", "check")
+VERBS = ("train", "list", "data", "bench", "leaderboard", "report", "check", "schema")
 BENCH = (
     "Time attentions against length: each in a process of its own, woken in turn, after it was found equal to its "
     "reference. Leaves a record, tables and a picture under results/bench."
@@ -60,6 +60,7 @@ def _dispatch(argv: list[str]) -> int:
         "leaderboard": _leaderboard,
         "report": _report,
         "check": _check,
+        "schema": _schema,
     }
     return verbs[verb](argv)
 
@@ -194,6 +195,15 @@ def _check(argv: list[str]) -> int:
     from lra.regress import check
 
     return check(flags)
+
+
+def _schema(argv: list[str]) -> int:
+    if argv:
+        raise UserError(f"schema takes no arguments, given: {' '.join(argv)}")
+    from lra.record_schema import write
+
+    print(write(ROOT / "results"))
+    return 0
 
 
 def _first_pass(argv: list[str]) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import tasks
 from lra.config import UserError
 from lra.screen import console, duration
-from tasks import inspection, store
+from tasks import inspection, limits, store
 from tasks.base import SPLITS, Archive, Source
 from tasks.download import fetch
 
@@ -24,13 +24,13 @@ TRIAL = 2  # seconds after which the rest can be estimated
 
 
 def source(raw: Path | None, processes: int | None) -> Source:
-    """Where data comes from: --raw or $LRA_RAW, else the network; and as many processes as there are cores."""
+    """Where data comes from: --raw or $LRA_RAW, else the network; and as many processes as there are usable cores."""
     given = raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
     if given is not None and not given.exists():
         raise UserError(f"raw data {given} does not exist: mend --raw or LRA_RAW, or leave it away")
     if processes is not None and not 1 <= processes <= MOST_PROCESSES:
         raise UserError(f"--processes is {processes}, expected at least 1 and at most {MOST_PROCESSES:,}")
-    return Source(raw=given, processes=processes or os.cpu_count() or 1, fetch=_fetch)
+    return Source(raw=given, processes=processes or limits.usable_cores(), fetch=_fetch)
 
 
 def _fetch(archive: Archive) -> Path:

@@ -13,8 +13,10 @@ import numpy as np
 import psutil
 
 from lra import allocator
+from tasks import limits
 
 ROOT = Path(__file__).resolve().parent.parent
+GIT_SECONDS = 10
 
 
 def environment() -> dict[str, Any]:
@@ -24,6 +26,8 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "usable_cores": limits.usable_cores(),
+        "usable_memory_bytes": limits.usable_memory(),
         "system": platform.platform(),
         "allocator": allocator.described(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
@@ -36,11 +40,11 @@ def process_seconds() -> float:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of the checkout and whether it was clean; empty outside a checkout."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return {"commit": None, "clean": None}
-    changed = _git("status", "--porcelain", "--", ".", ":!results")
+    """The commit of the checkout and whether it was clean; where git cannot tell, both are None and `why` says why."""
+    try:
+        commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!results")
+    except _GitSilent as silent:
+        return {"commit": None, "clean": None, "why": str(silent)}
     return {"commit": commit, "clean": changed == ""}
 
 
@@ -53,12 +57,23 @@ def has_gpu() -> bool:
     return done.returncode == 0 and b"GPU" in done.stdout
 
 
-def _git(*words: str) -> str | None:
+class _GitSilent(Exception):
+    """Git does not tell; the text says why."""
+
+
+def _git(*words: str) -> str:
+    """What git answers about this checkout, whoever owns it: a container often runs as another user than its files'."""
+    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *words]
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False)
+    except FileNotFoundError as error:
+        raise _GitSilent("git is not installed") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _GitSilent(f"git does not answer: {error}") from error
+    if done.returncode != 0:
+        said = done.stderr.strip() or f"exit code {done.returncode}"
+        raise _GitSilent(said.splitlines()[0].removeprefix("fatal: "))
+    return done.stdout.strip()
 
 
 def _cpu_name() -> str:

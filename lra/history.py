@@ -4,15 +4,35 @@ And who may look at it while it grows: a Watch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import astuple, dataclass, field, fields
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
+from annotated_types import Ge, Interval
 
+from lra.disturbance import Disturbance
 from lra.environment import process_seconds
 from lra.init import Weights, within
 
-COLUMNS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+FIRST = 20
+"""Steps whose losses are kept: who takes them again sees whether it is the same run."""
+
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+Steps = Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One evaluation; loss and accuracy in training are means since the last one."""
+
+    step: Steps
+    train_loss: float
+    train_accuracy: Fraction
+    validation_loss: float
+    validation_accuracy: Fraction
+
+
+COLUMNS = tuple(each.name for each in fields(Point))
 
 
 @dataclass
@@ -30,6 +50,9 @@ class History:
     first_call: tuple[int, float] = (0, 0.0)
     first_steps_after: float | None = None  # seconds from the start of the process to the end of its first call
     evaluation_seconds: float = 0.0
+    first_losses: list[float] = field(default_factory=list)  # of the first FIRST steps, means over their examples
+    disturbance: Disturbance = field(default_factory=Disturbance)  # of its processes while they trained
+    elapsed: float = 0.0  # awake seconds since the first call of this process, evaluations and data included
 
     @property
     def best_accuracy(self) -> float:
@@ -65,6 +88,11 @@ class History:
             self.seconds += seconds
             self.timed_steps += steps
 
+    def add_losses(self, losses: np.ndarray) -> None:
+        """Keep the mean losses of the steps that come next, as far as they are among the first."""
+        if len(self.first_losses) == self.step:  # not so after a snapshot from before they were kept
+            self.first_losses += losses[: FIRST - self.step].tolist() if self.step < FIRST else []
+
     def add_evaluation(self, loss: float, accuracy: float) -> bool:
         """Close a stretch of training with its validation scores; says whether they are the best so far."""
         better = accuracy > self.best_accuracy
@@ -72,22 +100,24 @@ class History:
         self.loss, self.correct, self.count = 0.0, 0, 0
         return better
 
-    def points(self) -> list[dict[str, int | float]]:
+    def points(self) -> list[Point]:
         """The curve with its columns named, as a record holds it."""
-        return [dict(zip(COLUMNS, [int(point[0]), *point[1:]], strict=True)) for point in self.curve]
+        return [Point(step=int(step), **dict(zip(COLUMNS[1:], rest, strict=True))) for step, *rest in self.curve]
 
     def arrays(self) -> Weights:
-        """Everything above as arrays, except what is told of the first call, which belongs to a process."""
+        """Everything above as arrays, except what belongs to a process: the first call, and what elapsed since."""
         return {
             "history.curve": np.array(self.curve, dtype=np.float64).reshape(-1, len(COLUMNS)),
             "history.whole": np.array([self.step, self.correct, self.count, self.timed_steps], dtype=np.int64),
             "history.real": np.array([self.loss, self.seconds, self.evaluation_seconds], dtype=np.float64),
+            "history.first_losses": np.array(self.first_losses, dtype=np.float64),
+            "history.disturbance": np.array(astuple(self.disturbance), dtype=np.float64),
             **{f"best/{name}": array for name, array in self.best.items()},
         }
 
     @classmethod
     def from_arrays(cls, arrays: Weights) -> History:
-        """The inverse of `arrays`."""
+        """The inverse of `arrays`; what snapshots did not hold from the first on is empty where it is not there."""
         step, correct, count, timed_steps = (int(value) for value in arrays["history.whole"])
         loss, seconds, evaluation_seconds = (float(value) for value in arrays["history.real"])
         return cls(
@@ -100,7 +130,13 @@ class History:
             seconds=seconds,
             timed_steps=timed_steps,
             evaluation_seconds=evaluation_seconds,
+            first_losses=arrays.get("history.first_losses", np.empty(0)).tolist(),
+            disturbance=_disturbance(arrays.get("history.disturbance", np.zeros(len(fields(Disturbance))))),
         )
+
+
+def _disturbance(values: np.ndarray) -> Disturbance:
+    return Disturbance(**dict(zip((each.name for each in fields(Disturbance)), values.tolist(), strict=True)))
 
 
 @runtime_checkable

@@ -17,7 +17,9 @@ from lra import checkpoint, snapshot
 from lra.backends import Sums
 from lra.backends.lanes import Lanes
 from lra.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
+from lra.clock import AwakeClock
 from lra.config import Run
+from lra.disturbance import Meter
 from lra.history import History, Watch
 from lra.init import Blueprint, Weights, initial_weights, parameter_count
 from lra.padding import WHOLE
@@ -50,14 +52,10 @@ class Lane:
         self.diverged = Diverged(found.diverged) if found and found.diverged else None
 
     def add(self, chunk: Chunk, sums: Sums, seconds: float) -> None:
-        """Account for a chunk of steps; a loss that is no number ends what this lane has to say."""
-        bad = ~np.isfinite(sums.loss)
-        if bad.any() and self.diverged is None:
-            plan, step = self.run.train, int(chunk.steps[bad][0]) + 1
-            self.diverged = Diverged(
-                f"the loss is {sums.loss[bad][0]} at step {step:,}: lower --train.learning-rate "
-                f"(now {plan.learning_rate:g}) or lengthen --train.warmup (now {plan.warmup:,})"
-            )
+        """Account for a chunk of steps."""
+        for loss, step in zip(sums.loss, chunk.steps, strict=True):
+            self.require_number("loss", loss, int(step) + 1)
+        self.history.add_losses(sums.loss / sums.count)
         self.history.add_steps(
             len(chunk.steps), seconds, float(sums.loss.sum()), int(sums.correct.sum()), int(sums.count.sum())
         )
@@ -67,12 +65,25 @@ class Lane:
         facts = self.facts | ({"diverged": str(self.diverged)} if self.diverged else {})
         checkpoint.save_atomically(state | self.history.arrays(), self.work / SNAPSHOT, facts)
 
+    def require_number(self, name: str, loss: float, step: int) -> None:
+        """A loss that is no number ends what this lane has to say; the first one is told."""
+        if self.diverged is None and not np.isfinite(loss):
+            plan = self.run.train
+            self.diverged = Diverged(
+                f"the {name} is {loss} at step {step:,}: lower --train.learning-rate "
+                f"(now {plan.learning_rate:g}) or lengthen --train.warmup (now {plan.warmup:,})"
+            )
+
 
 class Loop:
     """Runs in one process that differ in nothing but their seed."""
 
-    def __init__(self, lanes: Sequence[Lane], backend: Lanes, data: Prepared, *, padded: bool) -> None:
-        self.lanes, self.backend, self._data = lanes, backend, data
+    def __init__(
+        self, lanes: Sequence[Lane], backend: Lanes, data: Prepared, clock: AwakeClock, *, padded: bool
+    ) -> None:
+        self.lanes, self.backend, self._data, self._clock = lanes, backend, data, clock
+        self._warm: float | None = None  # when the first call had ended
+        self._meter = Meter(lambda: clock.asleep)
         self._plan = lanes[0].run.train
         self._gather = gatherers(
             data.splits, self._plan.batch_size, self._plan.steps, WHOLE if padded else backend.grouping
@@ -89,15 +100,15 @@ class Loop:
         facts = self.backend.environment()
         for lane in self.lanes:
             lane.watch.starts(lane.history, {"parameters": lane.parameters, **facts})
-        self._require_a_number()
+        self._require_lane()
         saved = time.monotonic()
+        self._meter.take()  # what was before is not of the training
         with _stop_signals() as stopped:
             for chunks in ahead(self._chunks()):
                 self._advance(chunks)
                 if self.step % self._plan.evaluate_every == 0 or self.step == self._plan.steps:
                     self._validate()
-                for lane in self.lanes:
-                    lane.watch.advances(lane.history)
+                self._tell()
                 if stopped() and self.step < self._plan.steps:
                     self._save()
                     raise Interrupted(
@@ -128,31 +139,43 @@ class Loop:
         )
 
     def _advance(self, chunks: Sequence[Chunk]) -> None:
-        started = time.perf_counter()
+        started = self._clock()
         self.state, sums = self.backend.train_steps(self.state, chunks)
-        seconds = (time.perf_counter() - started) / len(self.lanes)
+        ended = self._clock()
         for lane, chunk, own in zip(self.lanes, chunks, sums, strict=True):
-            lane.add(chunk, own, seconds)
-        self._require_a_number()
-
-    def _require_a_number(self) -> None:
-        if all(lane.diverged for lane in self.lanes):
-            raise self.lanes[0].diverged or Diverged
+            lane.add(chunk, own, (ended - started) / len(self.lanes))
+        self._warm = self._warm or ended
+        self._require_lane()
 
     def _validate(self) -> None:
-        started = time.perf_counter()
+        started = self._clock()
         scores = self.score("validation", self.state)
+        for lane, (loss, _) in zip(self.lanes, scores, strict=True):
+            lane.require_number("validation loss", loss, self.step)
+        self._require_lane()
         better = [lane.history.add_evaluation(*score) for lane, score in zip(self.lanes, scores, strict=True)]
         if any(better):
             for lane, improved, weights in zip(self.lanes, better, self.backend.weights(self.state), strict=True):
                 lane.history.best = weights if improved else lane.history.best
-        seconds = (time.perf_counter() - started) / len(self.lanes)
+        seconds = (self._clock() - started) / len(self.lanes)
         for lane in self.lanes:
             lane.history.evaluation_seconds += seconds
             lane.watch.evaluates(lane.history)
 
+    def _require_lane(self) -> None:
+        """Diverged where no lane is left."""
+        if all(lane.diverged for lane in self.lanes):
+            raise self.lanes[0].diverged or Diverged
+
+    def _tell(self) -> None:
+        for lane in self.lanes:
+            lane.history.elapsed = self._clock() - (self._warm or 0.0)
+            lane.watch.advances(lane.history)
+
     def _save(self) -> None:
+        disturbance = self._meter.take()
         for lane, state in zip(self.lanes, self.backend.snapshots(self.state), strict=True):
+            lane.history.disturbance += disturbance
             lane.save(state)
 
 

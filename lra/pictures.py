@@ -262,7 +262,7 @@ def _line(row: Row, cell: Cell) -> Line:
 
 
 def _curve(run: Record) -> dict[int, float]:
-    return {int(point["step"]): 100 * point["validation_accuracy"] for point in run.curve}
+    return {point.step: 100 * point.validation_accuracy for point in run.curve}
 
 
 def _references(board: Board, index: int) -> dict[str, float]:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dacite
+from annotated_types import Ge, Interval, MaxLen, MinLen
 
+from lra import strict_json
 from lra.checkpoint import write_new
 from lra.config import BackendName, Run, UserError
-from lra.history import COLUMNS
+from lra.history import FIRST, Fraction, Point, Steps
+from lra.ranges import problems
 
-SCHEMA = 1
+SCHEMA = 2
 CLEAR = 3.0  # standard errors that a difference needs to be called one
+Seconds = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One finished run. Accuracies are fractions of all examples of their split."""
+    """One finished run. Accuracies are fractions of all examples of their split.
 
-    schema: int
+    The fields that have a default came with schema 2 and are at it in a record of schema 1.
+    """
+
+    schema: Annotated[int, Interval(ge=1, le=SCHEMA)]
     """Version of this layout."""
     run_id: str
-    """Hash of data, mechanism, configuration, seed and backend."""
+    """Hash of data, mechanism, configuration, seed, backend and revisions."""
     task: str
-    task_version: int
+    task_version: Count
     data: str
     """Which data, in the words of the tables ("16×16, contour 5")."""
     data_hash: str
@@ -36,37 +45,57 @@ class Record:
     """The mechanism's options."""
     backend: BackendName
     preset: str
-    seed: int
+    seed: Annotated[int, Ge(0)]
     config: dict[str, Any]
     """The whole resolved configuration; `run_lra.py --config <record>` runs it again."""
-    test_accuracy: float
+    test_accuracy: Fraction
     """At the step of the best validation accuracy."""
-    test_accuracy_last: float
+    test_accuracy_last: Fraction
     """At the last step."""
-    test_examples: int
-    validation_accuracy: float
+    test_examples: Count
+    validation_accuracy: Fraction
     """The best one."""
     validation: str
     """Where the validation examples come from."""
-    best_step: int
-    references: dict[str, float]
+    best_step: Steps
+    references: dict[str, Fraction]
     """Test accuracy of rules that need no learning, on this very data."""
-    curve: list[dict[str, int | float]]
+    curve: Annotated[list[Point], MinLen(1)]
     """One entry an evaluation: its step, loss and accuracy in training since the last one, and on validation."""
-    parameters: int
-    seconds: float
-    """Training alone, without data, evaluation and the first call, in which a framework compiles."""
-    evaluation_seconds: float
-    steps_per_second: float
-    samples_per_second: float
-    peak_memory_bytes: int
+    parameters: Annotated[int, Ge(0)]
+    seconds: Seconds
+    """Training alone, without data, evaluation, stops, and the first call, in which a framework compiles."""
+    evaluation_seconds: Seconds
+    """Evaluations on the validation split, without stops."""
+    steps_per_second: Seconds
+    samples_per_second: Seconds
+    peak_memory_bytes: Annotated[int, Ge(0)]
     environment: dict[str, Any]
     git: dict[str, Any]
+    """The commit, and whether the checkout was clean; `why` where git could not tell."""
     command: str
     """Makes this record again."""
-    first_steps_after: float | None = None
+    first_steps_after: Seconds | None = None
     """Seconds from the start of the process that ended the run to the end of its first chunk of steps: what it took to
-    load, compile and, where they were not there, make the data. None in records from before it was noted."""
+    load, compile and, where they were not there, make the data. None in the first records of schema 1."""
+    revisions: dict[str, Count] = field(default_factory=dict)
+    """Those of the task, the mechanism and the training step that made the numbers, as they enter the run's id."""
+    switches: dict[str, Any] = field(default_factory=dict)
+    """The framework's global switches that decide numbers."""
+    precision: str | None = None
+    """What matrix products were computed in; `train.precision` may have left it to the device."""
+    devices: Count | None = None
+    """Devices that shared each batch: speed and memory are those of all of them."""
+    usable_cores: Count | None = None
+    """Cores that the process might use; `environment` has those of the machine."""
+    usable_memory_bytes: Count | None = None
+    """Memory that the process might use."""
+    first_losses: Annotated[list[float], MaxLen(FIRST)] = field(default_factory=list)
+    """Mean training loss of each of the first steps: who takes these steps again finds them again."""
+    timing: str | None = None
+    """"alone", or why the seconds are no timing: lra.disturbance has the words."""
+    checksum: str | None = None
+    """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
 
     @property
     def standard_error(self) -> float:
@@ -86,9 +115,26 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 
 def save(record: Record, results: Path) -> Path:
-    """Write the record under results/runs and return its path; no earlier record is overwritten."""
-    content = json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n"
-    return write_new(content.encode(), results / "runs" / f"{name(record, record.run_id)}.json")
+    """Write the record with its checksum under results/runs and return its path; no earlier record is overwritten.
+
+    UserError where `load` would refuse it.
+    """
+    path = results / "runs" / f"{name(record, record.run_id)}.json"
+    if faults := _faults(record):
+        raise UserError(f"{path} is not written, it would be no record: {faults[0]}")
+    return write_new(strict_json.document(asdict(sealed(record))), path)
+
+
+def sealed(record: Record) -> Record:
+    """The record with its checksum."""
+    return replace(record, checksum=checksum(asdict(record)))
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of a record's fields but the checksum: as JSON with sorted keys, without blanks, in UTF-8."""
+    others = {name: value for name, value in values.items() if name != "checksum"}
+    text = strict_json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def newest(results: Path, run: Run, since: float) -> Record:
@@ -110,29 +156,43 @@ def _stem(run: Run | Record) -> str:
 
 
 def load(path: Path) -> Record:
-    """Read a record back; a file of another layout raises UserError."""
+    """Read a record back; one of another layout, out of range or damaged raises UserError."""
     try:
-        values = json.loads(path.read_text())
+        values = strict_json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no record: {error}") from error
-    known = {field.name for field in fields(Record)}
-    needed = {field.name for field in fields(Record) if field.default is MISSING}
-    if not isinstance(values, dict) or not needed <= set(values) <= known or values["schema"] != SCHEMA:
-        raise UserError(f"{path} is no record of schema {SCHEMA}: expected the fields {', '.join(sorted(needed))}")
+    if not isinstance(values, dict) or values.get("schema") not in range(1, SCHEMA + 1):
+        raise UserError(f"{path} is no record of schema 1 to {SCHEMA}")
+    if missing := required(values["schema"]) - set(values):
+        raise UserError(f"{path} is no record of schema {values['schema']}: it has no {', '.join(sorted(missing))}")
     try:
         record = dacite.from_dict(Record, values, dacite.Config(strict=True))
     except dacite.DaciteError as error:
         raise UserError(f"{path} is no record: {error}") from error
-    if fault := _fault(record):
-        raise UserError(f"{path} is no record: {fault}")
+    if faults := _faults(record):
+        raise UserError(f"{path} is no record: {faults[0]}")
+    if record.schema > 1 and record.checksum != checksum(values):
+        raise UserError(f"{path} is damaged: its checksum is of other values; restore the file or train again")
     return record
 
 
-def _fault(record: Record) -> str:
-    """What the tables and plots would miss in a record whose fields have the right types; empty for nothing."""
-    if missing := [part for part in ("data", "options", "model", "train") if part not in record.config]:
-        return f"config has no {', '.join(missing)}"
-    if "chance" not in record.references:
-        return "references has no chance"
-    short = next((point for point in record.curve if not set(COLUMNS) <= set(point)), None)
-    return "" if short is None else f"a point of curve is {short}, expected {', '.join(COLUMNS)}"
+def required(schema: int) -> set[str]:
+    """The fields that a record of this schema has to have."""
+    return {each.name for each in fields(Record) if schema > 1 or _has_no_default(each)}
+
+
+def _has_no_default(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _faults(record: Record) -> list[str]:
+    """What is out of range in a record whose fields have the right types, or what tables and plots would miss."""
+    missing = [part for part in ("data", "options", "model", "train") if part not in record.config]
+    steps = [point.step for point in record.curve]
+    return [
+        *problems(record),
+        *([f"config has no {', '.join(missing)}"] if missing else []),
+        *([] if "chance" in record.references else ["references has no chance"]),
+        *([] if steps and steps == sorted(set(steps)) else [f"curve has the steps {steps}, expected rising ones"]),
+        *([] if record.best_step in steps else [f"best_step is {record.best_step}, expected a step of curve: {steps}"]),
+    ]

@@ -32,16 +32,13 @@ class _Enough(Exception):
 
 @dataclass
 class FirstLosses(Silent):
-    """A Watch that notes the mean loss of each step and ends the run when it has STEPS of them."""
+    """A Watch that ends the run when it has the mean loss of each of STEPS steps."""
 
     losses: list[float] = field(default_factory=list)
-    _seen: tuple[float, int] = (0.0, 0)
 
     def advances(self, history: History) -> None:
-        """A step was taken; the history sums losses and examples up to the first evaluation."""
-        loss, count = self._seen
-        self._seen = (history.loss, history.count)
-        self.losses.append((history.loss - loss) / (history.count - count))
+        """Steps were taken."""
+        self.losses = history.first_losses
         if len(self.losses) == STEPS:
             raise _Enough
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from lra import board, published, timings
+from lra import board, published, strict_json, timings
 from lra.board import Board
 from lra.checkpoint import write_atomically
 from lra.config import UserError
@@ -99,7 +98,7 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
 
 def _embedded(values: Any) -> Markup:
     """Values as JSON that may stand inside a <script>: no "<" can end it."""
-    return Markup(json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(strict_json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _markdown(text: str) -> Markup:

@@ -15,6 +15,7 @@ import tasks
 from attention_impls.__main__ import costs
 from lra import variant
 from lra.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
+from lra.disturbance import ALONE
 from lra.history import COLUMNS
 from lra.page import controls, facts
 from lra.pictures import Growth, Panel, Picture, pareto, pictures
@@ -163,22 +164,28 @@ def _run(each: Record) -> Values:
         "memory": each.peak_memory_bytes / 1e6,
         "config": {part: each.config[part] for part in ("data", "options", "model", "train")},
         "changed": [word for part in ("data", "model", "train") for word in variant.changes(each, part)],
-        "environment": each.environment,
+        "untimed": "" if each.timing in (None, ALONE) else each.timing,
+        "environment": each.environment | _surroundings(each),
         "git": each.git,
         "command": variant.command(each),
     }
 
 
-def _curve(each: Record) -> dict[str, list[int | float | None]]:
-    """A list a column; accuracies in per cent, to two digits; None for a loss that is no number, which JSON has not."""
-    columns: dict[str, list[int | float | None]] = {name: [point[name] for point in each.curve] for name in COLUMNS}
-    for name in COLUMNS:
+def _surroundings(each: Record) -> Values:
+    """What records tell of their surroundings since schema 2."""
+    told = ("precision", "devices", "usable_cores", "usable_memory_bytes")
+    found = {name: getattr(each, name) for name in told if getattr(each, name) is not None}
+    return found | ({"switches": each.switches} if each.switches else {})
+
+
+def _curve(each: Record) -> dict[str, list[int | float]]:
+    """A list a column; accuracies in per cent, to two digits."""
+    columns: dict[str, list[int | float]] = {name: [getattr(point, name) for point in each.curve] for name in COLUMNS}
+    for name, values in columns.items():
         if name.endswith("accuracy"):
-            columns[name] = [_percent(point[name], digits=2) for point in each.curve]
+            columns[name] = [_percent(value, digits=2) for value in values]
         elif name.endswith("loss"):
-            columns[name] = [
-                round(point[name], LOSS_DIGITS) if math.isfinite(point[name]) else None for point in each.curve
-            ]
+            columns[name] = [round(value, LOSS_DIGITS) for value in values]
     return columns
 
 

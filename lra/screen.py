@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from lra.config import Run
+from lra.disturbance import ALONE
 from lra.history import History
 from lra.record import CLEAR, Record, standard_error
 
 ESTIMATE_AFTER_SECONDS = 3.0
 LINE_EVERY_SECONDS = 10.0
+RECENT_SECONDS = 60.0
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -47,7 +50,7 @@ class TrainingScreen:
         self._run = run
         self._live: Progress | None = None
         self._began = self._line_at = 0.0
-        self._from_step = 0
+        self._speed = Speed()
         self._estimated = False
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
@@ -59,7 +62,7 @@ class TrainingScreen:
         if history.step:
             console.print(f"resumed at step {history.step:,} of {self._run.train.steps:,}")
         self._began = self._line_at = time.monotonic()
-        self._from_step = history.step
+        self._speed = Speed(history)
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
             self._live = Progress(*columns, console=console, transient=True)
@@ -67,6 +70,7 @@ class TrainingScreen:
             self._live.start()
 
     def advances(self, history: History) -> None:
+        self._speed.notes(history)
         state = self._state(history)
         now = time.monotonic()
         waited = now - self._began > ESTIMATE_AFTER_SECONDS and history.timed_steps > 0
@@ -93,19 +97,46 @@ class TrainingScreen:
         validation = (
             f" · validation {history.curve[-1][4]:.1%} (best {history.best_accuracy:.1%})" if history.curve else ""
         )
-        speed = history.steps_per_second * self._run.train.batch_size
+        speed = self._speed.steps_per_second(history) * self._run.train.batch_size
         return (
             f"step {history.step:,}/{self._run.train.steps:,} · loss {loss:.4f}{validation} · "
             f"{speed:,.0f} samples/s · {duration(self._left(history))} left"
         )
 
     def _left(self, history: History) -> float:
-        """Seconds to go at the pace of this process so far, evaluations included."""
-        done = history.step - self._from_step
-        return (time.monotonic() - self._began) / max(done, 1) * (self._run.train.steps - history.step)
+        """Seconds to go at the recent speed."""
+        return self._speed.seconds(history, self._run.train.steps - history.step)
 
     def _say(self, text: str) -> None:
         (self._live.console if self._live else console).print(text)
+
+
+class Speed:
+    """How fast a run has trained of late, which may differ much from its mean: machines are shared, and get warm."""
+
+    def __init__(self, history: History | None = None) -> None:
+        self._start = history.seconds if history else 0.0  # an earlier process may have trained before
+        self._points: deque[tuple[float, int, float]] = deque()
+
+    def notes(self, history: History) -> None:
+        """Steps were taken; what lies further back than RECENT_SECONDS is forgotten, but one point."""
+        self._points.append((history.elapsed, history.timed_steps, history.seconds))
+        while len(self._points) > 2 and history.elapsed - self._points[1][0] >= RECENT_SECONDS:
+            self._points.popleft()
+
+    def steps_per_second(self, history: History) -> float:
+        """Over about the last RECENT_SECONDS; over the whole run where they have no two calls."""
+        if len(self._points) > 1:
+            (_, before, started), (_, steps, seconds) = self._points[0], self._points[-1]
+            if seconds > started:
+                return (steps - before) / (seconds - started)
+        return history.steps_per_second
+
+    def seconds(self, history: History, steps: int) -> float:
+        """How long more steps take at that speed, with as much beside them (evaluations, data) as there was so far."""
+        speed, trained = self.steps_per_second(history), history.seconds - self._start
+        beside = history.elapsed / trained if trained > 0 else 1.0
+        return steps / speed * beside if speed else 0.0
 
 
 def result_table(record: Record) -> Table:
@@ -196,15 +227,29 @@ def result_lines(record: Record) -> list[str]:
     ]
     if record.first_steps_after is not None:
         lines.append(f"from the start to the end of the first steps: {record.first_steps_after:.1f} s")
+    lines += untimed([record])
+    if why := record.git.get("why"):
+        lines.append(f"the record has no commit: {why}")
     if record.preset != "standard":
         lines.append(f"preset {record.preset}: {record.data}; shows whether it learns, ranks nothing")
     return lines
 
 
+def untimed(records: list[Record]) -> list[str]:
+    """A line for each of these records whose times are no timing."""
+    which = [f"seed {each.seed} of {each.attn}: " if len(records) > 1 else "" for each in records]
+    return [
+        f"{name}these times are no timing: {each.timing}"
+        for name, each in zip(which, records, strict=True)
+        if each.timing not in (None, ALONE)
+    ]
+
+
 def verdict(record: Record) -> str:
     """How far the accuracy stands from what needs no learning, in standard errors of that line."""
     rule, best = max(record.references.items(), key=lambda item: item[1])
-    above = (record.test_accuracy - best) / standard_error(best, record.test_examples)
+    error = standard_error(best, record.test_examples)
+    above = (record.test_accuracy - best) / error if error else 0.0  # of a rule that is always right, or never
     if record.at_chance:
         return f"at chance ({100 * record.references['chance']:.1f} %)"
     if above < CLEAR:

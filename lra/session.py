@@ -28,6 +28,7 @@ from lra.screen import (
     result_lines,
     result_table,
     seeds_table,
+    untimed,
 )
 from lra.tracking import METRICS, Several, Silent, TensorBoard, require_tensorboard
 from lra.train import Place, make_blueprint, train_together
@@ -79,6 +80,7 @@ def _show(runs: Sequence[Run], outcomes: Sequence[tuple[Record, Path] | Diverged
             console.print(line)
     else:
         console.print(seeds_table(records))
+        _say_untimed(records)
     for run, outcome, curve in zip(runs, outcomes, curves, strict=True):
         if isinstance(outcome, Diverged):
             errors.print(f"error: seed {run.seed}: {outcome}")
@@ -128,9 +130,15 @@ def train_several(jobs: Sequence[Job], results: Path) -> int:
     if records:
         alike = len({record.attn for record in records}) == 1
         console.print(seeds_table(records) if alike else comparison_table(records))
+        _say_untimed(records)
     if failed:
         errors.print(f"{len(jobs) - len(failed)} of {len(jobs)} left a record; without one: {', '.join(failed)}")
     return 130 if stopped else int(bool(failed))
+
+
+def _say_untimed(records: list[Record]) -> None:
+    for line in untimed(records):
+        console.print(line, markup=False)
 
 
 def _child(arguments: list[str]) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from lra import strict_json
 from lra.board import Board, Cell, Row
 from lra.page import controls
 from lra.tables import REFERENCES, best_rule, labels, origins, rate
@@ -20,7 +20,8 @@ def fields(board: Board, relative_to: str | None = None) -> list[dict[str, Any]]
     beside = [row for _, row in controls(board)]
     for row, best in zip(board.rows, board.best(), strict=True):
         values: dict[str, Any] = {"preset": board.preset, "attention": row.name, "backend": row.backend}
-        values |= {"options": json.dumps(row.options), "elfatt or its control": any(row is each for each in beside)}
+        values |= {"options": strict_json.dumps(row.options)}
+        values |= {"elfatt or its control": any(row is each for each in beside)}
         for index, name in enumerate(labels(board)):
             values |= _cell_fields(name, row.cells[index], best[index])
         for index, average in enumerate(board.averages, start=len(board.columns)):
@@ -104,4 +105,4 @@ def to_csv(records: Sequence[dict[str, Any]]) -> str:
 
 def to_json(records: Sequence[dict[str, Any]]) -> str:
     """Records as a JSON list."""
-    return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+    return strict_json.document(records).decode()

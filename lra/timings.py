@@ -103,7 +103,7 @@ def _device(record: BenchRecord, backend: str) -> str:
     if device != "cpu":
         return device
     threads = f", OMP_NUM_THREADS={facts['threads']}" if facts["threads"] else ""
-    return f"cpu ({facts['cpu']}, {facts['cores']} cores{threads})"
+    return f"cpu ({facts['cpu']}, {record.cores} cores{threads})"
 
 
 def choose(timings: Sequence[Timing], device: str | None = None) -> Speeds | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -135,5 +136,5 @@ def require_tensorboard() -> None:
 def _rows(history: History, plan: Train) -> Iterator[dict[str, int | float]]:
     """The curve with the learning rate of the last step before each evaluation."""
     for point in history.points():
-        rate = one_cycle(np.array([point["step"] - 1]), peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
-        yield {**point, "learning_rate": float(rate[0])}
+        rate = one_cycle(np.array([point.step - 1]), peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
+        yield {**asdict(point), "learning_rate": float(rate[0])}

@@ -16,10 +16,11 @@ from lra import backends, checkpoint, record, snapshot
 from lra.arguments import command_of
 from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
+from lra.clock import AwakeClock
 from lra.config import Run, UserError, as_dict
 from lra.environment import environment, git_state
 from lra.history import Watch
-from lra.identity import run_id
+from lra.identity import revisions, run_id
 from lra.init import Blueprint, require_memory, with_kernel
 from lra.loop import SNAPSHOT, Diverged, Lane, Loop
 from lra.snapshot import Snapshot
@@ -92,7 +93,8 @@ def train_together(
         ]
         if len({lane.history.step for lane in lanes}) > 1:
             raise UserError("the seeds' unfinished runs stand at different steps: go on with each one alone by --seed")
-        loop = Loop(lanes, open_lanes(runs[0].backend, blueprints, place.device), data, padded=place.padded)
+        clock = held.enter_context(AwakeClock())
+        loop = Loop(lanes, open_lanes(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
         loop.fit()
         for lane in lanes:
             lane.watch.ends()
@@ -110,8 +112,8 @@ def _leave_records(
     outcomes: list[tuple[record.Record, Path] | Diverged] = []
     for lane, *accuracies in zip(loop.lanes, best, last, strict=True):
         if lane.diverged is None:
-            result = _make_record(lane, task, blueprint, data, loop.backend, *accuracies)
-            outcomes.append((result, record.save(result, place.results)))
+            path = record.save(_make_record(lane, task, blueprint, data, loop.backend, *accuracies), place.results)
+            outcomes.append((record.load(path), path))  # what every later reader sees
             checkpoint.save_atomically(lane.history.best, lane.work / "best.safetensors", lane.facts)
         else:
             outcomes.append(lane.diverged)
@@ -123,6 +125,7 @@ def _make_record(
     lane: Lane, task: Task, blueprint: Blueprint, data: Prepared, backend: Lanes, best: float, last: float
 ) -> record.Record:
     run, history = lane.run, lane.history
+    facts = environment() | with_kernel(backend.environment(), blueprint)
     return record.Record(
         schema=record.SCHEMA,
         run_id=lane.work.name,
@@ -150,10 +153,18 @@ def _make_record(
         steps_per_second=history.steps_per_second,
         samples_per_second=history.steps_per_second * run.train.batch_size,
         peak_memory_bytes=backend.peak_memory(),
-        environment=environment() | with_kernel(backend.environment(), blueprint),
+        precision=facts.pop("precision"),
+        switches=facts.pop("switches"),
+        devices=facts.pop("devices", 1),
+        usable_cores=facts.pop("usable_cores"),
+        usable_memory_bytes=facts.pop("usable_memory_bytes"),
+        environment=facts,
         git=git_state(),
         command=command_of(run),
         first_steps_after=history.first_steps_after,
+        revisions=revisions(run),
+        first_losses=history.first_losses,
+        timing=history.disturbance.words(),
     )
 
 

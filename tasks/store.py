@@ -169,7 +169,7 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
             "references": task.references(options, splits),
             "seconds": round(time.time() - started, 2),
         }
-        (building / "meta.json").write_text(json.dumps(meta, indent=1))
+        (building / "meta.json").write_text(json.dumps(meta, indent=1, allow_nan=False))
         building.rename(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -25,6 +25,7 @@ import tasks
 from tasks import store
 from tasks.base import SPLITS, Archive, Source, Split, Task
 from tasks.download import through
+from tasks.limits import usable_cores
 from tasks.pathfinder import Pathfinder
 
 
@@ -77,7 +78,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         def fetch(archive: Archive) -> Path:
             return through(dl_manager, Path(dl_manager.download_dir), archive)
 
-        source = Source(raw=Path(raw) if raw else None, processes=os.cpu_count() or 1, fetch=fetch)
+        source = Source(raw=Path(raw) if raw else None, processes=usable_cores(), fetch=fetch)
         prepared = store.prepare(self.task, self.options, source)
         return {split: self._generate_examples(prepared.splits[split]) for split in SPLITS}
 

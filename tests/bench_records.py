@@ -69,8 +69,7 @@ def bench_record(*more: Timing, **changes: Any) -> BenchRecord:
         "environment": {
             "cpu": "a CPU",
             "cores": 2,
-            "load_at_start": 0.1,
-            "busy_at_start": False,
+            "timing": "alone",
             "backends": {"torch": {"framework": "torch 1", "device": "cpu"}},
         },
         "git": {"commit": None, "clean": None},

@@ -10,7 +10,9 @@ from typing import Any
 import tasks
 from lra import bench_record
 from lra.config import Run, as_dict, resolve
-from lra.record import SCHEMA, Record
+from lra.disturbance import ALONE
+from lra.history import FIRST, Point
+from lra.record import SCHEMA, Record, checksum
 
 CHANCE = {"listops": 0.1, "image": 0.1}
 
@@ -40,16 +42,7 @@ def made(task: str, attn: str, accuracy: float, seed: int = 0, **changes: Any) -
         "validation": "held out",
         "best_step": steps[-1],
         "references": {"chance": chance, "majority": chance + 0.01, "rule": chance + 0.02},
-        "curve": [
-            {
-                "step": step,
-                "train_loss": 1.0,
-                "train_accuracy": accuracy,
-                "validation_loss": 1.0,
-                "validation_accuracy": chance + (accuracy - chance) * share,
-            }
-            for step, share in zip(steps, (0.2, 0.7, 1.0), strict=True)
-        ],
+        "curve": [_point(step, chance, accuracy, share) for step, share in zip(steps, (0.2, 0.7, 1.0), strict=True)],
         "parameters": 1234,
         "seconds": 1.0,
         "evaluation_seconds": 1.0,
@@ -59,8 +52,21 @@ def made(task: str, attn: str, accuracy: float, seed: int = 0, **changes: Any) -
         "environment": {"device": "cpu", "cpu": "a CPU", "framework": f"{base.backend} 1.0"},
         "git": {"commit": "0123456789abcdef", "clean": True},
         "command": "",
+        "revisions": {"task": 1, "attention": 1, "training": 1},
+        "precision": "float32",
+        "devices": 1,
+        "usable_cores": 2,
+        "usable_memory_bytes": 1 << 30,
+        "first_losses": [1.0] * FIRST,
+        "timing": ALONE,
     }
     return Record(**{**values, **changes})
+
+
+def _point(step: int, chance: float, accuracy: float, share: float) -> Point:
+    """A share of the way from chance to the accuracy."""
+    reached = chance + (accuracy - chance) * share
+    return Point(step=step, train_loss=1.0, train_accuracy=accuracy, validation_loss=1.0, validation_accuracy=reached)
 
 
 def write(record: Record, results: Path, name: str | None = None) -> Path:
@@ -68,7 +74,12 @@ def write(record: Record, results: Path, name: str | None = None) -> Path:
     folder = results / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (name or f"{record.task}-{record.attn}-{len(list(folder.iterdir()))}.json")
-    path.write_text(json.dumps(asdict(record)))
+    return put(asdict(record), path)
+
+
+def put(values: dict[str, Any], path: Path) -> Path:
+    """Write a record's fields, changed as a test likes, with the checksum that they have."""
+    path.write_text(json.dumps(values | {"checksum": checksum(values)}))
     return path
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench_records import LENGTHS, bench_record, timing
@@ -123,7 +125,12 @@ def test_the_report_says_what_a_reader_has_to_know() -> None:
 
 
 def test_a_busy_machine_is_named() -> None:
-    around = bench_record().environment | {"busy_at_start": True, "load_at_start": 3.5}
+    around = bench_record().environment | {"timing": "niced 5; others took 1.2 of 2 cores"}
+    said = "These times are no timing: niced 5; others took 1.2 of 2 cores."
+    assert said in notes(bench_record(environment=around))
+    assert not [note for note in notes(bench_record()) if "timing" in note]
+    del around["timing"]
+    around |= {"busy_at_start": True, "load_at_start": 3.5}
     assert "Busy machine: load 3.5 when it began." in notes(bench_record(environment=around))
 
 
@@ -152,6 +159,44 @@ def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> No
     for name, said in (("b", "more"), ("c", "schema 99"), ("d", "no benchmark's record")):
         with pytest.raises(UserError, match=said):
             load(tmp_path / f"{name}.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "said"),
+    [
+        ((), {"heads": 0}, "heads is 0"),
+        ((), {"dropout": 1.0}, "dropout is 1, expected at least 0 and less than 1"),
+        (("cells", 0), {"batch": -2}, r"cells\[0\].batch is -2"),
+        (("cells", 0), {"samples": [0.1, 0.1, -0.1]}, r"cells\[0\].samples\[2\] is -0.1, expected more than 0"),
+        (("cells", 0), {"samples": [0.1]}, r"cell 0 \(elfatt\) is measured and has 1 samples and 3 calls"),
+        (("cells", 1), {"samples": [], "calls": []}, r"cell 1 \(softmax\) is measured and has 0 samples"),
+        (("cells", 1), {"calls": [10, 0, 10]}, r"cells\[1\].calls\[1\] is 0"),
+        (("cells", 0), {"status": "fine"}, 'field "cells.status"'),
+        (("cells", 0, "parity"), {"output": -1e-9}, r"cells\[0\].parity.output"),
+        (("ceilings", 1), {"first_seconds": -1.0}, r"ceilings\[1\].first_seconds"),
+        (("ceilings", 1), {"memory_bytes": -1}, r"ceilings\[1\].memory_bytes"),
+        (("cells", 0), {"samples": [0.1, 0.1, float("nan")]}, "a number NaN, expected finite numbers"),
+        (("environment",), {"load": float("inf")}, "a number Infinity, expected finite numbers"),
+    ],
+)
+def test_what_cannot_have_been_measured_is_refused(
+    place: tuple[Any, ...], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    values = asdict(bench_record())
+    part: Any = values
+    for step in place:
+        part = part[step]
+    part |= changes
+    (tmp_path / "a.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=rf"a\.json is no benchmark's record: .*{said}") as refused:
+        load(tmp_path / "a.json")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_record_that_would_be_refused_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not written.*dropout is 2"):
+        save(bench_record(dropout=2.0), tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tables_and_picture_are_a_pure_function_of_the_record(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from dataclasses import replace
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stopped import stop
 
 from lra import bench_memory, bench_parity, bench_worker
 from lra.backends import get_clock
 from lra.bench_plan import Cell, Kind
 from lra.bench_record import FAILED, MEASURED, UNEQUAL
 from lra.bench_worker import Stepping, Worker, answer, is_out_of_memory
+from lra.clock import AwakeClock
 from lra.environment import ROOT
 from lra.operations import Cost
 
@@ -57,16 +60,26 @@ def test_a_cell_is_prepared_and_sampled(backend: str, kind: Any) -> None:
 
 def test_calls_are_raised_until_a_sample_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     worker, naps = Worker(cell()), Naps()
-    worker._subject = naps
-    monkeypatch.setattr(time, "perf_counter", lambda: naps.slept)
+    worker._subject, worker._awake = naps, AwakeClock(lambda: naps.slept, lambda: naps.slept)
     worker._calibrate()
     assert worker._calls == 13  # naps of 1 ms, 12.5 ms asked for
     worker._calls = 1  # as if the machine had become faster
-    assert worker.sample() == {"seconds": pytest.approx(0.01), "calls": 10}
+    assert worker.sample() == {"seconds": pytest.approx(0.01), "calls": 10, "stopped": 0.0}
     monkeypatch.setattr(bench_worker, "LONG", 1e-4)
     worker._calls = 1
     worker._calibrate()
     assert worker._long
+
+
+def test_a_sample_in_which_the_process_was_stopped_is_taken_again() -> None:
+    worker, naps = Worker(cell()), Naps()
+    worker._subject, worker._long = naps, True
+    naps.call = lambda: stop(1.0) if next(turn) == 1 else time.sleep(0.01)
+    turn = itertools.count(1)
+    taken = worker.sample()
+    assert 0.01 <= taken["seconds"] < 0.5
+    assert taken["calls"] < next(turn) - 1  # those of the first attempt are in no sample
+    assert taken["stopped"] == pytest.approx(1.0, abs=0.2)
 
 
 class Naps:

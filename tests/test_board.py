@@ -264,6 +264,9 @@ def test_processors_with_other_cores_are_other_devices(tmp_path: Path) -> None:
         "cpu (a CPU, 64 cores",
         "cpu (a CPU, 2 cores, OMP_NUM_THREADS=1",
     }
+    values["environment"] |= {"usable_cores": 1}  # a process that is kept from the other one
+    path.write_text(json.dumps(values))
+    assert "cpu (a CPU, 1 cores, OMP_NUM_THREADS=1" in {each.device.split(")")[0] for each in timings.read(tmp_path)[0]}
 
 
 def test_differences_are_to_the_same_backend() -> None:

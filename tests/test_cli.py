@@ -142,7 +142,7 @@ def test_another_arithmetic_is_another_run(backend: str, tmp_path: Path, monkeyp
         found.append(json.loads(next((results / "runs").glob("*.json")).read_text()))
     cpu, gpu, by_hand = found
     assert [each["config"]["train"]["precision"] for each in found] == ["auto", "bfloat16", "bfloat16"]
-    assert [each["environment"]["precision"].split()[0] for each in found] == ["float32", "bfloat16", "bfloat16"]
+    assert [each["precision"].split()[0] for each in found] == ["float32", "bfloat16", "bfloat16"]
     assert cpu["run_id"] != gpu["run_id"] == by_hand["run_id"]
 
 

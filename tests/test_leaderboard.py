@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from board_records import made, write, write_few, write_timing
+from board_records import made, put, write, write_few, write_timing
 
 from lra.board import FIVE
 from lra.cli import main
@@ -183,7 +183,7 @@ def test_broken_records_get_a_line_each_and_lose_no_other(results: Path, capsys:
     whole = json.loads(next(folder.glob("*elfatt*")).read_text())
     (folder / "cut.json").write_text(json.dumps(whole)[:100])
     (folder / "old.json").write_text(json.dumps({**whole, "schema": 0}))
-    (folder / "foreign.json").write_text(json.dumps({**whole, "task": "chess"}))
+    put({**whole, "task": "chess"}, folder / "foreign.json")
     (results / "bench").mkdir()
     (results / "bench" / "odd.json").write_text("{}")
     told = say(capsys, results, code=1)

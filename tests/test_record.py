@@ -1,20 +1,25 @@
-"""Records on disk: what is written is there as a whole or not at all, and nothing that was there is lost."""
+"""Records on disk: written as a whole or not at all, never lost, and refused where they are damaged or impossible."""
 
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench_records import bench_record
-from board_records import made, write_few
+from board_records import made, put, write_few
+from pydantic import ValidationError
 
 from lra import bench_record as bench
-from lra import record
+from lra import record, record_schema
 from lra.cli import main
+from lra.config import UserError
 from lra.environment import ROOT
 
 START = f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\nfrom pathlib import Path\n"
@@ -92,3 +97,119 @@ def test_two_benchmarks_of_one_second_have_a_file_each(tmp_path: Path) -> None:
     ]
     bench.save(bench_record(), path)
     assert len(list(path.parent.iterdir())) == 2
+
+
+IMPOSSIBLE: dict[str, Any] = {
+    "test_accuracy": 1.5,
+    "test_accuracy_last": -0.1,
+    "validation_accuracy": 2.0,
+    "test_examples": 0,
+    "task_version": 0,
+    "seed": -1,
+    "parameters": -1,
+    "seconds": -3.0,
+    "evaluation_seconds": -0.1,
+    "steps_per_second": -1.0,
+    "samples_per_second": -1.0,
+    "peak_memory_bytes": -1,
+    "best_step": 0,
+    "references": {"chance": 0.1, "rule": 1.01},
+    "first_steps_after": -1.0,
+    "revisions": {"task": 0},
+    "devices": 0,
+    "usable_cores": 0,
+    "usable_memory_bytes": 0,
+    **{f"curve[1].{name}": 1.1 for name in ("train_accuracy", "validation_accuracy")},
+    "curve[1].step": -1,
+}
+
+
+def with_value(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """A record's fields with one of them, or one of a point of its curve, at another value."""
+    if not name.startswith("curve["):
+        return values | {name: value}
+    points = [dict(point) for point in values["curve"]]
+    points[1][name.partition(".")[2]] = value
+    return values | {"curve": points}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_is_out_of_range_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
+    value, shown = IMPOSSIBLE[name], name.replace("[", ".").replace("]", ".")
+    path = put(with_value(asdict(made("listops", "elfatt", 0.5)), name, value), tmp_path / "a.json")
+    with pytest.raises(UserError, match=rf"a\.json is no record: {shown}.* expected"):
+        record.load(path)
+    with pytest.raises(ValidationError):
+        record_schema.adapter().validate_json(path.read_bytes())
+    if "[" not in name:
+        with pytest.raises(UserError, match=f"is not written.*{name}"):
+            record.save(replace(made("listops", "elfatt", 0.5), **{name: value}), tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_number_of_a_record_is_held_to_be_finite(tmp_path: Path) -> None:
+    whole = asdict(record.sealed(made("listops", "elfatt", 0.5, first_steps_after=1.0)))
+    real = [name for name, value in whole.items() if isinstance(value, float)]
+    assert len(real) == 8
+    for name in (*real, "curve[1].train_loss", "curve[1].validation_accuracy"):
+        for value in (math.nan, math.inf, -math.inf):
+            text = json.dumps(with_value(whole, name, value))
+            (tmp_path / "a.json").write_text(text)
+            with pytest.raises(UserError, match=r"a\.json is no record: it has a number (NaN|-?Infinity)"):
+                record.load(tmp_path / "a.json")
+            with pytest.raises(ValidationError):
+                record_schema.adapter().validate_json(text)
+    with pytest.raises(UserError, match=r"first_losses\[0\] is nan, expected a finite number"):
+        record.save(made("listops", "elfatt", 0.5, first_losses=[math.nan]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"best_step": 7}, "best_step is 7, expected a step of curve"),
+        ({"curve": []}, "curve has the steps"),
+        ({"references": {}}, "references has no chance"),
+        ({"config": {"data": {}}}, "config has no options, model, train"),
+        ({"schema": 3}, "no record of schema 1 to 2"),
+        ({"accuracy": 0.5}, "accuracy"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = put(asdict(made("listops", "elfatt", 0.5)) | changes, tmp_path / "a.json")
+    with pytest.raises(UserError, match=said) as refused:
+        record.load(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_changed_value_is_damage(tmp_path: Path) -> None:
+    path = record.save(made("listops", "elfatt", 0.5, switches={"x64": False}), tmp_path)
+    values = json.loads(path.read_text())
+    assert record.load(path).checksum == values["checksum"]
+    for name, value in values.items():
+        if name != "schema":
+            other = value + 1 if type(value) is int else value / 2 if type(value) is float else "other"
+            other = {**value, "x64": True} if isinstance(value, dict) and "chance" not in value else other
+            path.write_text(json.dumps(values | {name: other}))
+            with pytest.raises(UserError, match=r"is damaged|is no record"):
+                record.load(path)
+    path.write_text(json.dumps(dict(reversed(values.items()))))  # the same values
+    record.load(path)
+
+
+def test_the_schema_is_that_of_the_records() -> None:
+    committed = ROOT / "results" / record_schema.FILE
+    assert json.loads(committed.read_text()) == record_schema.json_schema(), "run_lra.py schema writes it"
+    validate = record_schema.adapter().validate_json
+    for path in (ROOT / "results" / "runs").glob("*.json"):
+        assert asdict(validate(path.read_bytes())) == asdict(record.load(path))
+
+
+def test_the_command_writes_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lra.cli.ROOT", tmp_path)
+    assert main(["schema"]) == 0
+    path = tmp_path / "results" / record_schema.FILE
+    assert capsys.readouterr().out.strip() == str(path)
+    assert json.loads(path.read_text()) == record_schema.json_schema()
+    assert main(["schema", "--now"]) == 2

@@ -190,8 +190,8 @@ def test_the_first_losses_are_those_of_the_run() -> None:
     prepared = prepare(CELL)
     (record,) = records(CELL, CELL.seeds[:1], prepared)
     losses = first_losses(CELL, prepared)
-    assert len(losses) == STEPS == record.curve[0]["step"]
-    assert fmean(losses) == pytest.approx(record.curve[0]["train_loss"], rel=1e-5)
+    assert len(losses) == STEPS == record.curve[0].step
+    assert fmean(losses) == pytest.approx(record.curve[0].train_loss, rel=1e-5)
 
 
 def test_throughput_is_a_ratio_to_softmax_round_by_round() -> None:

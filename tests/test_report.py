@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from board_records import made, write, write_few
+from board_records import made, put, write, write_few
 
 from lra.cli import main
 from lra.environment import ROOT
@@ -111,11 +111,11 @@ def test_broken_records_get_a_line_each_and_lose_no_other(
         "config": {"config": {}},
         "references": {"references": {}},
     }.items():
-        (folder / f"z-{name}.json").write_text(json.dumps({**whole, **changed}))
+        put({**whole, **changed}, folder / f"z-{name}.json")
     faults = {
         "z-type": 'field "test_accuracy"',
         "z-backend": 'field "backend"',
-        "z-curve": "a point of curve is {'step': 1}",
+        "z-curve": 'field "curve.train_loss"',
         "z-config": "config has no data, options, model, train",
         "z-references": "references has no chance",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,10 +31,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(made("listops", "softmax", 0.40), results)
     write(made("listops", "softmax", 0.11, options={"local_conv": True}), results)
     write(made("text", "softmax", 0.6, backend="jax"), results)
-    broken = made("image", "linear", 0.3, run_id=f"{3:012}")
-    points = [{**point, "train_loss": math.nan, "validation_loss": math.inf} for point in broken.curve]
-    write(replace(broken, curve=points), results)
-    write(made("image", "linear", 0.2, 1, curve=[], run_id=f"{4:012}"), results)
+    write(made("image", "linear", 0.3, run_id=f"{3:012}", timing="niced 19"), results)
+    write(made("image", "linear", 0.2, 1, run_id=f"{4:012}"), results)
     for number, task in enumerate(FIVE):
         changes = {"source": "official"} if task in ("listops", "pathfinder") else {}
         write(made(task, "elfatt", 0.7 + 0.02 * number, preset="standard", data=changes), results)

@@ -73,7 +73,7 @@ def test_each_seed_leaves_the_record_it_would_have_left_alone(tmp_path: Path) ->
         assert (both[0].seed, both[0].run_id, both[0].command) == (alone.seed, alone.run_id, alone.command)
         assert both[0].environment["seeds_in_one_program"] == 2
         for ours, theirs in zip(both[0].curve, alone.curve, strict=True):
-            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-4)
+            assert ours.train_loss == pytest.approx(theirs.train_loss, abs=1e-4)
 
 
 def test_an_interrupted_pair_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_interrupted_pair_goes_on_where_it_was(tmp_path: Path) -> None:
     for before, after in zip(whole, again, strict=True):
         assert isinstance(before, tuple)
         assert isinstance(after, tuple)
-        assert [p["train_loss"] for p in before[0].curve] == [p["train_loss"] for p in after[0].curve]
+        assert before[0].curve == after[0].curve
         work = [tmp_path / place_ / ".work" / before[0].run_id / "best.safetensors" for place_ in ("whole", "cut")]
         best = [checkpoint.load(path) for path in work]
         assert all((best[0][name] == best[1][name]).all() for name in best[0])

@@ -43,4 +43,4 @@ def test_a_few_steps_end_in_a_record(
     (path,) = (tmp_path / "runs").glob("*.json")
     found = record.load(path)
     assert (found.task, found.attn, found.backend) == (task, attn, backend)
-    assert found.curve[-1]["step"] == found.config["train"]["steps"]
+    assert found.curve[-1].step == found.config["train"]["steps"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_the_curve_is_kept_as_csv_and_survives_a_crash(tmp_path: Path, monkeypat
         train(run, prepared, place(tmp_path), Quiet({6: crash}))
     assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6]  # the newest snapshot is of step 4
     record: Record = train(run, prepared, place(tmp_path, resume=True), Quiet())[0]
-    assert without_rate(rows(tmp_path)) == record.curve
+    assert without_rate(rows(tmp_path)) == [asdict(point) for point in record.curve]
     rates = [row["learning_rate"] for row in rows(tmp_path)]
     assert rates[1] == pytest.approx(1e-3)  # the warm-up's last step
     assert max(rates) == rates[1] > rates[0] > rates[3] > 0

@@ -6,20 +6,23 @@ import json
 import os
 import shutil
 import signal
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
 from board_records import made, write
 
-from lra import data, record
+from lra import data, record, record_schema
 from lra.arguments import command_of
 from lra.config import Model, Run, Train, UserError
 from lra.environment import ROOT, process_seconds
+from lra.identity import revisions
 from lra.loop import Diverged, Interrupted
 from lra.train import train
+from tasks import limits
 from tasks.base import Source
 from tests.small import Quiet, place, smoke_run
 
@@ -39,7 +42,7 @@ def prepared(run: Run) -> Any:
 
 def outcome(result: record.Record) -> tuple:
     """What a run computed, without how long it took."""
-    return result.test_accuracy, result.test_accuracy_last, result.best_step, result.curve
+    return result.test_accuracy, result.test_accuracy_last, result.best_step, result.curve, result.first_losses
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -48,7 +51,7 @@ def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
     result, path = train(run, prepared(run), place(tmp_path), Quiet())
     assert record.load(path) == result
     assert result.command == command_of(run)
-    assert [point["step"] for point in result.curve] == [3, 6]
+    assert [point.step for point in result.curve] == [3, 6]
     assert result.test_examples == 50
     assert result.first_steps_after is not None
     assert 0 < result.first_steps_after < process_seconds()
@@ -56,6 +59,14 @@ def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
     assert result.steps_per_second > 0
     assert result.peak_memory_bytes > 1e6
     assert {"chance", "majority", "root operator"} <= set(result.references)
+    assert asdict(record_schema.adapter().validate_json(path.read_bytes())) == asdict(result)
+    assert len(result.first_losses) == run.train.steps
+    assert fmean(result.first_losses[:3]) == pytest.approx(result.curve[0].train_loss, rel=1e-6)
+    assert result.revisions == revisions(run)
+    assert result.switches
+    assert (result.precision, result.devices) == ("float32", 1)
+    assert result.usable_cores == limits.usable_cores()
+    assert result.usable_memory_bytes == limits.usable_memory()
     assert not list((tmp_path / ".work").glob("*/snapshot.safetensors"))
 
 
@@ -102,20 +113,29 @@ def test_a_finished_run_is_recorded_again_beside_the_first(tmp_path: Path) -> No
 def test_a_record_is_read_without_what_came_later_and_nothing_else(tmp_path: Path) -> None:
     path = write(made("listops", "softmax", 0.5), tmp_path)
     values = json.loads(path.read_text())
-    for name, readable in (("first_steps_after", True), ("seconds", False)):
+    for name, readable in (("first_steps_after", True), ("checksum", True), ("seconds", False)):
         del values[name]
-        path.write_text(json.dumps(values))
+        path.write_text(json.dumps(values | {"schema": 1}))
         if readable:
-            assert record.load(path).first_steps_after is None
-        else:
-            with pytest.raises(UserError, match="expected the fields"):
-                record.load(path)
+            assert getattr(record.load(path), name) is None
+            path.write_text(json.dumps(values | {"schema": 2}))
+        with pytest.raises(UserError, match=f"it has no .*{name}"):
+            record.load(path)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_loss_that_is_no_number_stops_with_the_step(backend: str, tmp_path: Path) -> None:
     run = smoke_run(backend=backend, learning_rate=1e9, steps=8, warmup=1)
     with pytest.raises(Diverged, match=r"at step \d+: lower --train.learning-rate"):
+        train(run, prepared(run), place(tmp_path), Quiet())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record has finite numbers alone."""
+    monkeypatch.setattr("lra.loop.Loop.score", lambda *_: [(float("inf"), 0.5)])
+    run = smoke_run()
+    with pytest.raises(Diverged, match=r"the validation loss is inf at step 3: lower"):
         train(run, prepared(run), place(tmp_path), Quiet())
     assert not (tmp_path / "runs").exists()
 
@@ -190,5 +210,5 @@ def _ignore_hashing(run: Run, ready: Any, results: Path) -> None:
     """Train without the parts that read every field only to write it down."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lra.train.run_id", lambda *_: "spied")
-        patch.setattr("lra.train.as_dict", lambda _: {})
+        patch.setattr("lra.train.as_dict", lambda _: {part: {} for part in ("data", "options", "model", "train")})
         train(run, ready, place(results), Quiet())

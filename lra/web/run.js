@@ -41,12 +41,8 @@ function key(entries) {
 
 /** Accuracy and loss over the steps, in training since the evaluation before and on validation. */
 function curves(run) {
-  if (!run.curve.step?.length) return h("p", {}, "No curve in this record.");
-  const line = (name, values, dash) => ({
-    name, dash, backend: run.backend, seeds: 1,
-    steps: run.curve.step.filter((_, i) => values[i] !== null), mean: values.filter((value) => value !== null),
-  });
-    const pair = (part) => [
+  const line = (name, mean, dash) => ({ name, dash, backend: run.backend, seeds: 1, steps: run.curve.step, mean });
+  const pair = (part) => [
     line("validation", run.curve[`validation_${part}`], ""),
     line("training", run.curve[`train_${part}`], DASHES[2]),
   ];
@@ -68,9 +64,9 @@ function curves(run) {
 /** The curve as numbers, for those who do not hover. */
 function numbers(run) {
   const names = Object.keys(run.curve);
-  const rows = run.curve[names[0]]?.map((_, i) => h("tr", {}, ...names.map((name) => h("td", {}, name === "step" ? number(run.curve.step[i], 0) : number(run.curve[name][i], name.endsWith("accuracy") ? 2 : 4)))));
+  const rows = run.curve.step.map((_, i) => h("tr", {}, ...names.map((name) => h("td", {}, name === "step" ? number(run.curve.step[i], 0) : number(run.curve[name][i], name.endsWith("accuracy") ? 2 : 4)))));
   const head = h("thead", {}, h("tr", { className: "heads" }, ...names.map((name) => h("th", { scope: "col" }, name.replaceAll("_", " ") + (name.endsWith("accuracy") ? " %" : "")))));
-  return h("details", {}, h("summary", {}, "The curve as numbers"), h("div", { className: "wide scroll" }, h("table", { className: "printed" }, head, h("tbody", {}, ...(rows || [])))));
+  return h("details", {}, h("summary", {}, "The curve as numbers"), h("div", { className: "wide scroll" }, h("table", { className: "printed" }, head, h("tbody", {}, ...rows))));
 }
 
 /** Words of a command line, which break between them and not at their hyphens. */
@@ -125,6 +121,7 @@ function runPage(id, runs) {
       ["speed", number(run.samples_per_second, 0), "samples/s"], ["peak memory", number(run.memory, 0), "MB"],
       ["parameters", number(run.parameters, 0)],
     ]),
+    run.untimed ? h("p", { className: "caution" }, `These times are no timing: ${run.untimed}.`) : null,
     h("h2", {}, "Make it again"),
     commandBox(run.command),
     h("h2", {}, "Configuration"),

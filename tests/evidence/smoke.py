@@ -31,7 +31,7 @@ def wired(task: str, attn: str, backend: str, results: Path) -> str:
         record, path = train(run, prepared, Place(results=results, device="cpu", fresh=True), Silent())
     except Exception as error:  # the page is to name whatever it is
         return f"{type(error).__name__}: {error}".splitlines()[0]
-    losses = [entry["validation_loss"] for entry in record.curve]
+    losses = [entry.validation_loss for entry in record.curve]
     return "ok" if path.exists() and all(map(math.isfinite, losses)) else f"losses {losses}"
 
 

@@ -1,0 +1,114 @@
+"""Whether times are a timing: what else the machine did while they were taken."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from tasks import limits
+
+ALONE = "alone"
+"""What `Disturbance.words` says where nothing disturbed."""
+
+OTHERS = 0.1  # share of the cores that others may take before it is said
+THROTTLED = 0.05  # share of the time that a quota may have cost before it is said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disturbance:
+    """What disturbed a stretch of time; two of them add up. Seconds, but `niced`."""
+
+    seconds: float = 0.0
+    """Of the stretch."""
+    niced: float = 0.0
+    """The process's nice value, the highest of several stretches."""
+    others: float = 0.0
+    """CPU time that other processes took on the cores that this one may run on, and the time a hypervisor stole."""
+    throttled: float = 0.0
+    """Time that a quota of a control group kept the process from running."""
+    stopped: float = 0.0
+    """Time that the process was stopped."""
+
+    def __add__(self, other: Disturbance) -> Disturbance:
+        return Disturbance(
+            seconds=self.seconds + other.seconds,
+            niced=max(self.niced, other.niced),
+            others=self.others + other.others,
+            throttled=self.throttled + other.throttled,
+            stopped=self.stopped + other.stopped,
+        )
+
+    def words(self) -> str:
+        """ALONE, or why times of this stretch are no timing."""
+        cores = len(limits.allowed_cores())
+        found = [f"niced {self.niced:.0f}"] if self.niced > 0 else []
+        if self.others > OTHERS * cores * self.seconds:
+            found.append(f"others took {self.others / self.seconds:.1f} of {cores} cores")
+        if self.throttled > THROTTLED * self.seconds:
+            found.append(f"throttled for {self.throttled:.1f} s")
+        if self.stopped > 0:
+            found.append(f"stopped for {self.stopped:.1f} s")
+        return "; ".join(found) or ALONE
+
+
+class Meter:
+    """Tells the disturbance of this process and its children since it was last asked."""
+
+    def __init__(self, stopped: Callable[[], float]) -> None:
+        """`stopped` counts the seconds of stops so far."""
+        self._stopped = stopped
+        self._last = self._counted()
+
+    def take(self) -> Disturbance:
+        """The disturbance since the last call, or since the start."""
+        before, self._last = self._last, self._counted()
+        seconds, others, throttled, stopped = (max(now - was, 0.0) for now, was in zip(self._last, before, strict=True))
+        return Disturbance(
+            seconds=seconds, niced=float(max(_niced(), 0)), others=others, throttled=throttled, stopped=stopped
+        )
+
+    def _counted(self) -> tuple[float, float, float, float]:
+        return time.monotonic(), _busy() - _own(), _throttled(), self._stopped()
+
+
+def _niced() -> int:
+    return os.nice(0) if hasattr(os, "nice") else 0
+
+
+def _busy() -> float:
+    """CPU seconds that the cores of this process have worked since the machine was started, stolen ones included."""
+    allowed = limits.allowed_cores()
+    cores = [core for number, core in enumerate(psutil.cpu_times(percpu=True)) if number in allowed]
+    return sum(_worked(core) for core in cores)
+
+
+def _worked(core: Sequence[float]) -> float:
+    """Everything but waiting; a guest's time is in the user's already."""
+    idle = ("idle", "iowait", "guest", "guest_nice")
+    return sum(core) - sum(getattr(core, name, 0.0) for name in idle)
+
+
+def _own() -> float:
+    """CPU seconds of this process and of its children, living and ended."""
+    process = psutil.Process()
+    total = sum(process.cpu_times()[:4])
+    for child in process.children(recursive=True):
+        try:
+            total += sum(child.cpu_times()[:4])
+        except psutil.Error:  # it has just ended, and is counted with its parent's
+            continue
+    return total
+
+
+def _throttled() -> float:
+    """Seconds since its start that the narrowest quota has kept this process's control group from running."""
+    units = {"throttled_usec": 1e-6, "throttled_time": 1e-9}  # of version 2 and of version 1
+    found = [0.0]
+    for group in limits.groups("cpu"):
+        lines = [line.split() for line in limits.text(group / "cpu.stat").splitlines()]
+        found += [int(amount) * units[name] for name, amount in lines if name in units]
+    return max(found)

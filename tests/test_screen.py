@@ -1,0 +1,69 @@
+"""What a person sees of a run: its speed of late, the time left, and what its times are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from board_records import made
+
+from lra.history import History
+from lra.screen import Speed, result_lines, untimed, verdict
+
+
+def calls(history: History, speed: Speed, count: int, seconds: float, beside: float = 0.0) -> Iterator[int]:
+    """Calls of ten steps that take so many seconds each, and as many beside them."""
+    for _ in range(count):
+        history.add_steps(10, seconds, 0.0, 0, 1)
+        history.elapsed += seconds + beside
+        speed.notes(history)
+        yield history.timed_steps
+
+
+def test_the_speed_is_that_of_about_the_last_minute_and_the_estimate_follows() -> None:
+    history = History()
+    speed = Speed(history)
+    history.add_steps(10, 30.0, 0.0, 0, 1)  # compiles: it counts nowhere
+    speed.notes(history)
+    [*_] = calls(history, speed, 600, 1.0)
+    assert speed.steps_per_second(history) == pytest.approx(10)
+    assert speed.seconds(history, 1000) == pytest.approx(100)
+    [*_] = calls(history, speed, 11, 6.0)  # the machine has become slower
+    assert history.steps_per_second > 9
+    assert speed.steps_per_second(history) == pytest.approx(10 / 6)
+    assert speed.seconds(history, 1000) == pytest.approx(600)
+
+
+def test_the_estimate_has_evaluations_and_several_seeds_and_no_earlier_process() -> None:
+    history = History(seconds=5000.0, timed_steps=50, step=60, first_call=(10, 30.0))
+    speed = Speed(history)
+    [*_] = calls(history, speed, 30, 1.0, beside=0.5)
+    assert speed.seconds(history, 100) == pytest.approx(15)
+
+
+def test_a_run_of_one_call_has_the_speed_of_that_call() -> None:
+    history = History()
+    speed = Speed(history)
+    history.add_steps(10, 2.0, 0.0, 0, 1)
+    speed.notes(history)
+    assert speed.steps_per_second(history) == 5
+    assert speed.seconds(history, 10) == 2
+
+
+def test_times_that_are_no_timing_are_called_so() -> None:
+    quiet, loud = made("listops", "elfatt", 0.5), made("listops", "elfatt", 0.5, 1, timing="niced 19")
+    old = made("listops", "elfatt", 0.5, 2, timing=None)
+    assert untimed([quiet, old]) == []
+    assert untimed([quiet, loud]) == ["seed 1 of elfatt: these times are no timing: niced 19"]
+    assert "these times are no timing: niced 19" in result_lines(loud)
+    assert not [line for line in result_lines(quiet) if "timing" in line]
+
+
+def test_a_record_without_a_commit_says_why() -> None:
+    lost = made("listops", "elfatt", 0.5, git={"commit": None, "clean": None, "why": "git is not installed"})
+    assert "the record has no commit: git is not installed" in result_lines(lost)
+
+
+@pytest.mark.parametrize(("best", "said"), [(1.0, "not clearly above rule (100.0 %)"), (0.2, "errors above rule")])
+def test_a_rule_that_is_always_right_has_a_verdict(best: float, said: str) -> None:
+    assert said in verdict(made("listops", "elfatt", 0.9, references={"chance": 0.1, "rule": best}))
