@@ -104,8 +104,8 @@ Build = Callable[[Any, Source], Iterator[Block]]
 
 def _largest(task: Task, options: Any) -> int:
     """Every document of every example as long as can be."""
-    width = 1 if task.vocab <= 256 else 2
-    return sum(filter(None, task.counts(options).values())) * task.towers * task.shape(options).max_length * width
+    documents = sum(filter(None, task.counts(options).values())) * task.towers
+    return documents * task.shape(options).max_length * task.dtype.itemsize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +134,11 @@ class Task:
 
     size: Callable[[Task, Any], int] = _largest
     """An upper bound on the bytes of the prepared tokens."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest type that holds its tokens."""
+        return np.dtype(np.uint8 if self.vocab <= 256 else np.uint16)
 
     def counts(self, options: Any) -> dict[str, Any]:
         """How many examples each split holds; None where that is known only once the data is there."""
