@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def source(raw: Path | None, processes: int | None) -> Source:
     return Source(raw=given, processes=processes or limits.usable_cores(), fetch=_fetch)
 
 
+def _tell(line: str) -> None:
+    console.print(line, markup=False)
+
+
 def _fetch(archive: Archive) -> Path:
     return fetch(archive, console.print)
 
@@ -40,7 +45,7 @@ def _fetch(archive: Archive) -> Path:
 def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
     """Open a task's data, building it with a progress bar where it does not exist."""
     task = tasks.load(name)
-    ready = store.load(task, options)
+    ready = store.load(task, options, _tell)
     if ready is not None:
         return ready
     counts = task.counts(options)
@@ -54,7 +59,7 @@ def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
     watch = _Watch(None if None in counts.values() else sum(counts.values()))
     told = replace(origin, tell=lambda where: console.print(f"source: {where}", markup=False))
     try:
-        ready = store.prepare(task, options, told, watch)
+        ready = store.prepare(task, options, told, watch, _tell)
     finally:
         watch.stop()
     total = sum(ready.meta["counts"].values())
@@ -93,12 +98,9 @@ class _Watch:
 
 
 def verify(name: str, options: Any) -> None:
-    """Check prepared data again and say what is in it; raises UserError naming what is wrong."""
-    task, ready = tasks.load(name), _existing(name, options)
-    wrong = store.verify(task, options, ready)
-    if wrong:
-        raise UserError(f"{ready.folder}: {'; '.join(wrong)}: delete the folder and prepare it again")
-    console.print(f"{ready.folder}: counts, ranges and hash {ready.hash[:16]}… hold")
+    """Check all of the prepared data again and say what is in it; TaskError names what is wrong."""
+    task, ready = tasks.load(name), _existing(name, options, store.verify)
+    _tell(f"{ready.folder}: checksums, counts, ranges and hash {ready.hash[:16]}… hold")
     for line in inspection.summary(task, ready.splits):
         console.print(f"  {line}")
     for line, accuracy in ready.meta["references"].items():
@@ -107,7 +109,7 @@ def verify(name: str, options: Any) -> None:
 
 def print_prepared() -> None:
     """Everything prepared on this machine: what, from where, how large, which version and hash."""
-    found = store.inventory()
+    found, faults = store.inventory()
     console.print(f"{len(found)} prepared in {store.home()}{'' if found else ': run_lra.py data prepare --task …'}")
     for folder, meta in found:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -115,19 +117,21 @@ def print_prepared() -> None:
         console.print(f"\n[bold]{meta['task']}[/] version {meta['version']}, {meta['description']}", highlight=False)
         console.print(f"  {counts}; {size / 1e6:,.1f} MB; hash {meta['hash'][:16]}…; {folder.name}", highlight=False)
         console.print(f"  source: {escape(meta['origin'])}", highlight=False)
+    for line in faults:
+        _tell(f"\n{line}")
 
 
 def show(name: str, options: Any, picture: Path) -> None:
     """Write one PNG that shows a task's examples."""
-    ready = _existing(name, options)
+    ready = _existing(name, options, store.load)
     picture.parent.mkdir(parents=True, exist_ok=True)
     tasks.load(name).picture(options, ready.splits, picture)
     console.print(f"wrote {picture}")
 
 
-def _existing(name: str, options: Any) -> store.Prepared:
+def _existing(name: str, options: Any, load: Callable[..., store.Prepared | None]) -> store.Prepared:
     task = tasks.load(name)
-    ready = store.load(task, options)
+    ready = load(task, options, _tell)
     if ready is None:
         raise UserError(
             f"{name} ({task.describe(options)}) is not prepared: nothing at {store.folder(task, options)}; "

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Interval
 
 SPLITS = ("train", "validation", "test")
+# What NumPy raises for a file that is damaged or none of its own.
+NOT_NUMPY = (OSError, ValueError, EOFError, TypeError, MemoryError, SyntaxError, TokenError)
 
 # Ranges of options: lra checks what a field declares, for every way in.
 Examples = Annotated[int, Interval(ge=1, le=100_000_000)]
@@ -114,8 +117,8 @@ def _anything(options: Any) -> None:
 
 def _largest(task: Task, options: Any) -> int:
     """Every document of every example as long as can be."""
-    width = 1 if task.vocab <= 256 else 2
-    return sum(filter(None, task.counts(options).values())) * task.towers * task.shape(options).max_length * width
+    documents = sum(filter(None, task.counts(options).values())) * task.towers
+    return documents * task.shape(options).max_length * task.dtype.itemsize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +149,11 @@ class Task:
     """Raises TaskError, in one line, for options that are in their ranges and yet do not go together."""
     size: Callable[[Task, Any], int] = _largest
     """An upper bound on the bytes of the prepared tokens."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest type that holds its tokens."""
+        return np.dtype(np.uint8 if self.vocab <= 256 else np.uint16)
 
     def counts(self, options: Any) -> dict[str, Any]:
         """How many examples each split holds; None where that is known only once the data is there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,14 +9,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tasks.base import TaskError
+from tasks.base import NOT_NUMPY, TaskError
 from tasks.image_forms import SIDE, Form, Images
+from tasks.png import read_png
 from tasks.tfds_records import prepared_folder, read_records
 
 BLOCK = 1000
-_NO_PNG = (OSError, SyntaxError, ValueError, zlib.error)  # what Pillow raises for a damaged file
 
 
 def find_strips(raw: Path, batch: int) -> Form | None:
@@ -40,7 +38,7 @@ def _read_labels(path: Path, sizes: dict[str, int]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as found:
             labels = {split: found[f"{split}_y"] for split in sizes}
             labels |= {f"lossy_{split}": found[f"lossy_{split}"] for split in sizes}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*NOT_NUMPY, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise TaskError(f"{path} cannot be read ({error}): restore it") from None
     for split, size in sizes.items():
         if labels[split].shape != (size,):
@@ -90,16 +88,9 @@ def _row(record: dict[str, list], file: str) -> tuple[int, np.ndarray, int]:
         number = int(name.decode().rpartition("_")[2])
     except (KeyError, ValueError, AttributeError) as error:
         raise TaskError(f"{file} has a record without an id, image or label ({error}): prepare it again") from None
-    return number, _pixels(io.BytesIO(png), f"{file} {name.decode()}", 1), label
+    return number, _pixels(png, f"{file} {name.decode()}", 1), label
 
 
-def _pixels(opened: Path | io.BytesIO, name: str, count: int) -> np.ndarray:
+def _pixels(file: Path | bytes, name: str, count: int) -> np.ndarray:
     """(count, 32, 32, 3) of one PNG."""
-    try:
-        with Image.open(opened, formats=["PNG"]) as image:
-            pixels = np.asarray(image)
-    except _NO_PNG as error:
-        raise TaskError(f"{name} cannot be read ({error}): restore it") from None
-    if pixels.shape != (count * SIDE, SIDE, 3):
-        raise TaskError(f"{name} has shape {pixels.shape}, expected {(count * SIDE, SIDE, 3)}: restore it")
-    return pixels.reshape(-1, SIDE, SIDE, 3)
+    return read_png(file, name, (count * SIDE, SIDE, 3)).reshape(-1, SIDE, SIDE, 3)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from tasks.base import SPLITS, Block, Source, TaskError
+from tasks.base import NOT_NUMPY, SPLITS, Block, Source, TaskError
+from tasks.png import read_png
 from tasks.tfds_records import official_order
 
 LEVELS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9", "hard": "curv_contour_length_14"}
@@ -88,16 +89,22 @@ def cut(order: np.ndarray) -> list[np.ndarray]:
 
 
 def _read_file(path: Path) -> Iterator[Record]:
-    """The release has text under the name of NumPy's format; the generator itself writes that format."""
-    content = path.read_bytes()
-    if content.startswith(_NUMPY):
-        rows = [[str(field) for field in row] for row in np.load(path, allow_pickle=False)]
-    else:
-        rows = [line.split(" ") for line in content.decode().splitlines()]
+    try:
+        rows = _rows(path)
+    except NOT_NUMPY as error:
+        raise TaskError(f"{path} cannot be read ({error}): restore it from the release") from None
     for number, row in enumerate(rows, start=1):
         if len(row) < 4 or row[3] not in ("0", "1"):
             raise TaskError(f"{path}:{number}: expected folder, file, number and a label 0 or 1: restore the file")
         yield Record(key=f"{row[0]}_{row[1]}_{number}", image=f"{row[0]}/{row[1]}", label=int(row[3]))
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The release has text under the name of NumPy's format; the generator itself writes that format."""
+    content = path.read_bytes()
+    if content.startswith(_NUMPY):
+        return [[str(field) for field in row] for row in np.load(BytesIO(content), allow_pickle=False)]
+    return [line.split(" ") for line in content.decode().splitlines()]
 
 
 def _is_there(image: Path) -> bool:
@@ -105,14 +112,9 @@ def _is_there(image: Path) -> bool:
         return image.stat().st_size > 0
     except FileNotFoundError:
         raise TaskError(f"{image} is missing but named in the metadata: restore it from the release") from None
+    except OSError as error:
+        raise TaskError(f"{image} cannot be read ({error}): restore it from the release") from None
 
 
 def _pixels(image: Path, size: int) -> np.ndarray:
-    try:
-        with Image.open(image) as opened:
-            pixels = np.asarray(opened)
-    except (OSError, UnidentifiedImageError) as error:
-        raise TaskError(f"{image} cannot be read ({error}): restore it from the release") from None
-    if pixels.shape != (size, size) or pixels.dtype != np.uint8:
-        raise TaskError(f"{image} is {pixels.dtype} {pixels.shape}, expected uint8 ({size}, {size}): restore it")
-    return pixels.reshape(-1)
+    return read_png(image, str(image), (size, size)).reshape(-1)

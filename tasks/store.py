@@ -2,7 +2,7 @@
 
 A folder holds one choice of a task's data: `<home>/<task>-v<version>-<digest of the options>/` with meta.json and,
 for each split, tokens.bin (flat), lengths.npy, labels.npy, one .npy for each of the extras, and examples.npy where
-example i is not document i. Opening maps the files; only the offsets are computed.
+example i is not document i. Opening compares checksums and maps the files; only the offsets are computed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,19 @@ import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from tasks import description
 from tasks.base import SPLITS, Source, Split, Task, TaskError
+from tasks.description import LAYOUT
+from tasks.integrity import Tell, checksums, compare, damaged, flush, sync
+from tasks.opening import open_splits, problems
 from tasks.writer import SplitWriter
 
-LAYOUT = 2  # of the files in a prepared folder; folders of another layout are not looked at
+BUILDING = ".building"  # the end of the name of a folder that is not whole yet
 Progress = Callable[[int], None]  # called with the number of examples that have just been written
+
+
+def _quiet(line: str) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,59 +62,80 @@ def folder(task: Task, options: Any) -> Path:
     return home() / f"{task.name}-v{task.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def load(task: Task, options: Any) -> Prepared | None:
-    """Open what was prepared earlier, or None. Truncated files raise TaskError."""
+def load(task: Task, options: Any, tell: Tell = _quiet, *, every: bool = False) -> Prepared | None:
+    """Open what was prepared earlier, or None. Damage raises TaskError that names the file and what to do.
+
+    `tell` gets a line about what was compared with checksums and how long that took. All of it is compared the first
+    time, whenever a file has changed, and if `every` is true; else as much as takes half a second.
+    """
     place = folder(task, options)
-    if not (place / "meta.json").exists():
+    if not os.path.lexists(place):
         return None
-    try:
-        meta = json.loads((place / "meta.json").read_text())
-    except ValueError as error:
-        raise TaskError(f"{place / 'meta.json'} is damaged ({error}): delete the folder and run again") from error
-    return Prepared(folder=place, meta=meta, splits={split: _open(place / split, meta) for split in SPLITS})
+    meta = description.read(place)
+    summed = "files" in meta
+    if summed:
+        compare(place, meta, tell, every)
+    elif not every:
+        tell(
+            f"{place} is not verifiable, it was prepared before there were checksums: "
+            "`data verify` adds them, or delete the folder and run again"
+        )
+    splits = open_splits(place, task)
+    wrong = _contradictions(task, options, meta, splits) + problems(task, options, splits, tokens=every or not summed)
+    if wrong:
+        raise damaged(place, "; ".join(wrong), place)
+    return Prepared(folder=place, meta=meta, splits=splits)
 
 
-def prepare(task: Task, options: Any, source: Source, progress: Progress = lambda n: None) -> Prepared:
+def prepare(
+    task: Task, options: Any, source: Source, progress: Progress = lambda n: None, tell: Tell = _quiet
+) -> Prepared:
     """Open the data, building it first where it does not exist. Safe against a second process doing the same."""
-    ready = load(task, options)
+    ready = load(task, options, tell)
     if ready is not None:
         return ready
     place = folder(task, options)
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
-        if load(task, options) is None:
+        if not os.path.lexists(place):
             _require_possible(task, options, place.parent)
             _build(task, options, source, place, progress)
-    ready = load(task, options)
+    ready = load(task, options, tell)
     assert ready is not None
     return ready
 
 
-def inventory() -> list[tuple[Path, Mapping[str, Any]]]:
-    """Every prepared folder with what its meta.json says, by name; damaged and half-made ones are passed over."""
-    found = []
+def verify(task: Task, options: Any, tell: Tell = _quiet) -> Prepared | None:
+    """Open what was prepared earlier with all of it compared, re-ranged and re-hashed, or None; TaskError as `load`.
+
+    A folder from before there were checksums gets them if its content hash holds.
+    """
+    ready = load(task, options, tell, every=True)
+    if ready is None:
+        return None
+    found = content_hash(ready.splits)
+    if found != ready.hash:
+        fault = f"content hash is {found[:16]}…, recorded {ready.hash[:16]}…"
+        raise damaged(ready.folder, fault, ready.folder)
+    return ready if "files" in ready.meta else _with_checksums(task, options, ready, tell)
+
+
+def inventory() -> tuple[list[tuple[Path, Mapping[str, Any]]], list[str]]:
+    """Every prepared folder with what its meta.json says, by name; and what is wrong with those that are damaged."""
+    found, faults = [], []
     for path in sorted(home().glob("*/meta.json")):
-        try:
-            meta = json.loads(path.read_text())
-        except ValueError:
+        if path.parent.suffix == BUILDING:
             continue
-        if meta.get("layout") == LAYOUT:
-            found.append((path.parent, meta))
-    return found
+        try:
+            found.append((path.parent, description.read(path.parent)))
+        except TaskError as error:
+            faults.append(str(error))
+    return found, faults
 
 
 def bytes_needed(task: Task, options: Any) -> int:
     """An upper bound on the size of the prepared tokens, in bytes."""
     return task.size(task, options)
-
-
-def verify(task: Task, options: Any, prepared: Prepared) -> list[str]:
-    """Recount, re-range and re-hash prepared data; every sentence returned is something wrong."""
-    wrong = _problems(task, options, prepared.splits)
-    found = content_hash(prepared.splits)
-    if found != prepared.hash:
-        wrong.append(f"content hash is {found[:16]}…, recorded {prepared.hash[:16]}…")
-    return wrong
 
 
 def content_hash(splits: Mapping[str, Split]) -> str:
@@ -136,7 +165,7 @@ def _require_possible(task: Task, options: Any, parent: Path) -> None:
 
 
 def _build(task: Task, options: Any, source: Source, place: Path, progress: Progress) -> None:
-    building = place.with_name(place.name + ".building")
+    building = place.with_name(place.name + BUILDING)
     shutil.rmtree(building, ignore_errors=True)  # left by a process that was killed; we hold the lock
     started, origin = time.time(), ""
 
@@ -152,64 +181,47 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
             progress(len(block.labels))
         for writer in writers.values():
             writer.finish()
-        meta: dict[str, Any] = {"dtype": writers["train"].dtype.str}
-        splits = {split: _open(building / split, meta) for split in SPLITS}
-        wrong = _problems(task, options, splits)
+        splits = open_splits(building, task)
+        wrong = problems(task, options, splits, tokens=True)
         if wrong:
             raise TaskError(f"{task.name} was built wrong: {'; '.join(wrong)}")
-        meta |= {
-            "layout": LAYOUT,
-            "task": task.name,
-            "version": task.version,
-            "description": task.describe(options),
-            "origin": origin,
-            "options": asdict(options),
-            "counts": {split: len(splits[split]) for split in SPLITS},
-            "hash": content_hash(splits),
-            "references": task.references(options, splits),
-            "seconds": round(time.time() - started, 2),
-        }
-        (building / "meta.json").write_text(json.dumps(meta, indent=1, allow_nan=False))
+        meta = {"origin": origin, "hash": content_hash(splits), **_facts(task, options, splits)}
+        meta |= {"seconds": round(time.time() - started, 2), "files": checksums(building)}
+        description.write(building, meta)
+        flush(building)
         building.rename(place)
+        sync(place.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _open(place: Path, meta: Mapping[str, Any]) -> Split:
-    try:
-        extras = {path.stem: np.load(path, mmap_mode="r") for path in sorted((place / "extras").glob("*.npy"))}
-        tokens = np.memmap(place / "tokens.bin", dtype=meta["dtype"], mode="r")
-        labels = np.load(place / "labels.npy", mmap_mode="r")
-        offsets = np.concatenate([[0], np.cumsum(np.load(place / "lengths.npy"), dtype=np.int64)])
-        examples = _examples(place / "examples.npy", len(labels))
-    except (OSError, ValueError, EOFError) as error:
-        raise TaskError(f"prepared data in {place} is damaged ({error}): delete the folder and run again") from error
-    if len(tokens) != offsets[-1]:
-        raise TaskError(
-            f"{place / 'tokens.bin'} holds {len(tokens):,} tokens, expected {offsets[-1]:,}: "
-            "delete the folder and run again"
-        )
-    return Split(tokens=tokens, offsets=offsets, examples=examples, labels=labels, extras=extras)
+def _facts(task: Task, options: Any, splits: Mapping[str, Split]) -> dict[str, Any]:
+    """What meta.json says that follows from the options and the examples."""
+    return {
+        **_names(task, options),
+        "description": task.describe(options),
+        "counts": {split: len(splits[split]) for split in SPLITS},
+        "references": {line: float(accuracy) for line, accuracy in task.references(options, splits).items()},
+    }
 
 
-def _examples(path: Path, count: int) -> np.ndarray:
-    if not path.exists():
-        return np.arange(count, dtype=np.int64)[:, None]
-    return np.load(path).astype(np.int64)
+def _names(task: Task, options: Any) -> dict[str, Any]:
+    """What meta.json says that the folder's name stands for, as JSON gives it back."""
+    names = {"layout": LAYOUT, "task": task.name, "version": task.version, "dtype": task.dtype.str}
+    return names | {"options": json.loads(json.dumps(asdict(options)))}
 
 
-def _problems(task: Task, options: Any, splits: Mapping[str, Split]) -> list[str]:
-    wrong = []
-    longest = task.shape(options).max_length
-    for name, count in task.counts(options).items():
-        split = splits[name]
-        if count not in (None, len(split)):
-            wrong.append(f"{name} holds {len(split):,} examples, expected {count:,}")
-        if len(split) and int(split.tokens.max()) >= task.vocab:
-            wrong.append(f"{name} holds token {int(split.tokens.max())}, expected below {task.vocab}")
-        if len(split) and int(split.labels.max()) >= task.classes:
-            wrong.append(f"{name} holds label {int(split.labels.max())}, expected below {task.classes}")
-        lengths = np.diff(split.offsets)
-        if len(split) and not 0 < lengths.min() <= lengths.max() <= longest:
-            wrong.append(f"{name} has lengths {lengths.min()} to {lengths.max()}, expected 1 to {longest}")
-    return wrong
+def _contradictions(task: Task, options: Any, meta: Mapping[str, Any], splits: Mapping[str, Split]) -> list[str]:
+    """Where meta.json says another thing than the folder's name and its examples."""
+    expected = {**_names(task, options), "counts": {split: len(splits[split]) for split in SPLITS}}
+    return [
+        f"meta.json has {key} {meta[key]}, expected {value}" for key, value in expected.items() if meta[key] != value
+    ]
+
+
+def _with_checksums(task: Task, options: Any, ready: Prepared, tell: Tell) -> Prepared:
+    """The same data, its meta.json with checksums and with all that can be computed again computed again."""
+    meta = {**ready.meta, **_facts(task, options, ready.splits), "files": checksums(ready.folder)}
+    description.write(ready.folder, meta)
+    tell(f"{ready.folder} was prepared before there were checksums: its content hash holds, so it has got them now")
+    return replace(ready, meta=description.read(ready.folder))

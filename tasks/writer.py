@@ -15,7 +15,7 @@ class SplitWriter:
 
     def __init__(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True)
-        self.dtype = np.dtype(np.uint8 if task.vocab <= 256 else np.uint16)
+        self._dtype = task.dtype
         self._folder = folder
         self._towers = task.towers
         self._file = (folder / "tokens.bin").open("wb")
@@ -28,7 +28,7 @@ class SplitWriter:
 
     def add(self, block: Block) -> None:
         """Append one block."""
-        tokens, lengths = np.ascontiguousarray(block.tokens, dtype=self.dtype), block.lengths.astype(np.int64)
+        tokens, lengths = np.ascontiguousarray(block.tokens, dtype=self._dtype), block.lengths.astype(np.int64)
         assert lengths.sum() == len(tokens), "lengths must cover the tokens"
         if block.examples is None:
             rows = self._documents + np.arange(len(lengths))[:, None]

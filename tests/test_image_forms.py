@@ -234,7 +234,7 @@ def other_record(payload: bytes) -> Callable[[Path], None]:
         (write_strips, lambda folder: cut(folder / "labels.npz"), r"labels.npz cannot be read"),
         (write_strips, short_labels, r"labels.npz has train_y of shape \(99,\), expected \(100,\)"),
         (write_strips, lambda folder: cut(folder / "rgb_png/test_03.png"), "test_03.png cannot be read"),
-        (write_strips, other_strip, r"test_03.png has shape \(32, 32\), expected \(64, 32, 3\)"),
+        (write_strips, other_strip, "test_03.png is 32×32 8-bit gray, expected a PNG of 32×64 8-bit RGB"),
         (write_strips, lambda folder: (folder / "rgb_png/train_49.png").unlink(), "train_49.png cannot be read"),
         (write_tfrecords, lambda f: (f / "cifar10-train.tfrecord-00000-of-00002").unlink(), "lacks shard 0 of 2"),
         (write_tfrecords, lambda f: (f / "cifar10-test.tfrecord-00000-of-00001").unlink(), "no .*-test.tfrecord-"),

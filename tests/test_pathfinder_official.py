@@ -123,6 +123,17 @@ def too_small(folder: Path) -> None:
     Image.new("L", (16, 16)).save(folder / "imgs/1/sample_2.png")
 
 
+def loops(folder: Path) -> None:
+    missing(folder)
+    (folder / "imgs/1/sample_2.png").symlink_to("sample_2.png")
+
+
+def palette(folder: Path) -> None:
+    image = Image.new("P", (32, 32))
+    image.putpalette([200, 0, 0])
+    image.save(folder / "imgs/1/sample_2.png")
+
+
 def bad_label(folder: Path) -> None:
     (folder / "metadata/1.npy").write_text("imgs/1 sample_0.png 0 2 1.0\n")
 
@@ -132,14 +143,39 @@ def no_metadata(folder: Path) -> None:
         path.unlink()
 
 
+def no_text(folder: Path) -> None:
+    (folder / "metadata/1.npy").write_bytes(b"\xff\xfe")
+
+
+def no_table(folder: Path) -> None:
+    np.save(folder / "metadata/1.npy", np.arange(3))
+
+
+def cut_table(folder: Path) -> None:
+    np.save(folder / "metadata/1.npy", np.array([["imgs/1", "sample_0.png", "0", "1"]]))
+    content = (folder / "metadata/1.npy").read_bytes()
+    (folder / "metadata/1.npy").write_bytes(content[:-9])
+
+
+def folder_for_metadata(folder: Path) -> None:
+    (folder / "metadata/1.npy").unlink()
+    (folder / "metadata/1.npy").mkdir()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (missing, "sample_2.png is missing"),
-        (damaged, "sample_2.png cannot be read"),
-        (too_small, r"sample_2.png is uint8 \(16, 16\)"),
+        (damaged, "sample_2.png is no PNG file"),
+        (loops, "sample_2.png cannot be read"),
+        (too_small, "sample_2.png is 16×16 8-bit gray, expected a PNG of 32×32 8-bit gray"),
+        (palette, "sample_2.png has colours"),
         (bad_label, r"1.npy:1: expected"),
         (no_metadata, "names no image"),
+        (no_text, "1.npy cannot be read"),
+        (no_table, "1.npy cannot be read"),
+        (cut_table, "1.npy cannot be read"),
+        (folder_for_metadata, "1.npy cannot be read"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, spoil: Callable[[Path], None], message: str) -> None:

@@ -1,0 +1,183 @@
+"""Checksums of a prepared folder: made when it is built, compared when it is opened.
+
+Each file is summed in blocks by CRC-32, which sees every single wrong bit and every wrong run of up to 32 bits. All
+blocks are compared once, and a memo beside the folder then names the files as they were: size, times and inode. While
+it holds, a start compares the small files and as many blocks of the tokens, drawn at random, as BUDGET allows,
+because a bit that flips on the disk changes no time. Whatever fits into that is compared at every start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from tasks.base import SPLITS, TaskError
+from tasks.parallel import in_order
+
+BLOCK = 1 << 22  # bytes
+BUDGET = 0.5  # seconds of a start for comparing tokens that were compared before
+LONG = 1e9  # bytes that are worth a word before they are compared
+TOKENS = "tokens.bin"
+Tell = Callable[[str], None]  # called with a line for the user
+
+
+@dataclass(frozen=True)
+class _Block:
+    file: str
+    number: int
+    recorded: str
+
+
+def checksums(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size in bytes and checksums, eight hexadecimal digits a block, of each data file, by its path in `folder`."""
+    return {name: _checksums(folder / name) for name in _data_files(folder)}
+
+
+def compare(folder: Path, meta: Mapping[str, Any], tell: Tell, every: bool = False) -> None:
+    """Compare a folder with the checksums in its meta.json; TaskError names the file and the block that differ.
+
+    All blocks are compared if `every` is true, or if the files are not those that the memo names.
+    """
+    began, files = time.monotonic(), meta["files"]
+    marks = _marks(folder, files)
+    memo = {"meta": meta["checksum"], "files": marks}
+    known = not every and _remembered(folder) == memo
+    total = sum(recorded["bytes"] for recorded in files.values())
+    if not known and total > LONG:
+        tell(f"checking {_size(total)} of prepared data against their checksums")
+    blocks = _blocks(files)
+    if known:
+        blocks = _sample(blocks, began + BUDGET)
+    done = sum(in_order(lambda block: _compared(folder, block), blocks, _threads()))
+    if not known:
+        _remember(folder, memo)
+    seconds = time.monotonic() - began
+    if not known or seconds > BUDGET / 5:
+        part = _size(total) if done == total else f"{_size(done)} (drawn at random) of {_size(total)}"
+        tell(f"checked {part} in {seconds:.1f} s")
+
+
+def flush(folder: Path) -> None:
+    """Put a folder with all it holds on the disk, so that a power cut takes none of it."""
+    for path in (*folder.rglob("*"), folder):
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Put one file on the disk, or the names in one folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def damaged(path: Path, fault: object, folder: Path) -> TaskError:
+    """The error that tells of a damaged file of a prepared folder."""
+    return TaskError(f"{path} is damaged ({fault}): delete the folder {folder} and run again")
+
+
+def _data_files(folder: Path) -> list[str]:
+    patterns = [f"{split}/{below}" for split in SPLITS for below in ("*.bin", "*.npy", "extras/*.npy")]
+    return sorted(path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern))
+
+
+def _marks(folder: Path, files: Mapping[str, Any]) -> dict[str, list[int]]:
+    """What would change with each file; TaskError for a file too few, too many, or of another size."""
+    unknown = sorted({*_data_files(folder)} - {*files})
+    if unknown:
+        raise damaged(folder / unknown[0], "meta.json does not name it", folder)
+    marks = {}
+    for name, recorded in files.items():
+        try:
+            found = (folder / name).stat()
+        except OSError as error:
+            raise damaged(folder / name, error.strerror, folder) from None
+        if not stat.S_ISREG(found.st_mode):
+            raise damaged(folder / name, "it is no file", folder)
+        if found.st_size != recorded["bytes"]:
+            fault = f"it holds {found.st_size:,} bytes, expected {recorded['bytes']:,}"
+            raise damaged(folder / name, fault, folder)
+        marks[name] = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    return marks
+
+
+def _blocks(files: Mapping[str, Any]) -> list[_Block]:
+    return [
+        _Block(name, number, crc) for name, each in files.items() for number, crc in enumerate(each["crc32"].split())
+    ]
+
+
+def _sample(blocks: Iterable[_Block], until: float) -> Iterator[_Block]:
+    """Every block of the small files, then blocks of the tokens in an order of chance as long as there is time."""
+    tokens = [block for block in blocks if block.file.endswith(TOKENS)]
+    yield from (block for block in blocks if not block.file.endswith(TOKENS))
+    for block in SystemRandom().sample(tokens, len(tokens)):
+        if time.monotonic() > until:
+            return
+        yield block
+
+
+def _compared(folder: Path, block: _Block) -> int:
+    """The bytes of a block that is as recorded."""
+    path, start = folder / block.file, block.number * BLOCK
+    try:
+        content = _read(path, block.number)
+    except OSError as error:
+        raise damaged(path, error.strerror, folder) from None
+    if _crc(content) != block.recorded:
+        raise damaged(path, f"block {block.number}, bytes {start:,} to {start + len(content) - 1:,}", folder)
+    return len(content)
+
+
+def _checksums(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    found = in_order(lambda number: _crc(_read(path, number)), range(-(-size // BLOCK)), _threads())
+    return {"bytes": size, "crc32": " ".join(found)}
+
+
+def _crc(content: bytes) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _read(path: Path, number: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(number * BLOCK)
+        return file.read(BLOCK)
+
+
+def _threads() -> int:
+    return min(4, os.cpu_count() or 1)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def _memo(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".checked")
+
+
+def _remembered(folder: Path) -> Any:
+    try:
+        return json.loads(_memo(folder).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _remember(folder: Path, memo: Mapping[str, Any]) -> None:
+    """Write the memo; where that is not possible, the next start compares all blocks again."""
+    beside = folder.with_name(f"{folder.name}.checked.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(memo))
+        beside.replace(_memo(folder))
+    except OSError:
+        beside.unlink(missing_ok=True)
