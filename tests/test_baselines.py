@@ -115,7 +115,7 @@ def test_no_number_is_believed_that_is_none(wrong: str) -> None:
         ({"accuracies": [0.5] * 9}, "accuracies has 9 numbers, expected 8"),
         ({"clean": [0.5]}, "clean has 1 numbers, expected 0"),
         ({"curve": [2.0]}, "curve has 1 numbers, expected 20"),
-        ({"curve": [2.0] * 19 + [0.0]}, r"curve\[19\] is 0, expected more than 0"),
+        ({"curve": [2.0] * 19 + [0.0]}, r"curve\[19\] is 0.0, expected more than 0"),
         ({"ratio": 1.5}, "ratio is 1.5, expected one exactly where the cell has a speed"),
         ({"without_learning": {"chance": 1.1}}, "without_learning.chance is 1.1"),
     ],

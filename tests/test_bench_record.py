@@ -165,7 +165,7 @@ def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> No
     ("place", "changes", "said"),
     [
         ((), {"heads": 0}, "heads is 0"),
-        ((), {"dropout": 1.0}, "dropout is 1, expected at least 0 and less than 1"),
+        ((), {"dropout": 1.0}, "dropout is 1.0, expected at least 0 and less than 1"),
         (("cells", 0), {"batch": -2}, r"cells\[0\].batch is -2"),
         (("cells", 0), {"samples": [0.1, 0.1, -0.1]}, r"cells\[0\].samples\[2\] is -0.1, expected more than 0"),
         (("cells", 0), {"samples": [0.1]}, r"cell 0 \(elfatt\) is measured and has 1 samples and 3 calls"),

@@ -199,7 +199,7 @@ def test_bench_records_of_one_device_and_length_fill_the_speeds(tmp_path: Path) 
     write_timing(tmp_path, "softmax", 0.001, dtype="bfloat16")
     write_timing(tmp_path, "softmax", 0.001, what="attend")
     write_timing(tmp_path, "softmax", 0.001, started="2025-01-01")
-    write_timing(tmp_path, "linear", 0.001, status="out of memory", samples=[])
+    write_timing(tmp_path, "linear", 0.001, status="out of memory", samples=[], calls=[])
     timed, complaints = timings.read(tmp_path)
     assert complaints == []
     speeds = timings.choose(timed)

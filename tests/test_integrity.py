@@ -9,34 +9,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from lra.cli import main
 from tasks import integrity, store
-from tasks.base import SPLITS, Block, Source, TaskError
-from tests.toy import TOY, ToyOptions
+from tasks.base import SPLITS, Source, TaskError
+from tests.toy import PAIRS, ToyOptions
 
 OPTIONS = ToyOptions(train=4, validation=4, test=4)
 FILES = ("tokens.bin", "lengths.npy", "labels.npy", "examples.npy", "extras/place.npy")
-
-
-def pairs(options: ToyOptions, source: Source) -> Any:
-    """Four examples a split that share three documents: every kind of file is written, no two files are equal."""
-    for number, split in enumerate(SPLITS):
-        yield Block(
-            split=split,
-            tokens=(np.arange(12, dtype=np.uint8) + number) % 9 + 1,
-            lengths=np.roll([3, 4, 5], number),
-            labels=np.roll([0, 1, 1, 0], number),
-            examples=np.roll([[0, 1], [1, 2], [2, 0], [0, 0]], number, axis=0),
-            extras={"place": np.arange(4)[:, None] + number},
-        )
-
-
-TASK = replace(TOY, name="pairs", build=pairs, towers=2)
 
 
 @pytest.fixture(autouse=True)
@@ -44,18 +27,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Prepared data, opened and so remembered; its blocks are small, so that most files have several."""
     monkeypatch.setenv("LRA_HOME", str(tmp_path))
     monkeypatch.setattr(integrity, "BLOCK", 64)
-    return store.prepare(TASK, OPTIONS, Source()).folder
+    return store.prepare(PAIRS, OPTIONS, Source()).folder
 
 
 def told() -> list[str]:
     lines: list[str] = []
-    assert store.load(TASK, OPTIONS, lines.append) is not None
+    assert store.load(PAIRS, OPTIONS, lines.append) is not None
     return lines
 
 
 def refused(load: Callable[..., object] = store.load) -> str:
     with pytest.raises(TaskError, match="delete the folder") as caught:
-        load(TASK, OPTIONS)
+        load(PAIRS, OPTIONS)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -80,7 +63,7 @@ def test_a_flipped_bit_is_refused_and_its_file_and_block_named(folder: Path, spl
         flip(path, bit)
         assert f"{path} is damaged (block {bit // 8 // 64}, bytes {bit // 512 * 64}" in refused()
         flip(path, bit)
-    assert store.load(TASK, OPTIONS) is not None
+    assert store.load(PAIRS, OPTIONS) is not None
 
 
 def test_a_flipped_bit_of_meta_json_is_refused_or_changes_nothing(folder: Path) -> None:
@@ -89,7 +72,7 @@ def test_a_flipped_bit_of_meta_json_is_refused_or_changes_nothing(folder: Path) 
     for bit in range(0, 8 * path.stat().st_size, 97):
         flip(path, bit)
         try:
-            found = store.load(TASK, OPTIONS)
+            found = store.load(PAIRS, OPTIONS)
         except TaskError:
             flip(path, bit)
             continue
@@ -153,7 +136,7 @@ def test_a_damaged_header_is_no_traceback_where_there_are_no_checksums(folder: P
     for bit in range(0, 8 * 80, 11):
         flip(path, bit)
         with suppress(TaskError):
-            store.verify(TASK, OPTIONS)
+            store.verify(PAIRS, OPTIONS)
             without_checksums(folder)
         flip(path, bit)
 
@@ -229,7 +212,7 @@ def test_a_folder_from_before_checksums_is_read_and_gets_them_when_it_is_verifie
     without_checksums(folder, references={"chance": 0.4})
     assert ["is not verifiable" in line for line in told()] == [True]
     lines: list[str] = []
-    ready = store.verify(TASK, OPTIONS, lines.append)
+    ready = store.verify(PAIRS, OPTIONS, lines.append)
     assert ready is not None
     assert ready.meta["references"] == {"chance": 0.5}
     assert "its content hash holds" in lines[0]
@@ -270,7 +253,7 @@ def test_what_cannot_be_is_refused_without_checksums_too(
     path = folder / "train" / file
     path.write_bytes(array.tobytes()) if path.suffix == ".bin" else np.save(path, array)
     with pytest.raises(TaskError, match=message):
-        store.load(TASK, OPTIONS)
+        store.load(PAIRS, OPTIONS)
 
 
 def test_all_is_on_the_disk_before_the_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +270,7 @@ def test_all_is_on_the_disk_before_the_folder_gets_its_name(tmp_path: Path, monk
 
     monkeypatch.setattr(integrity.os, "fsync", noted_sync)
     monkeypatch.setattr(Path, "rename", noted_rename)
-    place = store.prepare(TASK, replace(OPTIONS, seed=1), Source()).folder
+    place = store.prepare(PAIRS, replace(OPTIONS, seed=1), Source()).folder
     building = place.with_name(place.name + ".building")
     before, after = done[: done.index(place)], done[done.index(place) + 1 :]
     written = [building / path.relative_to(place) for path in (place, *place.rglob("*"))]

@@ -238,7 +238,7 @@ def test_a_lane_that_diverged_is_one_after_a_resume(tmp_path: Path) -> None:
     loop = Loop.__new__(Loop)
     loop.lanes = [again]
     with pytest.raises(Diverged, match="nan at step 1"):
-        loop._require_a_number()
+        loop._require_lane()
 
 
 @pytest.mark.parametrize("name", ["torch", "jax"])

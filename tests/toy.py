@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tasks.base import Block, Shape, Source, Task
+from tasks.base import SPLITS, Block, Shape, Source, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +60,19 @@ TOY = Task(
     references=lambda options, splits: {"chance": 0.5},
     picture=no_picture,
 )
+
+
+def pairs(options: ToyOptions, source: Source) -> Iterator[Block]:
+    """Four examples a split that share three documents: every kind of file is written, no two files are equal."""
+    for number, split in enumerate(SPLITS):
+        yield Block(
+            split=split,
+            tokens=(np.arange(12, dtype=np.uint8) + number) % 9 + 1,
+            lengths=np.roll([3, 4, 5], number),
+            labels=np.roll([0, 1, 1, 0], number),
+            examples=np.roll([[0, 1], [1, 2], [2, 0], [0, 0]], number, axis=0),
+            extras={"place": np.arange(4)[:, None] + number},
+        )
+
+
+PAIRS = replace(TOY, name="pairs", build=pairs, towers=2)
