@@ -62,7 +62,7 @@ def test_near_points_far_from_zero_stay_invertible(backend: str) -> None:
     ("options", "message"),
     [
         (Options(features=1), "features is 1, expected at least 2"),
-        (Options(regularizer=0.0), "regularizer is 0.0, expected more than 0"),
+        (Options(regularizer=0.0), "regularizer is 0.0, expected at least 1e-06"),
     ],
 )
 def test_skyformer_refuses_the_impossible(options: Options, message: str) -> None:

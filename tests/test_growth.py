@@ -58,7 +58,7 @@ def test_options_have_a_line_of_their_own_in_their_mechanisms_panel(results: Pat
 def test_another_device_and_what_was_not_measured_are_left_out(results: Path) -> None:
     for length in (1024, 4096):
         write_timing(results, "linear", 0.1, device="another", length=length)
-    write_timing(results, "elfatt", 9.0, status="out of memory", samples=[], length=16384)
+    write_timing(results, "elfatt", 9.0, status="out of memory", samples=[], calls=[], length=16384)
     write_timing(results, "elfatt", 0.1, length=2048, memory_bytes=0)  # a peak that the meter did not see
     pictures = shown(results)
     assert {name for name, _ in lines(pictures["growth-train-time"])} == {"elfatt", "softmax"}
