@@ -172,9 +172,9 @@ def test_a_file_that_nobody_recorded_is_refused(folder: Path) -> None:
 
 def test_all_is_compared_once_and_again_where_a_file_is_another(folder: Path) -> None:
     assert told() == []
-    path = folder / "train/labels.npy"
-    os.utime(path, ns=(0, 0))
-    assert [line.split(" in ")[0] for line in told()] == ["checked 0.0 MB"]
+    os.utime(folder / "train/labels.npy", ns=(0, 0))
+    size = sum(path.stat().st_size for split in SPLITS for path in (folder / split).rglob("*.*"))
+    assert [line.split(" in ")[0] for line in told()] == [f"checked {size / 1000:.1f} kB"]
     assert told() == []
     folder.with_name(folder.name + ".checked").write_text("rubbish")
     assert len(told()) == 1
