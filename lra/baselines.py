@@ -11,18 +11,18 @@ from statistics import fmean, stdev
 from typing import Annotated, Any, Literal
 
 import dacite
-import yaml
 from annotated_types import Ge, Gt, Interval, Lt
 from filelock import FileLock
 
 from lra.checkpoint import write_atomically
 from lra.config import BackendName, Run, UserError, as_dict, from_dict, resolve
+from lra.documents import RECORD_BYTES, read_yaml, yaml_text
+from lra.history import FIRST_STEPS
 from lra.prediction import Expected
 from lra.ranges import problems
 
 SCHEMA = 1
 SEEDS = 8  # the fewest that a baseline may rest on
-STEPS = 20  # of the golden curve
 LINE = 300  # characters of another library's error that are told
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Ge(1)]
@@ -151,7 +151,7 @@ def update(path: Path, cell: Cell, measured: Baseline) -> None:
             raise UserError(f"{path}: cell {cell.name} was changed while it was measured: run check --update again")
         at = next(each for each in values["cells"] if each["name"] == cell.name)
         at["baseline"] = asdict(measured)
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+        text = yaml_text(values, allow_unicode=True, width=110, default_flow_style=None)
         write_atomically((HEAD + text).encode(), path)
 
 
@@ -162,22 +162,11 @@ def require_writable(path: Path) -> None:
             raise UserError(f"{each} cannot be written, and an update writes it: change its permissions")
 
 
-class _OneKey(yaml.SafeLoader):
-    """YAML in which no key stands twice; the second would replace the first in silence."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.YAMLError(f"key {name!r} stands twice{node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
 def _values(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _OneKey)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path} holds no baselines: {_line(error)}") from error
+        return read_yaml(path, RECORD_BYTES)
+    except UserError as error:
+        raise UserError(f"{path} holds no baselines: {error}") from error
 
 
 def _checked(values: Any, path: Path, *, doubtful: bool = True) -> Baselines:
@@ -215,7 +204,7 @@ def _cell(values: Any, where: str, doubtful: bool) -> Cell:
 
 def _contradictions(cell: Cell, baseline: Baseline) -> Iterator[str]:
     """Numbers of a baseline that do not follow from the others, or from its cell."""
-    lengths = {"accuracies": len(cell.seeds), "clean": len(cell.clean_seeds), "curve": STEPS}
+    lengths = {"accuracies": len(cell.seeds), "clean": len(cell.clean_seeds), "curve": FIRST_STEPS}
     for name, expected in lengths.items():
         if len(getattr(baseline, name)) != expected:
             yield f"{name} has {len(getattr(baseline, name))} numbers, expected {expected}"

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from lra import bench_record, strict_json
+from lra import bench_record
 from lra.bench_plan import Cell, Plan, as_values
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
 from lra.bench_screen import BenchScreen
 from lra.disturbance import Disturbance, Meter
+from lra.documents import json_text, parse_json
 from lra.environment import ROOT, environment, git_state
 
 ALIVE = 24  # processes that live beside one another, the ceilings' aside; more cells are timed a few lengths at a time
@@ -105,12 +106,14 @@ class _Process:
         assert told is not None
         assert answers is not None
         try:
-            told.write(strict_json.dumps(order).encode() + b"\n")
+            told.write(json_text(order).encode() + b"\n")
             told.flush()
             line = answers.readline()
         except BrokenPipeError:
             line = b""
-        return strict_json.loads(line) if line.endswith(b"\n") else self._died(self._child.wait())
+        if not line.endswith(b"\n"):
+            return self._died(self._child.wait())
+        return parse_json(line.decode(), "the worker's answer")
 
     def _died(self, code: int) -> dict[str, Any]:
         """The answer of a process that gave none: ended for want of memory, or for another reason."""

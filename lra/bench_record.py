@@ -11,9 +11,9 @@ import dacite
 import numpy as np
 from annotated_types import Ge, Gt, Interval
 
-from lra import strict_json
 from lra.checkpoint import write_atomically, write_new
 from lra.config import UserError
+from lra.documents import json_document, read_json
 from lra.ranges import problems
 
 SCHEMA = 1
@@ -235,14 +235,14 @@ def save_new(record: BenchRecord, path: Path) -> Path:
 def _content(record: BenchRecord) -> bytes:
     if faults := _faults(record):
         raise UserError(f"the benchmark's record is not written, it would be none: {faults[0]}")
-    return strict_json.document(asdict(record))
+    return json_document(asdict(record))
 
 
 def load(path: Path) -> BenchRecord:
     """Read a record back; one of another layout, or out of range, raises UserError."""
     try:
-        record = dacite.from_dict(BenchRecord, strict_json.loads(path.read_bytes()), dacite.Config(strict=True))
-    except (OSError, ValueError, TypeError, dacite.DaciteError) as error:
+        record = dacite.from_dict(BenchRecord, read_json(path), dacite.Config(strict=True))
+    except (UserError, TypeError, dacite.DaciteError) as error:
         raise UserError(f"{path} is no benchmark's record: {error}") from error
     if record.schema != SCHEMA:
         raise UserError(f"{path} is of schema {record.schema}, expected {SCHEMA}")

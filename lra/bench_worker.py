@@ -14,13 +14,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lra import backends, bench_memory, bench_parity, operations, strict_json
+from lra import backends, bench_memory, bench_parity, operations
 from lra.backends import Clock
 from lra.batches import Chunk
 from lra.bench_plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
 from lra.clock import AwakeClock
 from lra.config import UserError
+from lra.documents import json_text, parse_json
 from lra.init import initial_weights, parameter_count
 from lra.operations import Cost
 
@@ -292,7 +293,7 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     workers: list[Worker] = []
     for line in sys.stdin:
-        answers.write(strict_json.dumps(answer(strict_json.loads(line), workers)) + "\n")
+        answers.write(json_text(answer(parse_json(line, "the order"), workers)) + "\n")
         answers.flush()
 
 

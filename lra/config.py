@@ -150,7 +150,7 @@ def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:
 def settled(run: Run, *, on_gpu: bool) -> Run:
     """The run as that device computes it, "auto" resolved where it is not float32.
 
-    It is what has an identity: a snapshot of a CPU is not gone on with in the arithmetic of a GPU.
+    It is what has an identity: a snapshot of a CPU is not continued in the arithmetic of a GPU.
     """
     if on_gpu and run.train.precision == "auto":
         return replace(run, train=replace(run.train, precision="bfloat16"))

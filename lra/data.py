@@ -28,7 +28,7 @@ def source(raw: Path | None, processes: int | None) -> Source:
     """Where data comes from: --raw or $LRA_RAW, else the network; and as many processes as there are usable cores."""
     given = raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
     if given is not None and not given.exists():
-        raise UserError(f"raw data {given} does not exist: mend --raw or LRA_RAW, or leave it away")
+        raise UserError(f"raw data {given} does not exist: correct --raw or LRA_RAW, or remove it")
     if processes is not None and not 1 <= processes <= MOST_PROCESSES:
         raise UserError(f"--processes is {processes}, expected at least 1 and at most {MOST_PROCESSES:,}")
     return Source(raw=given, processes=processes or limits.usable_cores(), fetch=_fetch)

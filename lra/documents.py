@@ -1,7 +1,8 @@
-"""JSON and YAML that users give: read as plain values, and refused in one line where it is anything else.
+"""JSON and YAML: read as plain values, refused in one line where a file is anything else, written so that it is read.
 
 A document is UTF-8 text of limited size. A mapping has text as its keys, each of them once. YAML has no tags, no dates
 and no aliases, with which a few lines can stand for more values than a machine holds; a number like 1e-3 needs no dot.
+JSON is that of RFC 8259, without the NaN and Infinity that Python writes and reads and others refuse.
 """
 
 from __future__ import annotations
@@ -44,6 +45,16 @@ def parse_json(text: str, where: str) -> Any:
         raise UserError(f"{where}: line {error.lineno}, column {error.colno}: {reason}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: {_reason(error)}") from error
+
+
+def json_text(value: Any, **layout: Any) -> str:
+    """Plain values as JSON, `layout` as json.dumps takes it; ValueError where a number is not finite."""
+    return json.dumps(value, allow_nan=False, **layout)
+
+
+def json_document(value: Any) -> bytes:
+    """The same as a file that people read too: indented, in UTF-8, with a line end."""
+    return (json_text(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def parse_yaml(text: str, where: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right, told in one line: the problem, what was expected, what to do."""
+    """Something the user can repair, told in one line: the problem, what was expected, what to do."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from lra.disturbance import Disturbance
 from lra.environment import process_seconds
 from lra.init import Weights, within
 
-FIRST = 20
+FIRST_STEPS = 20
 """Steps whose losses are kept: who takes them again sees whether it is the same run."""
 
 Fraction = Annotated[float, Interval(ge=0, le=1)]
@@ -50,7 +50,7 @@ class History:
     first_call: tuple[int, float] = (0, 0.0)
     first_steps_after: float | None = None  # seconds from the start of the process to the end of its first call
     evaluation_seconds: float = 0.0
-    first_losses: list[float] = field(default_factory=list)  # of the first FIRST steps, means over their examples
+    first_losses: list[float] = field(default_factory=list)  # of the first FIRST_STEPS steps, means over their examples
     disturbance: Disturbance = field(default_factory=Disturbance)  # of its processes while they trained
     elapsed: float = 0.0  # awake seconds since the first call of this process, evaluations and data included
 
@@ -91,7 +91,7 @@ class History:
     def add_losses(self, losses: np.ndarray) -> None:
         """Keep the mean losses of the steps that come next, as far as they are among the first."""
         if len(self.first_losses) == self.step:  # not so after a snapshot from before they were kept
-            self.first_losses += losses[: FIRST - self.step].tolist() if self.step < FIRST else []
+            self.first_losses += losses[: FIRST_STEPS - self.step].tolist() if self.step < FIRST_STEPS else []
 
     def add_evaluation(self, loss: float, accuracy: float) -> bool:
         """Close a stretch of training with its validation scores; says whether they are the best so far."""

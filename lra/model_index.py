@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-import yaml
-
 import tasks
 from lra.board import LEARNING
-from lra.config import UserError
+from lra.documents import yaml_text
+from lra.errors import UserError
 from lra.record import Record, name
 
 
@@ -64,4 +63,4 @@ def model_index(record: Record) -> str:
         ],
     }
     block = {"model-index": [{"name": name(record, record.run_id), "results": [result]}]}
-    return yaml.safe_dump(block, sort_keys=False, allow_unicode=True, width=120)
+    return yaml_text(block, allow_unicode=True, width=120)

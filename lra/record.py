@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import dacite
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
-from lra import strict_json
 from lra.checkpoint import write_new
 from lra.config import BackendName, Run, UserError
-from lra.history import FIRST, Fraction, Point, Steps
+from lra.documents import json_document, json_text, read_json
+from lra.history import FIRST_STEPS, Fraction, Point, Steps
 from lra.ranges import problems
 
 SCHEMA = 2
@@ -90,7 +90,7 @@ class Record:
     """Cores that the process might use; `environment` has those of the machine."""
     usable_memory_bytes: Count | None = None
     """Memory that the process might use."""
-    first_losses: Annotated[list[float], MaxLen(FIRST)] = field(default_factory=list)
+    first_losses: Annotated[list[float], MaxLen(FIRST_STEPS)] = field(default_factory=list)
     """Mean training loss of each of the first steps: who takes these steps again finds them again."""
     timing: str | None = None
     """"alone", or why the seconds are no timing: lra.disturbance has the words."""
@@ -122,7 +122,7 @@ def save(record: Record, results: Path) -> Path:
     path = results / "runs" / f"{name(record, record.run_id)}.json"
     if faults := _faults(record):
         raise UserError(f"{path} is not written, it would be no record: {faults[0]}")
-    return write_new(strict_json.document(asdict(sealed(record))), path)
+    return write_new(json_document(asdict(sealed(record))), path)
 
 
 def sealed(record: Record) -> Record:
@@ -133,7 +133,7 @@ def sealed(record: Record) -> Record:
 def checksum(values: Mapping[str, Any]) -> str:
     """SHA-256, in hex, of a record's fields but the checksum: as JSON with sorted keys, without blanks, in UTF-8."""
     others = {name: value for name, value in values.items() if name != "checksum"}
-    text = strict_json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json_text(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -158,8 +158,8 @@ def _stem(run: Run | Record) -> str:
 def load(path: Path) -> Record:
     """Read a record back; one of another layout, out of range or damaged raises UserError."""
     try:
-        values = strict_json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        values = read_json(path)
+    except UserError as error:
         raise UserError(f"{path} is no record: {error}") from error
     if not isinstance(values, dict) or values.get("schema") not in range(1, SCHEMA + 1):
         raise UserError(f"{path} is no record of schema 1 to {SCHEMA}")

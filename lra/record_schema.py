@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra import strict_json
 from lra.checkpoint import write_atomically
+from lra.documents import json_document
 from lra.record import SCHEMA, Record, required
 
 if TYPE_CHECKING:
@@ -36,5 +36,5 @@ def json_schema() -> dict[str, Any]:
 def write(results: Path) -> Path:
     """Write the schema under results; its path."""
     path = results / FILE
-    write_atomically(strict_json.document(json_schema()), path)
+    write_atomically(json_document(json_schema()), path)
     return path

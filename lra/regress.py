@@ -62,7 +62,7 @@ def chosen(known: Baselines, flags: Any) -> list[Cell]:
         and all(getattr(cell, name) == value for name, value in filters.items())
     ]
     if not found:
-        raise UserError(f"no cell of {flags.baselines} is what the flags ask for: leave one away")
+        raise UserError(f"no cell of {flags.baselines} is what the flags ask for: give fewer flags")
     return found
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from lra import data
 from lra.arguments import parse_bench
-from lra.baselines import STEPS, Cell
+from lra.baselines import Cell
 from lra.bench import Bench
 from lra.bench_plan import make_plan
 from lra.bench_record import MEASURED, Ratio
 from lra.bench_screen import BenchScreen
 from lra.config import UserError
-from lra.history import History
+from lra.history import FIRST_STEPS, History
 from lra.loop import Interrupted
 from lra.record import Record
 from lra.screen import console
@@ -32,14 +32,14 @@ class _Enough(Exception):
 
 @dataclass
 class FirstLosses(Silent):
-    """A Watch that ends the run when it has the mean loss of each of STEPS steps."""
+    """A Watch that ends the run when it has the mean loss of each of FIRST_STEPS steps."""
 
     losses: list[float] = field(default_factory=list)
 
     def advances(self, history: History) -> None:
         """Steps were taken."""
         self.losses = history.first_losses
-        if len(self.losses) == STEPS:
+        if len(self.losses) == FIRST_STEPS:
             raise _Enough
 
 
@@ -64,8 +64,8 @@ def records(cell: Cell, seeds: Sequence[int], prepared: Prepared) -> list[Record
 def first_losses(cell: Cell, prepared: Prepared) -> list[float]:
     """The loss of each of the first steps of the first seed, without dropout."""
     run = cell.run(cell.seeds[0])
-    if run.train.steps <= STEPS:
-        raise UserError(f"cell {cell.name} has {run.train.steps} steps, expected more than {STEPS}")
+    if run.train.steps <= FIRST_STEPS:
+        raise UserError(f"cell {cell.name} has {run.train.steps} steps, expected more than {FIRST_STEPS}")
     plan = replace(run.train, chunk=1, evaluate_every=run.train.steps)
     run = replace(run, train=plan, model=replace(run.model, dropout=0.0))
     watch = FirstLosses()

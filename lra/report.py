@@ -14,10 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from lra import board, published, strict_json, timings
+from lra import board, published, timings
 from lra.board import Board
 from lra.checkpoint import write_atomically
 from lra.config import UserError
+from lra.documents import json_text
 from lra.environment import ROOT
 from lra.growth import growth
 from lra.model_index import find, model_index
@@ -98,7 +99,7 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
 
 def _embedded(values: Any) -> Markup:
     """Values as JSON that may stand inside a <script>: no "<" can end it."""
-    return Markup(strict_json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(json_text(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _markdown(text: str) -> Markup:

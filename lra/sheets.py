@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from lra import strict_json
 from lra.board import Board, Cell, Row
+from lra.documents import json_document, json_text
 from lra.page import controls
 from lra.tables import REFERENCES, best_rule, labels, origins, rate
 
@@ -20,7 +20,7 @@ def fields(board: Board, relative_to: str | None = None) -> list[dict[str, Any]]
     beside = [row for _, row in controls(board)]
     for row, best in zip(board.rows, board.best(), strict=True):
         values: dict[str, Any] = {"preset": board.preset, "attention": row.name, "backend": row.backend}
-        values |= {"options": strict_json.dumps(row.options)}
+        values |= {"options": json_text(row.options)}
         values |= {"elfatt or its control": any(row is each for each in beside)}
         for index, name in enumerate(labels(board)):
             values |= _cell_fields(name, row.cells[index], best[index])
@@ -105,4 +105,4 @@ def to_csv(records: Sequence[dict[str, Any]]) -> str:
 
 def to_json(records: Sequence[dict[str, Any]]) -> str:
     """Records as a JSON list."""
-    return strict_json.document(records).decode()
+    return json_document(records).decode()

@@ -76,7 +76,7 @@ def read(results: Path) -> tuple[list[Timing], list[str]]:
         try:
             timings += _timings(bench_record.load(path))
         except (UserError, KeyError) as error:
-            complaints.append(f"{path} is no bench record ({type(error).__name__}: {error}): mend or remove it")
+            complaints.append(f"{path} is no bench record ({type(error).__name__}: {error}): repair or remove it")
     return timings, complaints
 
 

@@ -68,7 +68,7 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
 def train(run: Run, data: Prepared, place: Place, watch: Watch) -> tuple[record.Record, Path]:
     """Train, evaluate and record one run; returns the record and where it was saved.
 
-    Raises UserError for what the user can mend, Diverged for a loss that is no number, Interrupted after Ctrl-C or
+    Raises UserError for what the user can repair, Diverged for a loss that is no number, Interrupted after Ctrl-C or
     SIGTERM; the last two leave a snapshot that `place.resume` continues.
     """
     [outcome] = train_together([run], data, place, [watch])

@@ -11,7 +11,7 @@ import tasks
 from lra import bench_record
 from lra.config import Run, as_dict, resolve
 from lra.disturbance import ALONE
-from lra.history import FIRST, Point
+from lra.history import FIRST_STEPS, Point
 from lra.record import SCHEMA, Record, checksum
 
 CHANCE = {"listops": 0.1, "image": 0.1}
@@ -57,7 +57,7 @@ def made(task: str, attn: str, accuracy: float, seed: int = 0, **changes: Any) -
         "devices": 1,
         "usable_cores": 2,
         "usable_memory_bytes": 1 << 30,
-        "first_losses": [1.0] * FIRST,
+        "first_losses": [1.0] * FIRST_STEPS,
         "timing": ALONE,
     }
     return Record(**{**values, **changes})

@@ -10,6 +10,7 @@ from attention_impls import performer, softmax
 from attention_impls.base import Dims
 from attention_impls.performer.reference import attend
 from attention_impls.softmax.reference import attend as exact_attend
+from lra.config import UserError, mechanism_options
 
 DIMS = Dims(heads=1, head_dim=8, width=8, max_length=16)
 
@@ -64,5 +65,5 @@ def test_epsilon_is_what_is_added_to_softmax_features(backend: str) -> None:
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_epsilon_that_is_not_positive_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=f"epsilon {value} given, a positive number expected"):
-        performer.check(performer.Options(epsilon=value), DIMS)
+    with pytest.raises(UserError, match=f"epsilon is {value}, expected"):
+        mechanism_options("performer", {"epsilon": value})

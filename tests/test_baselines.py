@@ -16,9 +16,9 @@ import yaml
 from lra import baselines
 from lra.config import UserError
 from lra.environment import ROOT
+from lra.history import FIRST_STEPS
 from lra.record import CLEAR, standard_error
 from lra.regress_report import clean_alarms
-from lra.regress_trial import STEPS
 from tests.watched import CELL, baseline, save, with_baseline
 
 COMMITTED = baselines.load(ROOT / "results" / "baselines.yaml")
@@ -186,7 +186,7 @@ def test_a_committed_baseline_learned_with_every_seed(cell: baselines.Cell) -> N
     assert baselines.spread(found.accuracies) == {"mean": found.mean, "std": found.std, "n": found.n}
     rule = max(found.without_learning.values())
     assert min(found.accuracies) > rule + CLEAR * standard_error(rule, found.examples)
-    assert len(found.curve) == STEPS
+    assert len(found.curve) == FIRST_STEPS
     assert len(found.clean) == len(cell.clean_seeds)
     assert found.clean_checkout
 

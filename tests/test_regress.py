@@ -16,8 +16,9 @@ from lra.baselines import Baselines, Speed
 from lra.bench_record import Ratio
 from lra.cli import main
 from lra.config import UserError
+from lra.history import FIRST_STEPS
 from lra.regress_report import changes, clean_alarms, lines, save_junit
-from lra.regress_trial import STEPS, first_losses, prepare, ratio, records
+from lra.regress_trial import first_losses, prepare, ratio, records
 from lra.regress_verdict import HELD, REGRESSED, UNKNOWN, exit_code, of_accuracy, of_curve, of_nothing, of_throughput
 from tests.watched import CELL, baseline, save, with_baseline
 
@@ -190,7 +191,7 @@ def test_the_first_losses_are_those_of_the_run() -> None:
     prepared = prepare(CELL)
     (record,) = records(CELL, CELL.seeds[:1], prepared)
     losses = first_losses(CELL, prepared)
-    assert len(losses) == STEPS == record.curve[0].step
+    assert len(losses) == FIRST_STEPS == record.curve[0].step
     assert fmean(losses) == pytest.approx(record.curve[0].train_loss, rel=1e-5)
 
 

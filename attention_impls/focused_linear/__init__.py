@@ -28,10 +28,8 @@ class Options:
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a power or a kernel that cannot be."""
-    if options.focus < 1:
-        raise ValueError(f"focus {options.focus} given, at least 1 expected")
-    if options.kernel_size < 1 or options.kernel_size % 2 == 0:
+    """Raise ValueError for a kernel without a middle."""
+    if options.kernel_size % 2 == 0:
         raise ValueError(f"kernel_size {options.kernel_size} given, an odd number expected: take 5")
 
 

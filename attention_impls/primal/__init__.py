@@ -30,11 +30,7 @@ class Options:
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for ranks, weights or widths that cannot be."""
-    if options.rank < 1 or options.rank_multiple < 1:
-        raise ValueError(f"rank {options.rank}, rank_multiple {options.rank_multiple} given, at least 1 expected")
-    if options.eta < 0:
-        raise ValueError(f"eta {options.eta} given, at least 0 expected")
+    """Raise ValueError for a width that the heads do not share out."""
     if dims.width != dims.heads * dims.head_dim:
         raise ValueError(f"width {dims.width} given, heads × head_dim = {dims.heads * dims.head_dim} expected")
 

@@ -26,15 +26,6 @@ class Options:
     """What the sorting logits are divided by; a smaller one sorts harder."""
 
 
-def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for blocks, iterations and temperatures that cannot be."""
-    for name, least in (("block_size", 1), ("iterations", 1)):
-        if getattr(options, name) < least:
-            raise ValueError(f"{name} {getattr(options, name)} given, at least {least} expected")
-    if not 0 < options.temperature < math.inf:
-        raise ValueError(f"temperature {options.temperature} given, a positive number expected")
-
-
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
     """The sorting network (H, D, blocks of max_length), uniform within ±1/√D as the encoder's layers.
 
@@ -69,7 +60,6 @@ CARD = Attention(
     variants=(Options(block_size=20), Options(block_size=24, iterations=2, temperature=2.0)),
     measured=(Options(block_size=64), Options(block_size=128)),
     params=params,
-    check=check,
     differs=(
         "No Gumbel noise: every mechanism here is deterministic. One softmax spans a block's own keys and the sorted "
         "ones, as in lucidrains' sinkhorn-transformer, which also has this temperature and these iterations. LRA's "

@@ -23,10 +23,8 @@ class Options:
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for strides without a half and for summaries that no block has."""
-    if options.stride < 2:
-        raise ValueError(f"stride {options.stride} given, at least 2 expected")
-    if not 1 <= options.summary <= options.stride:
+    """Raise ValueError for summaries that no block has."""
+    if options.summary > options.stride:
         raise ValueError(f"summary {options.summary} given, a number from 1 to the stride, {options.stride}, expected")
 
 

@@ -9,11 +9,9 @@ in PyTorch, jax.random.bernoulli with one key a site in JAX.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from itertools import product
 from typing import Any
@@ -21,13 +19,11 @@ from typing import Any
 import numpy as np
 
 import tasks
-from lra import backends, data
-from lra.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
+from lra import backends
 from lra.config import resolve
-from lra.environment import ROOT, environment, git_state
 from lra.init import initial_weights
-from lra.schedule import one_cycle
 from lra.train import make_blueprint
+from tests.evidence.stepping import first_steps, write_page
 
 STEPS = 12
 NONE, OURS, OWN = "none", "ours", "the framework's own"
@@ -49,15 +45,6 @@ def own_of_jax(drop: Any, x: Any, layer: int, site: int) -> Any:
     return x * jnp.where(jax.random.bernoulli(key, 1 / drop.rate.scale, x.shape), drop.rate.scale, 0)
 
 
-def feed(run: Any, grouping: Any) -> list[Chunk]:
-    """The first steps of the run, one a chunk."""
-    plan, prepared = run.train, data.prepare(run.task, run.data, data.source(None, None))
-    rate = partial(one_cycle, peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
-    gather = gatherers(prepared.splits, plan.batch_size, plan.steps, grouping)["train"]
-    epochs = Epochs(len(prepared.splits["train"]), run.seed)
-    return list(training_chunks(gather, epochs, chunk_bounds(0, STEPS, 1, 1), plan.batch_size, rate))
-
-
 def row(name: str) -> str:
     """One row of the table."""
     run = replace(resolve("listops", "elfatt", preset="standard"), backend=name)
@@ -69,7 +56,7 @@ def row(name: str) -> str:
         plan = make_blueprint(replace(run, model=replace(run.model, dropout=rates[kind])), task)
         opened[kind] = backends.get(name, plan, "cpu")
     weights = initial_weights(make_blueprint(run, task))
-    steps = feed(run, opened[OURS].grouping)
+    steps = first_steps(run, opened[OURS].grouping, STEPS)
     states = {kind: backend.start(weights) for kind, backend in opened.items()}
     seconds = {kind: np.zeros(STEPS) for kind in calls}
     for at, kind in product(range(-1, STEPS), calls):  # the first round compiles
@@ -88,20 +75,15 @@ def main() -> None:
         with backends.pinned(sys.argv[1]):
             print(row(sys.argv[1]))
         return
-    facts, commit, rows = environment(), git_state(), []
-    for name in ("torch", "jax"):
-        command = [sys.executable, "-m", "tests.evidence.dropout", name]
-        rows.append(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
-        print(rows[-1], flush=True)
-    text = (
-        "# What dropout costs\n\nTraining steps of ListOps `standard` with elfatt (batch 32, dropout 0.1, float32): "
-        "without dropout, with ours (`lra/dropout.py`), and with the framework's own in its place. The same batches in "
-        f"turn, medians of {STEPS} steps. `python -m tests.evidence.dropout` on {facts['cpu']}, {facts['cores']} "
-        f"cores, commit {(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}.\n\n"
-        "| backend | none | ours | the framework's own | ours / none | own / none | own / ours |\n"
-        f"|{'---|' * 7}\n" + "\n".join(rows) + "\n"
+    write_page(
+        "dropout",
+        "What dropout costs",
+        "Training steps of ListOps `standard` with elfatt (batch 32, dropout 0.1, float32): without dropout, with ours "
+        "(`lra/dropout.py`), and with the framework's own in its place. The same batches in turn, medians of "
+        f"{STEPS} steps.",
+        "| backend | none | ours | the framework's own | ours / none | own / none | own / ours |",
+        [["torch"], ["jax"]],
     )
-    (ROOT / "results" / "evidence" / "dropout.md").write_text(text)
 
 
 if __name__ == "__main__":

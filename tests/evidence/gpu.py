@@ -105,7 +105,7 @@ def data(task: str, preset: str) -> Piece:
 
 
 def training(run: Run, device: Device, results: Path) -> Piece:
-    """One run, on a device of that kind; its snapshot is gone on with."""
+    """One run, on a device of that kind; its snapshot is continued."""
     run = settled(run, on_gpu=device == "gpu")
     config = as_dict(run)
 
