@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
@@ -12,13 +11,11 @@ import tyro
 
 import attention_impls
 import tasks
-from lra.config import PRESETS, Run, at_most, resolve
+from lra.config import PRESETS, Run, at_most
 from lra.environment import ROOT
+from lra.flags import PARTS
 
 Flag = tyro.conf.FlagCreatePairsOff
-
-# The names under which a run's parts appear as flags: --data.*, --attn.*, --model.*, --train.*
-PARTS = {"data": "data", "options": "attn", "model": "model", "train": "train"}
 
 
 @dataclass(frozen=True)
@@ -144,28 +141,6 @@ def parse(arguments: Arguments, argv: Sequence[str]) -> tuple[Run, Any]:
     values |= {name: getattr(given, name) for name in values if hasattr(given, name)}
     run = Run(**values)
     return (run if given.count is None else at_most(run, given.count)), given
-
-
-def command_of(run: Run) -> str:
-    """The command line that makes this run: the preset's name and every field that differs from it."""
-    base = resolve(run.task, run.attn, backend=run.backend, preset=run.preset, seed=run.seed)
-    words = ["python", "run_lra.py"]
-    for name in ("task", "attn", "backend", "preset", "seed"):
-        words += [f"--{name}", str(getattr(run, name))]
-    for part, flag in PARTS.items():
-        mine, usual = getattr(run, part), getattr(base, part)
-        for field in fields(mine):
-            value = getattr(mine, field.name)
-            if value != getattr(usual, field.name):
-                words += flag_words(f"{flag}.", field.name.replace("_", "-"), value)
-    return shlex.join(words)
-
-
-def flag_words(prefix: str, name: str, value: Any) -> list[str]:
-    """One field as a command line sets it."""
-    if isinstance(value, bool):
-        return [f"--{prefix}{'' if value else 'no-'}{name}"]
-    return [f"--{prefix}{name}", str(value)]
 
 
 def _fields(base: Run, names: tuple[str, ...], parts: tuple[str, ...]) -> list[tuple[str, Any, Any]]:

@@ -14,9 +14,10 @@ import dacite
 from annotated_types import Ge, Gt, Interval, Lt
 from filelock import FileLock
 
-from lra.checkpoint import write_atomically
-from lra.config import BackendName, Run, UserError, as_dict, from_dict, resolve
+from lra.config import BackendName, Run, as_dict, from_dict, resolve
 from lra.documents import RECORD_BYTES, read_yaml, yaml_text
+from lra.errors import UserError
+from lra.files import write_atomically
 from lra.history import FIRST_STEPS
 from lra.prediction import Expected
 from lra.ranges import problems

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks import limits
+from lra.environment import free_memory
 
 SPARED = 0.1  # share of the free memory that a cell may not take, left to the system
 
@@ -50,12 +50,6 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(library), "malloc_trim", None) if library else None
     if trim is not None:
         trim(0)
-
-
-def free_memory() -> int:
-    """Bytes that could be had without swapping, in the control groups this process is in."""
-    within = (limit - used for limit, used in limits.memory_limits())
-    return max(min([psutil.virtual_memory().available, *within]), 0)
 
 
 def allow(more: int | None) -> None:

@@ -11,9 +11,9 @@ import dacite
 import numpy as np
 from annotated_types import Ge, Gt, Interval
 
-from lra.checkpoint import write_atomically, write_new
-from lra.config import UserError
 from lra.documents import json_document, read_json
+from lra.errors import UserError
+from lra.files import write_atomically, write_new
 from lra.ranges import problems
 
 SCHEMA = 1

@@ -8,8 +8,8 @@ import attention_impls
 import tasks
 from lra.backends import installed
 from lra.config import PRESETS, preset_values, resolve
+from lra.console import console
 from lra.init import initial_weights, parameter_count
-from lra.screen import console
 from lra.train import make_blueprint
 
 COUNTED = "pathfinder"  # the task whose model the table's parameters belong to

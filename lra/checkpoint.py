@@ -1,16 +1,11 @@
-"""Named arrays as safetensors files, with a checksum over all that they say.
-
-Every file is written beside and renamed, so a reader sees the old one or the new.
-"""
+"""Named arrays as safetensors files, with a checksum over all that they say."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import chain, count
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lra.config import UserError
+from lra.errors import UserError
+from lra.files import write_atomically
 from lra.init import Weights
 
 FACTS = "lra"  # the only key of the metadata: safetensors writes several in any order, and the same run the same bytes
@@ -66,13 +62,6 @@ def read(path: Path) -> tuple[Weights, dict[str, Any]]:
     return arrays, facts
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a.json to the first of a.refused.json, a.refused.2.json, … that is free, and return that."""
-    names = chain([""], (f".{number}" for number in count(2)))
-    kept = (path.with_name(f"{path.stem}.refused{number}{path.suffix}") for number in names)
-    return path.rename(next(free for free in kept if not os.path.lexists(free)))
-
-
 def _parsed(path: Path) -> tuple[Weights, Any]:
     """What stands in a file, whatever it is; None for facts that it does not have."""
     try:
@@ -96,40 +85,3 @@ def _checksum(arrays: Weights, facts: Mapping[str, Any]) -> str:
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def write_atomically(content: bytes, path: Path) -> None:
-    """Write a file so that it appears complete or not at all, also after a power cut."""
-    with _complete(content, path) as beside:
-        beside.replace(path)
-
-
-def write_new(content: bytes, path: Path) -> Path:
-    """The same under the first name of a.json, a.2.json, … that no file has, nor one written at the same moment."""
-    again = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
-    with _complete(content, path) as beside:
-        return next(free for free in chain([path], again) if _linked(beside, free))
-
-
-def _linked(path: Path, name: Path) -> bool:
-    """Give a file a second name; False where there is a file of that name, which a rename would replace."""
-    try:
-        os.link(path, name)
-    except FileExistsError:
-        return False
-    return True
-
-
-@contextmanager
-def _complete(content: bytes, path: Path) -> Iterator[Path]:
-    """A file beside `path` that is on the disk as a whole; gone afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield beside
-    finally:
-        beside.unlink(missing_ok=True)

@@ -34,6 +34,12 @@ def environment() -> dict[str, Any]:
     }
 
 
+def free_memory() -> int:
+    """Bytes that could be had without swapping, in the control groups this process is in."""
+    within = (limit - used for limit, used in limits.memory_limits())
+    return max(min([psutil.virtual_memory().available, *within]), 0)
+
+
 def process_seconds() -> float:
     """How long ago this process was started, in seconds."""
     return time.time() - psutil.Process().create_time()

@@ -15,8 +15,9 @@ import numpy as np
 
 from attention_impls import Mechanism
 from attention_impls.base import Dims
-from lra.bench_memory import free_memory
-from lra.config import Model, Train, UserError
+from lra.config import Model, Train
+from lra.environment import free_memory
+from lra.errors import UserError
 
 Weights = dict[str, np.ndarray]
 

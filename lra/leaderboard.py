@@ -13,15 +13,15 @@ import tyro
 
 import tasks
 from lra import board, published, timings
-from lra.arguments import Flag
 from lra.board import Board
-from lra.checkpoint import write_atomically
-from lra.config import BackendName, UserError
+from lra.config import BackendName
+from lra.console import console, errors
 from lra.environment import ROOT
+from lra.errors import UserError
+from lra.files import write_atomically
 from lra.growth import growth
 from lra.page import page
 from lra.pictures import KINDS, Picture, pictures
-from lra.screen import console, errors
 from lra.sheets import fields, to_csv, to_json
 from lra.tables import grid, latex, markdown
 
@@ -47,7 +47,7 @@ class View:
     """Print differences in accuracy and ratios of speed to this row, as the table names it: softmax."""
     device: str | None = None
     """Take speeds from the bench records of this device, or part of its name; else of the one with most."""
-    check: Flag[bool] = False
+    check: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write nothing; fail where the files are not what the records say."""
     results: Path = ROOT / "results"
     """The folder that holds runs and bench."""

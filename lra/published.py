@@ -8,9 +8,9 @@ from typing import Literal
 
 import dacite
 
-from lra.config import UserError
 from lra.documents import read_yaml
 from lra.environment import ROOT
+from lra.errors import UserError
 
 PATH = ROOT / "results" / "published.yaml"
 

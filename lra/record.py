@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import dacite
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
-from lra.checkpoint import write_new
-from lra.config import BackendName, Run, UserError
+from lra.config import BackendName, Run
 from lra.documents import json_document, json_text, read_json
+from lra.errors import UserError
+from lra.files import write_new
 from lra.history import FIRST_STEPS, Fraction, Point, Steps
 from lra.ranges import problems
 

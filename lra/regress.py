@@ -10,8 +10,9 @@ from typing import Any
 
 from lra import baselines, regress_report
 from lra.baselines import Baseline, Baselines, Cell
-from lra.config import UserError
+from lra.console import console, errors
 from lra.environment import git_state
+from lra.errors import UserError
 from lra.record import Record
 from lra.regress_trial import first_losses, prepare, ratio, records
 from lra.regress_verdict import (
@@ -23,7 +24,6 @@ from lra.regress_verdict import (
     of_nothing,
     of_throughput,
 )
-from lra.screen import console, errors
 from lra.train import Diverged
 from tasks.base import TaskError
 

@@ -16,11 +16,11 @@ from lra.bench import Bench
 from lra.bench_plan import make_plan
 from lra.bench_record import MEASURED, Ratio
 from lra.bench_screen import BenchScreen
-from lra.config import UserError
+from lra.console import console
+from lra.errors import UserError
 from lra.history import FIRST_STEPS, History
 from lra.loop import Interrupted
 from lra.record import Record
-from lra.screen import console
 from lra.tracking import Silent
 from lra.train import Place, train
 from tasks.store import Prepared

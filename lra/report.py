@@ -16,16 +16,16 @@ from markupsafe import Markup
 
 from lra import board, published, timings
 from lra.board import Board
-from lra.checkpoint import write_atomically
-from lra.config import UserError
+from lra.console import console, errors
 from lra.documents import json_text
 from lra.environment import ROOT
+from lra.errors import UserError
+from lra.files import write_atomically
 from lra.growth import growth
 from lra.model_index import find, model_index
 from lra.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
 from lra.record import Record
 from lra.report_data import board_values, identities, mechanism_values, picture_values, run_values
-from lra.screen import console, errors
 from lra.tables import NONE
 
 DESCRIPTION = (

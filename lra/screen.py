@@ -7,21 +7,17 @@ from collections import deque
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from lra.config import Run
+from lra.console import LINE_EVERY_SECONDS, console, duration
 from lra.disturbance import ALONE
 from lra.history import History
 from lra.record import CLEAR, Record, standard_error
 
 ESTIMATE_AFTER_SECONDS = 3.0
-LINE_EVERY_SECONDS = 10.0
 RECENT_SECONDS = 60.0
-
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def first_line(run: Run, description: str, why_preset: str, seeds: int = 1) -> str:
@@ -31,16 +27,6 @@ def first_line(run: Run, description: str, why_preset: str, seeds: int = 1) -> s
         f"{run.task} ({description}) · {run.attn} · {run.backend} · preset {run.preset}{why_preset} · "
         f"{which} · {run.train.steps:,} steps of {run.train.batch_size}"
     )
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it: 42 s, 3 min 05 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class TrainingScreen:

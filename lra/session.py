@@ -13,23 +13,15 @@ from typing import Any
 
 import tasks
 from lra import backends, checkpoint, data
-from lra.config import Run, UserError, settled
+from lra.config import Run, settled
+from lra.console import console, errors
 from lra.environment import ROOT
+from lra.errors import UserError
 from lra.history import Watch
 from lra.identity import run_id
 from lra.loop import Diverged, Interrupted
 from lra.record import Record, name, newest
-from lra.screen import (
-    TrainingScreen,
-    comparison_table,
-    console,
-    errors,
-    first_line,
-    result_lines,
-    result_table,
-    seeds_table,
-    untimed,
-)
+from lra.screen import TrainingScreen, comparison_table, first_line, result_lines, result_table, seeds_table, untimed
 from lra.tracking import METRICS, Several, Silent, TensorBoard, require_tensorboard
 from lra.train import Place, make_blueprint, train_together
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from lra import checkpoint
-from lra.config import Run, Train, UserError
+from lra.config import Run, Train
+from lra.errors import UserError
 from lra.history import History
 from lra.identity import revisions
 from lra.init import Blueprint, Weights, initial_weights, learned, within

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lra.checkpoint import write_atomically
-from lra.config import Train, UserError
+from lra.config import Train
+from lra.errors import UserError
+from lra.files import write_atomically
 from lra.history import COLUMNS, History, Watch
 from lra.schedule import one_cycle
 

@@ -13,12 +13,14 @@ import attention_impls
 import tasks
 from attention_impls.base import Dims
 from lra import backends, checkpoint, record, snapshot
-from lra.arguments import command_of
 from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
 from lra.clock import AwakeClock
-from lra.config import Run, UserError, as_dict
+from lra.config import Run, as_dict
 from lra.environment import environment, git_state
+from lra.errors import UserError
+from lra.files import set_aside
+from lra.flags import command_of
 from lra.history import Watch
 from lra.identity import revisions, run_id
 from lra.init import Blueprint, require_memory, with_kernel
@@ -186,7 +188,7 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
     """
     path = work / SNAPSHOT
     if place.fresh and path.exists():
-        path.unlink() if path.is_file() else checkpoint.set_aside(path)
+        path.unlink() if path.is_file() else set_aside(path)
     if place.resume and not path.exists():
         raise UserError(
             f"--resume: no unfinished run of this configuration under {work.parent}: run the command without --resume"
@@ -200,7 +202,7 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
     try:
         return snapshot.read(path, run, work.name, blueprint)
     except checkpoint.Refused as error:
-        kept = checkpoint.set_aside(path)
+        kept = set_aside(path)
         raise UserError(f"{path} {error.why}: it is kept as {kept.name}; start over with --fresh") from error
 
 

@@ -135,7 +135,7 @@ def test_a_failure_leaves_the_old_page(
 ) -> None:
     say(capsys, results)
     before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    monkeypatch.setattr("lra.checkpoint.os.fsync", lambda number: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr("lra.files.os.fsync", lambda number: (_ for _ in ()).throw(OSError("no space")))
     say(capsys, results, code=1)
     assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
 

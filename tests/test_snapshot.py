@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import save
 
 from lra import backends, checkpoint, data, snapshot
-from lra.config import UserError
+from lra.errors import UserError
+from lra.files import set_aside
 from lra.history import History
 from lra.init import Weights, initial_weights, learned
 from lra.loop import SNAPSHOT, Diverged, Interrupted, Lane, Loop
@@ -207,7 +208,7 @@ def test_what_is_refused_is_kept_and_the_run_starts_over(how: str, stopped: tupl
         path.write_bytes(path.read_bytes()[:-1])
     else:
         path.mkdir()
-    kept = checkpoint.set_aside(path)
+    kept = set_aside(path)
     kept.rename(path)
     with pytest.raises(UserError, match=rf"it is kept as {kept.name}; start over with --fresh") as caught:
         train(RUN, prepared, place(results, resume=True), Quiet())
@@ -224,7 +225,7 @@ def test_a_second_refused_file_takes_no_name_of_another(tmp_path: Path) -> None:
     path, names = tmp_path / "a.b", []
     for number in range(3):
         path.write_text(str(number))
-        names.append(checkpoint.set_aside(path).name)
+        names.append(set_aside(path).name)
     assert names == ["a.refused.b", "a.refused.2.b", "a.refused.3.b"]
     assert [(tmp_path / name).read_text() for name in names] == ["0", "1", "2"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lra import data
+from lra import data, files
 from lra.cli import main
 from lra.record import Record
 from lra.tracking import TAGS, MetricsFile
@@ -49,13 +49,12 @@ def test_the_curve_is_kept_as_csv_and_survives_a_crash(tmp_path: Path, monkeypat
 
 
 def test_a_curve_that_cannot_be_written_leaves_the_former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lra import checkpoint
     from lra.history import History
 
     run, path = smoke_run(), tmp_path / "metrics.csv"
     MetricsFile(path, run.train).starts(History(), {})
     before = path.read_bytes()
-    monkeypatch.setattr(checkpoint.os, "fsync", lambda number: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr(files.os, "fsync", lambda number: (_ for _ in ()).throw(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
         MetricsFile(path, run.train).starts(History(step=2, curve=[[2.0, 1.0, 0.5, 1.0, 0.5]]), {})
     assert path.read_bytes() == before

@@ -16,9 +16,10 @@ import pytest
 from board_records import made, write
 
 from lra import data, record, record_schema
-from lra.arguments import command_of
-from lra.config import Model, Run, Train, UserError
+from lra.config import Model, Run, Train
 from lra.environment import ROOT, process_seconds
+from lra.errors import UserError
+from lra.flags import command_of
 from lra.identity import revisions
 from lra.loop import Diverged, Interrupted
 from lra.train import train
@@ -167,7 +168,7 @@ def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_former_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lra import checkpoint
+    from lra import checkpoint, files
 
     path = tmp_path / "snapshot.safetensors"
     checkpoint.save_atomically({"a": np.zeros(3)}, path)
@@ -175,7 +176,7 @@ def test_a_full_disk_leaves_the_former_snapshot(tmp_path: Path, monkeypatch: pyt
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.save_atomically({"a": np.ones(3)}, path)
     assert (checkpoint.load(path)["a"] == 0).all()

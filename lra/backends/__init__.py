@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from lra import allocator
 from lra.batches import Chunk
-from lra.config import UserError
+from lra.errors import UserError
 from lra.init import Blueprint, Weights
 from lra.padding import Grouping
 
