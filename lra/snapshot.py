@@ -15,10 +15,10 @@ import numpy as np
 
 from lra import checkpoint
 from lra.config import Run, Train
-from lra.errors import UserError
 from lra.history import History
 from lra.identity import revisions
-from lra.init import Blueprint, Weights, initial_weights, learned, within
+from lra.init import Blueprint, Weights, initial_weights, within
+from lra.state import other_arrays, state_arrays
 
 LAYOUT = 2
 """Raised when the arrays or facts of a snapshot change; 1 had neither facts nor a checksum."""
@@ -43,20 +43,13 @@ def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
     diverged = found.pop("diverged", None)
     for check in (
         _other_origin(found, facts(run, run_id)),
-        _other_arrays(arrays, _expected(arrays, initial_weights(blueprint))),
+        other_arrays(arrays, _expected(arrays, initial_weights(blueprint))),
         _impossible_history(arrays, run.train),
         () if diverged else _not_finite(arrays),
     ):
         for problem in check:
             raise checkpoint.Refused(path, problem)
     return Snapshot(arrays=arrays, diverged=diverged)
-
-
-def require_state(arrays: Weights | None, weights: Weights) -> None:
-    """UserError where a backend's snapshot has not the names, dtypes and shapes of a run with such weights."""
-    own = {name: array for name, array in (arrays or {}).items() if name.startswith(("weights/", "adam."))}
-    for problem in _other_arrays(own, _state(weights)) if arrays is not None else ():
-        raise UserError(f"the snapshot {problem}: start without it")
 
 
 def _other_origin(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
@@ -72,29 +65,10 @@ def _told(revised: Any) -> str:
     return ", ".join(f"{part} {number}" for part, number in revised.items()) if isinstance(revised, dict) else "unknown"
 
 
-def _state(weights: Weights) -> Weights:
-    """Arrays like those of a backend's state."""
-    moments = {f"adam.{kind}/{name}": array for kind in ("mu", "nu") for name, array in learned(weights).items()}
-    return {f"weights/{name}": array for name, array in weights.items()} | moments | {"adam.count": np.array(0)}
-
-
 def _expected(arrays: Weights, weights: Weights) -> Weights:
     """Arrays like those of a snapshot; the best weights all or none."""
     best = weights if within(arrays, "best/") else {}
-    return _state(weights) | History(best=best).arrays()
-
-
-def _other_arrays(arrays: Weights, expected: Weights) -> Iterator[str]:
-    for name in sorted(expected.keys() - arrays.keys()):
-        yield f"has no array {name}"
-    for name in sorted(arrays.keys() - expected.keys()):
-        yield f"has an array {name}, which is not expected"
-    for name, like in expected.items():
-        dtype, shape = arrays[name].dtype, arrays[name].shape
-        # What is empty at first, such as the curve, has grown.
-        same = shape == like.shape or (like.size == 0 and shape[1:] == like.shape[1:] and len(shape) == like.ndim)
-        if dtype != like.dtype or not same:
-            yield f"has an array {name} of {dtype} {shape}, expected {like.dtype} {like.shape}"
+    return state_arrays(weights) | History(best=best).arrays()
 
 
 def _impossible_history(arrays: Weights, plan: Train) -> Iterator[str]:

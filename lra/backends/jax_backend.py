@@ -19,7 +19,7 @@ from lra.backends.jax_switches import switches
 from lra.batches import NO_EXAMPLE, Chunk
 from lra.init import CONSTANT, Blueprint, Weights, learned, within
 from lra.padding import Grouping
-from lra.snapshot import require_state
+from lra.state import require_state
 
 
 class State(NamedTuple):

@@ -21,7 +21,7 @@ from lra.batches import Chunk
 from lra.errors import UserError
 from lra.init import Blueprint, Weights, within
 from lra.padding import Grouping
-from lra.snapshot import require_state
+from lra.state import require_state
 
 REASON = 200  # characters of an error that a record repeats
 
