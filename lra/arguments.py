@@ -11,9 +11,9 @@ import tyro
 
 import attention_impls
 import tasks
-from lra.config import PRESETS, Run, at_most
-from lra.environment import ROOT
-from lra.flags import PARTS
+from lra.core.config import PRESETS, Run, at_most
+from lra.core.environment import ROOT
+from lra.core.flags import PARTS
 
 Flag = tyro.conf.FlagCreatePairsOff
 

@@ -14,13 +14,13 @@ import dacite
 from annotated_types import Ge, Gt, Interval, Lt
 from filelock import FileLock
 
-from lra.config import BackendName, Run, as_dict, from_dict, resolve
-from lra.documents import RECORD_BYTES, read_yaml, yaml_text
-from lra.errors import UserError
-from lra.files import write_atomically
+from lra.core.config import BackendName, Run, as_dict, from_dict, resolve
+from lra.core.documents import RECORD_BYTES, read_yaml, yaml_text
+from lra.core.errors import UserError
+from lra.core.files import write_atomically
+from lra.core.ranges import problems
 from lra.history import FIRST_STEPS
 from lra.prediction import Expected
-from lra.ranges import problems
 
 SCHEMA = 1
 SEEDS = 8  # the fewest that a baseline may rest on

@@ -22,9 +22,9 @@ from lra import bench_record
 from lra.bench_plan import Cell, Plan, as_values
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
 from lra.bench_screen import BenchScreen
+from lra.core.documents import json_text, parse_json
+from lra.core.environment import ROOT, environment, git_state
 from lra.disturbance import Disturbance, Meter
-from lra.documents import json_text, parse_json
-from lra.environment import ROOT, environment, git_state
 
 ALIVE = 24  # processes that live beside one another, the ceilings' aside; more cells are timed a few lengths at a time
 

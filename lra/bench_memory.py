@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from lra.environment import free_memory
+from lra.core.environment import free_memory
 
 SPARED = 0.1  # share of the free memory that a cell may not take, left to the system
 

@@ -10,9 +10,9 @@ import attention_impls
 import tasks
 from attention_impls.base import Dims
 from lra.backends import Device, require_installed
-from lra.config import BackendName, Run, mechanism_options, resolve
-from lra.documents import parse_yaml
-from lra.errors import UserError
+from lra.core.config import BackendName, Run, mechanism_options, resolve
+from lra.core.documents import parse_yaml
+from lra.core.errors import UserError
 from lra.init import Blueprint
 
 What = Literal["attend", "train", "infer"]

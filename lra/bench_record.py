@@ -11,10 +11,10 @@ import dacite
 import numpy as np
 from annotated_types import Ge, Gt, Interval
 
-from lra.documents import json_document, read_json
-from lra.errors import UserError
-from lra.files import write_atomically, write_new
-from lra.ranges import problems
+from lra.core.documents import json_document, read_json
+from lra.core.errors import UserError
+from lra.core.files import write_atomically, write_new
+from lra.core.ranges import problems
 
 SCHEMA = 1
 Status = Literal["measured", "out of memory", "unequal", "failed", "stopped"]

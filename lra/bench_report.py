@@ -12,9 +12,9 @@ from lra.bench_plot import picture
 from lra.bench_record import FAILED, UNEQUAL, BenchRecord
 from lra.bench_screen import summary
 from lra.bench_table import TIMED, comma_separated, markdown, notes
-from lra.console import console, errors
-from lra.environment import has_gpu
-from lra.files import write_atomically
+from lra.core.console import console, errors
+from lra.core.environment import has_gpu
+from lra.core.files import write_atomically
 
 
 def time_and_report(flags: Any, command: str) -> int:

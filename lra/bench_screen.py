@@ -10,7 +10,7 @@ from rich.table import Table
 from lra.bench_plan import Cell
 from lra.bench_record import MEASURED, BenchRecord, Timing
 from lra.bench_table import BASELINE, Achieved, growth_rows, number, percent
-from lra.console import LINE_EVERY_SECONDS, console
+from lra.core.console import LINE_EVERY_SECONDS, console
 
 
 class BenchScreen:

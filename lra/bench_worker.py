@@ -20,8 +20,8 @@ from lra.batches import Chunk
 from lra.bench_plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
 from lra.clock import AwakeClock
-from lra.documents import json_text, parse_json
-from lra.errors import UserError
+from lra.core.documents import json_text, parse_json
+from lra.core.errors import UserError
 from lra.init import initial_weights, parameter_count
 from lra.operations import Cost
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import tasks
 from lra import record, significance, variant
-from lra.errors import UserError
+from lra.core.errors import UserError
 from lra.record import Record
 from lra.significance import Estimate
 from lra.timings import Speeds, Timing

@@ -7,8 +7,8 @@ from rich.table import Table
 import attention_impls
 import tasks
 from lra.backends import installed
-from lra.config import PRESETS, preset_values, resolve
-from lra.console import console
+from lra.core.config import PRESETS, preset_values, resolve
+from lra.core.console import console
 from lra.init import initial_weights, parameter_count
 from lra.train import make_blueprint
 

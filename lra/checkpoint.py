@@ -13,8 +13,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lra.errors import UserError
-from lra.files import write_atomically
+from lra.core.errors import UserError
+from lra.core.files import write_atomically
 from lra.init import Weights
 
 FACTS = "lra"  # the only key of the metadata: safetensors writes several in any order, and the same run the same bytes

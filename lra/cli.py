@@ -16,10 +16,10 @@ from typing import Any
 import attention_impls
 import tasks
 from lra.arguments import data_arguments, parse, parse_bench, parse_check, train_arguments
-from lra.config import Run, as_dict, from_dict, resolve
-from lra.documents import read_json, read_yaml, yaml_text
-from lra.environment import ROOT, has_gpu
-from lra.errors import UserError
+from lra.core.config import Run, as_dict, from_dict, resolve
+from lra.core.documents import read_json, read_yaml, yaml_text
+from lra.core.environment import ROOT, has_gpu
+from lra.core.errors import UserError
 from tasks.base import TaskError
 
 VERBS = ("train", "list", "data", "bench", "leaderboard", "report", "check", "schema")

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 import numpy as np
 from annotated_types import Ge, Interval
 
+from lra.core.environment import process_seconds
 from lra.disturbance import Disturbance
-from lra.environment import process_seconds
 from lra.init import Weights, within
 
 FIRST_STEPS = 20

@@ -15,9 +15,9 @@ import numpy as np
 
 from attention_impls import Mechanism
 from attention_impls.base import Dims
-from lra.config import Model, Train
-from lra.environment import free_memory
-from lra.errors import UserError
+from lra.core.config import Model, Train
+from lra.core.environment import free_memory
+from lra.core.errors import UserError
 
 Weights = dict[str, np.ndarray]
 

@@ -14,11 +14,11 @@ import tyro
 import tasks
 from lra import board, published, timings
 from lra.board import Board
-from lra.config import BackendName
-from lra.console import console, errors
-from lra.environment import ROOT
-from lra.errors import UserError
-from lra.files import write_atomically
+from lra.core.config import BackendName
+from lra.core.console import console, errors
+from lra.core.environment import ROOT
+from lra.core.errors import UserError
+from lra.core.files import write_atomically
 from lra.growth import growth
 from lra.page import page
 from lra.pictures import KINDS, Picture, pictures

@@ -18,7 +18,7 @@ from lra.backends import Sums
 from lra.backends.lanes import Lanes
 from lra.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.clock import AwakeClock
-from lra.config import Run
+from lra.core.config import Run
 from lra.disturbance import Meter
 from lra.history import History, Watch
 from lra.init import Blueprint, Weights, initial_weights, parameter_count

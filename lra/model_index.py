@@ -12,8 +12,8 @@ from typing import Any
 
 import tasks
 from lra.board import LEARNING
-from lra.documents import yaml_text
-from lra.errors import UserError
+from lra.core.documents import yaml_text
+from lra.core.errors import UserError
 from lra.record import Record, name
 
 

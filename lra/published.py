@@ -8,9 +8,9 @@ from typing import Literal
 
 import dacite
 
-from lra.documents import read_yaml
-from lra.environment import ROOT
-from lra.errors import UserError
+from lra.core.documents import read_yaml
+from lra.core.environment import ROOT
+from lra.core.errors import UserError
 
 PATH = ROOT / "results" / "published.yaml"
 

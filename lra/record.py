@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import dacite
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
-from lra.config import BackendName, Run
-from lra.documents import json_document, json_text, read_json
-from lra.errors import UserError
-from lra.files import write_new
+from lra.core.config import BackendName, Run
+from lra.core.documents import json_document, json_text, read_json
+from lra.core.errors import UserError
+from lra.core.files import write_new
+from lra.core.ranges import problems
 from lra.history import FIRST_STEPS, Fraction, Point, Steps
-from lra.ranges import problems
 
 SCHEMA = 2
 CLEAR = 3.0  # standard errors that a difference needs to be called one

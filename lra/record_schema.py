@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra.documents import json_document
-from lra.files import write_atomically
+from lra.core.documents import json_document
+from lra.core.files import write_atomically
 from lra.record import SCHEMA, Record, required
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 from lra import baselines, regress_report
 from lra.baselines import Baseline, Baselines, Cell
-from lra.console import console, errors
-from lra.environment import git_state
-from lra.errors import UserError
+from lra.core.console import console, errors
+from lra.core.environment import git_state
+from lra.core.errors import UserError
 from lra.record import Record
 from lra.regress_trial import first_losses, prepare, ratio, records
 from lra.regress_verdict import (

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lra.baselines import Baseline, Cell
-from lra.files import write_atomically
+from lra.core.files import write_atomically
 from lra.prediction import at_most
 from lra.regress_verdict import HELD, POWER, REGRESSED, Verdict, commit, percent
 

@@ -16,8 +16,8 @@ from lra.bench import Bench
 from lra.bench_plan import make_plan
 from lra.bench_record import MEASURED, Ratio
 from lra.bench_screen import BenchScreen
-from lra.console import console
-from lra.errors import UserError
+from lra.core.console import console
+from lra.core.errors import UserError
 from lra.history import FIRST_STEPS, History
 from lra.loop import Interrupted
 from lra.record import Record

@@ -16,11 +16,11 @@ from markupsafe import Markup
 
 from lra import board, published, timings
 from lra.board import Board
-from lra.console import console, errors
-from lra.documents import json_text
-from lra.environment import ROOT
-from lra.errors import UserError
-from lra.files import write_atomically
+from lra.core.console import console, errors
+from lra.core.documents import json_text
+from lra.core.environment import ROOT
+from lra.core.errors import UserError
+from lra.core.files import write_atomically
 from lra.growth import growth
 from lra.model_index import find, model_index
 from lra.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth

@@ -10,8 +10,8 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from lra.config import Run
-from lra.console import LINE_EVERY_SECONDS, console, duration
+from lra.core.config import Run
+from lra.core.console import LINE_EVERY_SECONDS, console, duration
 from lra.disturbance import ALONE
 from lra.history import History
 from lra.record import CLEAR, Record, standard_error

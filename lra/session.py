@@ -13,12 +13,12 @@ from typing import Any
 
 import tasks
 from lra import backends, checkpoint, data
-from lra.config import Run, settled
-from lra.console import console, errors
-from lra.environment import ROOT
-from lra.errors import UserError
+from lra.core.config import Run, settled
+from lra.core.console import console, errors
+from lra.core.environment import ROOT
+from lra.core.errors import UserError
+from lra.core.identity import run_id
 from lra.history import Watch
-from lra.identity import run_id
 from lra.loop import Diverged, Interrupted
 from lra.record import Record, name, newest
 from lra.screen import TrainingScreen, comparison_table, first_line, result_lines, result_table, seeds_table, untimed

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lra.board import Board, Cell, Row
-from lra.documents import json_document, json_text
+from lra.core.documents import json_document, json_text
 from lra.page import controls
 from lra.tables import REFERENCES, best_rule, labels, origins, rate
 

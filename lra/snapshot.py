@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from lra import checkpoint
-from lra.config import Run, Train
+from lra.core.config import Run, Train
+from lra.core.identity import revisions
 from lra.history import History
-from lra.identity import revisions
 from lra.init import Blueprint, Weights, initial_weights, within
 from lra.state import other_arrays, state_arrays
 

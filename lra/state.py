@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lra.errors import UserError
+from lra.core.errors import UserError
 from lra.init import Weights, learned
 
 

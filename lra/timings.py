@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from lra import bench_record
 from lra.bench_record import MEASURED, BenchRecord
-from lra.errors import UserError
+from lra.core.errors import UserError
 from lra.variant import defaults
 
 What = Literal["train", "infer"]

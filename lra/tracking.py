@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lra.config import Train
-from lra.errors import UserError
-from lra.files import write_atomically
+from lra.core.config import Train
+from lra.core.errors import UserError
+from lra.core.files import write_atomically
 from lra.history import COLUMNS, History, Watch
 from lra.schedule import one_cycle
 

@@ -16,13 +16,13 @@ from lra import backends, checkpoint, record, snapshot
 from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
 from lra.clock import AwakeClock
-from lra.config import Run, as_dict
-from lra.environment import environment, git_state
-from lra.errors import UserError
-from lra.files import set_aside
-from lra.flags import command_of
+from lra.core.config import Run, as_dict
+from lra.core.environment import environment, git_state
+from lra.core.errors import UserError
+from lra.core.files import set_aside
+from lra.core.flags import command_of
+from lra.core.identity import revisions, run_id
 from lra.history import Watch
-from lra.identity import revisions, run_id
 from lra.init import Blueprint, require_memory, with_kernel
 from lra.loop import SNAPSHOT, Diverged, Lane, Loop
 from lra.snapshot import Snapshot

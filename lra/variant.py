@@ -8,8 +8,8 @@ from typing import Any
 
 import attention_impls
 import tasks
-from lra.config import Model, Train, neutral, preset_values
-from lra.flags import flag_words
+from lra.core.config import Model, Train, neutral, preset_values
+from lra.core.flags import flag_words
 from lra.record import Record
 
 # Configuration that changes no number, or that a column tells as its origin.

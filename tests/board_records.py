@@ -9,7 +9,7 @@ from typing import Any
 
 import tasks
 from lra import bench_record
-from lra.config import Run, as_dict, resolve
+from lra.core.config import Run, as_dict, resolve
 from lra.disturbance import ALONE
 from lra.history import FIRST_STEPS, Point
 from lra.record import SCHEMA, Record, checksum

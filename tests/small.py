@@ -12,7 +12,7 @@ import attention_impls
 from attention_impls.base import Dims
 from lra import backends
 from lra.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
-from lra.config import Model, Run, Train, resolve
+from lra.core.config import Model, Run, Train, resolve
 from lra.history import History
 from lra.init import Blueprint
 from lra.padding import WHOLE, Grouping

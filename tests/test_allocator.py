@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 
 MB = 1 << 20
 SEEN = f"""
@@ -19,7 +19,8 @@ import ctypes
 import json
 import re
 import psutil
-from lra import allocator, bench_memory
+from lra.core import allocator
+from lra import bench_memory
 
 def resident():
     return psutil.Process().memory_info().rss // {MB}

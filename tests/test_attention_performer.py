@@ -10,8 +10,8 @@ from attention_impls import performer, softmax
 from attention_impls.base import Dims
 from attention_impls.performer.reference import attend
 from attention_impls.softmax.reference import attend as exact_attend
-from lra.config import mechanism_options
-from lra.errors import UserError
+from lra.core.config import mechanism_options
+from lra.core.errors import UserError
 
 DIMS = Dims(heads=1, head_dim=8, width=8, max_length=16)
 

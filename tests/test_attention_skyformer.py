@@ -10,7 +10,7 @@ from attention_cases import Case, Inputs, cotangent_for, draw, gradients, output
 
 from attention_impls.kernelized import Options as Kernelized
 from attention_impls.skyformer import POINTS, Options
-from lra.ranges import problems
+from lra.core.ranges import problems
 
 BACKENDS = ("torch", "jax")
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from lra import baselines
-from lra.environment import ROOT
-from lra.errors import UserError
+from lra.core.environment import ROOT
+from lra.core.errors import UserError
 from lra.history import FIRST_STEPS
 from lra.record import CLEAR, standard_error
 from lra.regress_report import clean_alarms

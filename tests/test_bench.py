@@ -15,7 +15,7 @@ from lra.bench import _Process
 from lra.bench_plan import Cell
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, BenchRecord, load
 from lra.cli import main
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 
 pytest.importorskip("torch")
 

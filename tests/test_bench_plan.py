@@ -11,8 +11,8 @@ import pytest
 from lra.arguments import parse_bench
 from lra.bench_plan import Plan, blueprint_of, make_plan
 from lra.cli import main
-from lra.environment import ROOT
-from lra.errors import UserError
+from lra.core.environment import ROOT
+from lra.core.errors import UserError
 
 
 def plan(*words: str, device: Any = "cpu") -> Plan:

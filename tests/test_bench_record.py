@@ -16,7 +16,7 @@ from lra.bench_plot import picture
 from lra.bench_record import OUT_OF_MEMORY, Spread, crossover, exponent, load, save, spread, unstable
 from lra.bench_report import redraw
 from lra.bench_table import Achieved, comma_separated, growth_rows, markdown, notes
-from lra.errors import UserError
+from lra.core.errors import UserError
 
 
 def test_spread_is_the_median_and_the_quartiles() -> None:

@@ -19,7 +19,7 @@ from lra.bench_plan import Cell, Kind
 from lra.bench_record import FAILED, MEASURED, UNEQUAL
 from lra.bench_worker import Stepping, Worker, answer, is_out_of_memory
 from lra.clock import AwakeClock
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 from lra.operations import Cost
 
 BACKENDS = ("torch", "jax")

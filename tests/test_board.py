@@ -11,8 +11,8 @@ from board_records import made, write, write_timing
 
 from lra import timings, variant
 from lra.board import FIVE, boards, read
-from lra.config import Train, from_dict
-from lra.errors import UserError
+from lra.core.config import Train, from_dict
+from lra.core.errors import UserError
 from lra.page import facts
 from lra.record import Record
 from lra.tables import grid, labels

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lra.cli import main
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 
 RUN = [sys.executable, str(ROOT / "run_lra.py")]
 SMOKE = ["--task", "listops", "--attn", "softmax", "--preset", "smoke", "--device", "cpu"]

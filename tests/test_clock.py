@@ -17,8 +17,8 @@ from stopped import stop
 
 from lra import data, disturbance
 from lra.clock import BEAT, LEAST, AwakeClock
+from lra.core.environment import ROOT
 from lra.disturbance import ALONE, Disturbance, Meter
-from lra.environment import ROOT
 from lra.history import History
 from lra.train import train
 

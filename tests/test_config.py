@@ -18,9 +18,9 @@ import tasks
 from lra.arguments import parse_bench
 from lra.bench_plan import make_plan
 from lra.cli import main
-from lra.config import Model, Run, Train, as_dict, from_dict, resolve
-from lra.documents import yaml_text
-from lra.errors import UserError
+from lra.core.config import Model, Run, Train, as_dict, from_dict, resolve
+from lra.core.documents import yaml_text
+from lra.core.errors import UserError
 from lra.init import _encoder_size, initial_weights
 from lra.session import require_possible
 from lra.train import make_blueprint
@@ -255,7 +255,7 @@ def test_a_preset_that_was_edited_wrongly_is_told(
     text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "listops.yaml").write_text(text)
-    monkeypatch.setattr("lra.config.CONFIGS", tmp_path)
+    monkeypatch.setattr("lra.core.config.CONFIGS", tmp_path)
     with pytest.raises(UserError, match=re.escape(told)):
         resolve("listops", "softmax", preset="smoke")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 
 COMMANDS = re.search(r"## Add an attention\n.*?```bash\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lra.documents import parse_json, parse_yaml, read_json, read_yaml, yaml_text
-from lra.errors import UserError
+from lra.core.documents import parse_json, parse_yaml, read_json, read_yaml, yaml_text
+from lra.core.errors import UserError
 
 DEEP = 100_000
 NINES = "9" * DEEP

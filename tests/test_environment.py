@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lra import environment
+from lra.core import environment
 
 
 @pytest.fixture

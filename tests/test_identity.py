@@ -10,10 +10,10 @@ import pytest
 from small import smoke_run
 
 import attention_impls
-from lra import identity
-from lra.config import Run, from_dict
-from lra.environment import ROOT
-from lra.identity import canonical_text, revisions, run_id
+from lra.core import identity
+from lra.core.config import Run, from_dict
+from lra.core.environment import ROOT
+from lra.core.identity import canonical_text, revisions, run_id
 
 RECORDS = sorted((ROOT / "results" / "runs").glob("*.json"))
 

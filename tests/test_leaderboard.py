@@ -14,7 +14,7 @@ from board_records import made, put, write, write_few, write_timing
 
 from lra.board import FIVE
 from lra.cli import main
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 
 GPU = "a GPU, float32, 2 heads of 32"
 WRITTEN = ("leaderboard.csv", "LEADERBOARD.md", "plots/accuracy-quick.svg", "plots/curves-quick-listops.png")

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from lra.errors import UserError
+from lra.core.errors import UserError
 from lra.published import load
 
 TABLES = {table.id: table for table in load()}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lra.cli import main
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 from tests.evidence.table import tables
 from tests.watched import CELL, save
 

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from lra import bench_record as bench
 from lra import record, record_schema
 from lra.cli import main
-from lra.environment import ROOT
-from lra.errors import UserError
+from lra.core.environment import ROOT
+from lra.core.errors import UserError
 
 START = f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\nfrom pathlib import Path\n"
 AT_ONCE = (
@@ -83,7 +83,7 @@ def test_an_interrupted_write_of_ours_leaves_nothing_beside(tmp_path: Path, monk
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lra.files.os.fsync", full)
+    monkeypatch.setattr("lra.core.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         record.save(made("listops", "elfatt", 0.5), tmp_path)
     assert list((tmp_path / "runs").iterdir()) == []

@@ -15,7 +15,7 @@ from lra import baselines, regress
 from lra.baselines import Baselines, Speed
 from lra.bench_record import Ratio
 from lra.cli import main
-from lra.errors import UserError
+from lra.core.errors import UserError
 from lra.history import FIRST_STEPS
 from lra.regress_report import changes, clean_alarms, lines, save_junit
 from lra.regress_trial import first_losses, prepare, ratio, records

@@ -14,7 +14,7 @@ import yaml
 from board_records import made, put, write, write_few
 
 from lra.cli import main
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 
 COMMAND = [sys.executable, str(ROOT / "run_lra.py"), "report"]
 
@@ -135,7 +135,7 @@ def test_a_failure_leaves_the_old_page(
 ) -> None:
     say(capsys, results)
     before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    monkeypatch.setattr("lra.files.os.fsync", lambda number: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr("lra.core.files.os.fsync", lambda number: (_ for _ in ()).throw(OSError("no space")))
     say(capsys, results, code=1)
     assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
 

@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import save
 
 from lra import backends, checkpoint, data, snapshot
-from lra.errors import UserError
-from lra.files import set_aside
+from lra.core.errors import UserError
+from lra.core.files import set_aside
 from lra.history import History
 from lra.init import Weights, initial_weights, learned
 from lra.loop import SNAPSHOT, Diverged, Interrupted, Lane, Loop

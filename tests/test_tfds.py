@@ -17,7 +17,7 @@ import pytest
 from PIL import Image as Picture
 
 import tasks
-from lra.config import preset_values
+from lra.core.config import preset_values
 from tasks import image_official, store, text_sources
 from tasks.base import SPLITS, Archive, Source
 from tasks.image import Image

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from lra import data, files
+from lra import data
 from lra.cli import main
+from lra.core import files
 from lra.record import Record
 from lra.tracking import TAGS, MetricsFile
 from lra.train import train

@@ -16,11 +16,11 @@ import pytest
 from board_records import made, write
 
 from lra import data, record, record_schema
-from lra.config import Model, Run, Train
-from lra.environment import ROOT, process_seconds
-from lra.errors import UserError
-from lra.flags import command_of
-from lra.identity import revisions
+from lra.core.config import Model, Run, Train
+from lra.core.environment import ROOT, process_seconds
+from lra.core.errors import UserError
+from lra.core.flags import command_of
+from lra.core.identity import revisions
 from lra.loop import Diverged, Interrupted
 from lra.train import train
 from tasks import limits
@@ -168,7 +168,8 @@ def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_former_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lra import checkpoint, files
+    from lra import checkpoint
+    from lra.core import files
 
     path = tmp_path / "snapshot.safetensors"
     checkpoint.save_atomically({"a": np.zeros(3)}, path)

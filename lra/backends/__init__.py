@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from lra import allocator
 from lra.batches import Chunk
-from lra.errors import UserError
+from lra.core import allocator
+from lra.core.errors import UserError
 from lra.init import Blueprint, Weights
 from lra.padding import Grouping
 

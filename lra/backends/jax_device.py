@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from lra.backends import Device
-from lra.errors import UserError
+from lra.core.errors import UserError
 from tasks.store import home
 
 WORTH_KEEPING = 0.5  # seconds of compilation

@@ -18,7 +18,7 @@ from lra.backends.torch_graph import CapturedStep, CudaRecorder, Recorder
 from lra.backends.torch_step import Batch, batches, eager_step, on_device, sums
 from lra.backends.torch_switches import switches
 from lra.batches import Chunk
-from lra.errors import UserError
+from lra.core.errors import UserError
 from lra.init import Blueprint, Weights, within
 from lra.padding import Grouping
 from lra.state import require_state

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lra.backends import Device
-from lra.errors import UserError
+from lra.core.errors import UserError
 from lra.init import Blueprint, Weights
 
 

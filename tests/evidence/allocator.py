@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lra.bench_plan import Cell
-from lra.environment import ROOT, environment, git_state
+from lra.core.environment import ROOT, environment, git_state
 
 ROUNDS = 10
 LEFT_ALONE = {"MALLOC_ARENA_TEST": "8"}  # glibc's own default on 64 bits; any such variable keeps our hands off
@@ -76,7 +76,7 @@ def main() -> None:
     facts, commit = environment(), git_state()
     text = (
         "# What the allocator is worth\n\nA training step of `standard` with elfatt, float32, samples a second: "
-        "glibc's allocator as it is, and keeping its buffers (lra/allocator.py). "
+        "glibc's allocator as it is, and keeping its buffers (lra/core/allocator.py). "
         f"Medians of {ROUNDS} samples, taken in turn. "
         f"`python -m tests.evidence.allocator` on {facts['cpu']}, {facts['cores']} cores, commit "
         f"{(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}.\n\n"

@@ -14,7 +14,7 @@ from statistics import NormalDist, fmean, stdev
 
 from lra import baselines
 from lra.baselines import Baseline, Cell
-from lra.environment import ROOT, environment, git_state
+from lra.core.environment import ROOT, environment, git_state
 from lra.prediction import at_most
 from lra.regress_report import clean_alarms
 from lra.regress_trial import first_losses, prepare, ratio, records

@@ -20,7 +20,7 @@ import numpy as np
 
 import tasks
 from lra import backends
-from lra.config import resolve
+from lra.core.config import resolve
 from lra.init import initial_weights
 from lra.train import make_blueprint
 from tests.evidence.stepping import first_steps, write_page

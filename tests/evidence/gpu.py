@@ -28,11 +28,11 @@ from typing import TypeVar
 import tasks
 from lra import bench_record, checkpoint, record
 from lra.backends import Device
-from lra.config import Run, as_dict, resolve, settled
-from lra.environment import ROOT, has_gpu
-from lra.errors import UserError
-from lra.flags import command_of
-from lra.identity import run_id
+from lra.core.config import Run, as_dict, resolve, settled
+from lra.core.environment import ROOT, has_gpu
+from lra.core.errors import UserError
+from lra.core.flags import command_of
+from lra.core.identity import run_id
 from lra.loop import SNAPSHOT
 from tasks import store
 

@@ -20,7 +20,7 @@ import tasks
 from lra import backends
 from lra.backends import Backend
 from lra.batches import Chunk
-from lra.config import resolve
+from lra.core.config import resolve
 from lra.init import initial_weights
 from lra.padding import WHOLE
 from lra.train import make_blueprint

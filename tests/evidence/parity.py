@@ -16,7 +16,7 @@ import numpy as np
 import tasks
 from lra import backends, data
 from lra.batches import Epochs, chunk_bounds, gatherers, training_chunks
-from lra.config import resolve
+from lra.core.config import resolve
 from lra.init import initial_weights
 from lra.schedule import one_cycle
 from lra.train import make_blueprint

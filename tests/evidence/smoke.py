@@ -13,8 +13,8 @@ from pathlib import Path
 
 import attention_impls
 from lra import backends, data
-from lra.config import resolve
-from lra.environment import ROOT, environment, git_state
+from lra.core.config import resolve
+from lra.core.environment import ROOT, environment, git_state
 from lra.tracking import Silent
 from lra.train import Place, train
 

@@ -9,8 +9,8 @@ from functools import partial
 
 from lra import data
 from lra.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
-from lra.config import Run
-from lra.environment import ROOT, environment, git_state
+from lra.core.config import Run
+from lra.core.environment import ROOT, environment, git_state
 from lra.padding import Grouping
 from lra.schedule import one_cycle
 

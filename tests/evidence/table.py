@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lra import board
 from lra.board import Board
-from lra.environment import ROOT
+from lra.core.environment import ROOT
 from lra.tables import grid, markdown
 
 

@@ -16,12 +16,12 @@ from annotated_types import Interval
 import attention_impls
 import tasks
 from attention_impls.base import AttentionError
-from lra.documents import read_yaml
-from lra.errors import UserError, did_you_mean
-from lra.ranges import problems, problems_in, shown
+from lra.core.documents import read_yaml
+from lra.core.errors import UserError, did_you_mean
+from lra.core.ranges import problems, problems_in, shown
 from tasks.base import SPLITS, TaskError
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BackendName = Literal["torch", "jax"]
 Preset = Literal["smoke", "quick", "standard"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -171,7 +171,7 @@ def from_dict(values: Any, where: str) -> Run:
 
 
 def neutral(kind: type) -> dict[str, Any]:
-    """What the fields of a dataclass that came later mean where they are missing: lra.identity says why."""
+    """What the fields of a dataclass that came later mean where they are missing: lra.core.identity says why."""
     return {field.name: field.metadata["neutral"] for field in fields(kind) if "neutral" in field.metadata}
 
 

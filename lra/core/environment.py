@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from lra import allocator
+from lra.core import allocator
 from tasks import limits
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GIT_SECONDS = 10
 
 

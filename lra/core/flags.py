@@ -6,7 +6,7 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from lra.config import Run, resolve
+from lra.core.config import Run, resolve
 
 # The names under which a run's parts appear as flags: --data.*, --attn.*, --model.*, --train.*
 PARTS = {"data": "data", "options": "attn", "model": "model", "train": "train"}

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from lra.errors import UserError
-from lra.ranges import shown
+from lra.core.errors import UserError
+from lra.core.ranges import shown
 
 CONFIG_BYTES = 1_000_000
 RECORD_BYTES = 50_000_000

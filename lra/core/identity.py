@@ -19,7 +19,7 @@ from typing import Any
 
 import attention_impls
 import tasks
-from lra.config import Run
+from lra.core.config import Run
 
 DROPOUT = 2
 """Revision of a training step with dropout: 1 drew its masks from each framework's own generator."""

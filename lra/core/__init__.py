@@ -1,0 +1,1 @@
+"""What everything above builds on: configuration, identity, errors, files, the machine."""
