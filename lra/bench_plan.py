@@ -13,7 +13,7 @@ from lra.backends import Device, require_installed
 from lra.core.config import BackendName, Run, mechanism_options, resolve
 from lra.core.documents import parse_yaml
 from lra.core.errors import UserError
-from lra.init import Blueprint
+from lra.model.weights import Blueprint
 
 What = Literal["attend", "train", "infer"]
 Kind = Literal["attend", "train", "infer", "product", "copy"]

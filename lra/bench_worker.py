@@ -16,13 +16,13 @@ import numpy as np
 
 from lra import backends, bench_memory, bench_parity, operations
 from lra.backends import Clock
-from lra.batches import Chunk
 from lra.bench_plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
 from lra.clock import AwakeClock
 from lra.core.documents import json_text, parse_json
 from lra.core.errors import UserError
-from lra.init import initial_weights, parameter_count
+from lra.model.batches import Chunk
+from lra.model.weights import initial_weights, parameter_count
 from lra.operations import Cost
 
 LEAST = 0.2  # seconds of a sample

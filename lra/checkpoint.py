@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
-from lra.init import Weights
+from lra.model.weights import Weights
 
 FACTS = "lra"  # the only key of the metadata: safetensors writes several in any order, and the same run the same bytes
 

@@ -12,7 +12,7 @@ from annotated_types import Ge, Interval
 
 from lra.core.environment import process_seconds
 from lra.disturbance import Disturbance
-from lra.init import Weights, within
+from lra.model.weights import Weights, within
 
 FIRST_STEPS = 20
 """Steps whose losses are kept: who takes them again sees whether it is the same run."""

@@ -16,14 +16,14 @@ import numpy as np
 from lra import checkpoint, snapshot
 from lra.backends import Sums
 from lra.backends.lanes import Lanes
-from lra.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.clock import AwakeClock
 from lra.core.config import Run
 from lra.disturbance import Meter
 from lra.history import History, Watch
-from lra.init import Blueprint, Weights, initial_weights, parameter_count
-from lra.padding import WHOLE
-from lra.schedule import one_cycle
+from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
+from lra.model.padding import WHOLE
+from lra.model.schedule import one_cycle
+from lra.model.weights import Blueprint, Weights, initial_weights, parameter_count
 from lra.snapshot import Snapshot
 from tasks.store import Prepared
 

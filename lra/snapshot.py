@@ -17,8 +17,8 @@ from lra import checkpoint
 from lra.core.config import Run, Train
 from lra.core.identity import revisions
 from lra.history import History
-from lra.init import Blueprint, Weights, initial_weights, within
-from lra.state import other_arrays, state_arrays
+from lra.model.state import other_arrays, state_arrays
+from lra.model.weights import Blueprint, Weights, initial_weights, within
 
 LAYOUT = 2
 """Raised when the arrays or facts of a snapshot change; 1 had neither facts nor a checksum."""

@@ -16,7 +16,7 @@ from lra.core.config import Train
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.history import COLUMNS, History, Watch
-from lra.schedule import one_cycle
+from lra.model.schedule import one_cycle
 
 METRICS = "metrics.csv"
 TAGS = {

@@ -23,8 +23,8 @@ from lra.core.files import set_aside
 from lra.core.flags import command_of
 from lra.core.identity import revisions, run_id
 from lra.history import Watch
-from lra.init import Blueprint, require_memory, with_kernel
 from lra.loop import SNAPSHOT, Diverged, Lane, Loop
+from lra.model.weights import Blueprint, require_memory, with_kernel
 from lra.snapshot import Snapshot
 from lra.tracking import METRICS, MetricsFile, Several
 from tasks.base import Shape, Task

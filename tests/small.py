@@ -11,12 +11,12 @@ import numpy as np
 import attention_impls
 from attention_impls.base import Dims
 from lra import backends
-from lra.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
 from lra.core.config import Model, Run, Train, resolve
 from lra.history import History
-from lra.init import Blueprint
-from lra.padding import WHOLE, Grouping
-from lra.schedule import one_cycle
+from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
+from lra.model.padding import WHOLE, Grouping
+from lra.model.schedule import one_cycle
+from lra.model.weights import Blueprint
 from lra.train import Place
 from tasks.base import Split
 

@@ -15,7 +15,7 @@ import attention_impls
 from attention_impls.base import AttentionError
 from lra import checkpoint
 from lra.cli import main
-from lra.init import initial_weights, learned
+from lra.model.weights import initial_weights, learned
 from tests import small
 
 # Softmax attention whose scores are multiplied by a learned scale, and a table that is not learned.

@@ -10,7 +10,7 @@ from attention_cases import Case, draw, error, output, reference
 
 import attention_impls
 from attention_impls.synthesizer import ALPHA, Options
-from lra.init import initial_weights
+from lra.model.weights import initial_weights
 from tests import small
 
 RAGGED = (37, 0, 1, 20)

@@ -9,8 +9,8 @@ import pytest
 
 import attention_impls
 from attention_impls import primal
-from lra.batches import NO_EXAMPLE
-from lra.init import initial_weights, parameter_count
+from lra.model.batches import NO_EXAMPLE
+from lra.model.weights import initial_weights, parameter_count
 from tests import small
 
 torch = pytest.importorskip("torch")

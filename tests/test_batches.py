@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.batches import Epochs, Gatherer, ahead, chunk_bounds, training_chunks
-from lra.padding import Padding
-from lra.schedule import one_cycle
+from lra.model.batches import Epochs, Gatherer, ahead, chunk_bounds, training_chunks
+from lra.model.padding import Padding
+from lra.model.schedule import one_cycle
 from tasks.base import Split
 
 

@@ -21,7 +21,7 @@ from lra.cli import main
 from lra.core.config import Model, Run, Train, as_dict, from_dict, resolve
 from lra.core.documents import yaml_text
 from lra.core.errors import UserError
-from lra.init import _encoder_size, initial_weights
+from lra.model.weights import _encoder_size, initial_weights
 from lra.session import require_possible
 from lra.train import make_blueprint
 from tests.small import smoke_run

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lra import dropout
-from lra.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
-from lra.init import initial_weights
-from lra.padding import WHOLE, Grouping
+from lra.model import dropout
+from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
+from lra.model.padding import WHOLE, Grouping
+from lra.model.weights import initial_weights
 from tests import small
 
 SHAPE = (6, 33, 20)

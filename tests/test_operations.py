@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from small import MODEL, blueprint
 
-from lra.init import Blueprint, initial_weights
+from lra.model.weights import Blueprint, initial_weights
 from lra.operations import attend_cost, dense_layers, infer_cost, train_cost
 
 torch = pytest.importorskip("torch")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import LENGTH, blueprint, chunks, losses, split
 
-from lra.batches import Chunk, gatherers, needs_of
-from lra.init import initial_weights
-from lra.padding import WHOLE, Grouping, Padding, plan_padding
+from lra.model.batches import Chunk, gatherers, needs_of
+from lra.model.padding import WHOLE, Grouping, Padding, plan_padding
+from lra.model.weights import initial_weights
 
 FOUR = Grouping(groups=4, sizes=4)
 FREE = Grouping(groups=8, sizes=None)

@@ -13,10 +13,10 @@ from small import MODEL, Quiet, blueprint, chunks, place, smoke_run, split
 from lra import checkpoint, data
 from lra.backends import get
 from lra.backends.lanes import open_lanes
-from lra.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
-from lra.init import initial_weights
 from lra.loop import SNAPSHOT, Interrupted
-from lra.padding import WHOLE, Grouping
+from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
+from lra.model.padding import WHOLE, Grouping
+from lra.model.weights import initial_weights
 from lra.record import Record
 from lra.train import train, train_together
 

@@ -16,8 +16,8 @@ from lra import backends, checkpoint, data, snapshot
 from lra.core.errors import UserError
 from lra.core.files import set_aside
 from lra.history import History
-from lra.init import Weights, initial_weights, learned
 from lra.loop import SNAPSHOT, Diverged, Interrupted, Lane, Loop
+from lra.model.weights import Weights, initial_weights, learned
 from lra.train import train
 from tasks.base import Source
 from tests.small import Quiet, blueprint, place, smoke_run

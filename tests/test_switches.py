@@ -12,7 +12,7 @@ import pytest
 from small import MODEL, blueprint, chunks, losses, split
 
 from lra import backends
-from lra.init import initial_weights
+from lra.model.weights import initial_weights
 
 PLAN = blueprint("elfatt", replace(MODEL, dropout=0.1, width=32, ffn=64))
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lra.batches import Chunk
-from lra.init import Blueprint, Weights, initial_weights
-from lra.padding import Grouping
+from lra.model.batches import Chunk
+from lra.model.padding import Grouping
+from lra.model.weights import Blueprint, Weights, initial_weights
 from tests import small
 
 torch = pytest.importorskip("torch")

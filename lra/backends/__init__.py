@@ -13,11 +13,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from lra.batches import Chunk
 from lra.core import allocator
 from lra.core.errors import UserError
-from lra.init import Blueprint, Weights
-from lra.padding import Grouping
+from lra.model.batches import Chunk
+from lra.model.padding import Grouping
+from lra.model.weights import Blueprint, Weights
 
 Device = Literal["cpu", "gpu"]
 Products = Literal["float32", "bfloat16"]
@@ -59,7 +59,7 @@ class Backend(Protocol):
         ...
 
     def weights(self, state: Any) -> Weights:
-        """The state's weights and constants as NumPy arrays, named as in lra.init."""
+        """The state's weights and constants as NumPy arrays, named as in lra.model.weights."""
         ...
 
     def snapshot(self, state: Any) -> Weights:

@@ -16,10 +16,10 @@ from lra.backends.jax_device import open_device
 from lra.backends.jax_dropout import Dropping
 from lra.backends.jax_encoder import Arrays, skeleton, with_weights
 from lra.backends.jax_switches import switches
-from lra.batches import NO_EXAMPLE, Chunk
-from lra.init import CONSTANT, Blueprint, Weights, learned, within
-from lra.padding import Grouping
-from lra.state import require_state
+from lra.model.batches import NO_EXAMPLE, Chunk
+from lra.model.padding import Grouping
+from lra.model.state import require_state
+from lra.model.weights import CONSTANT, Blueprint, Weights, learned, within
 
 
 class State(NamedTuple):

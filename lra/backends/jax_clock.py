@@ -11,7 +11,7 @@ import numpy as np
 
 from lra.backends import Device
 from lra.backends.jax_device import open_device
-from lra.init import Blueprint, Weights
+from lra.model.weights import Blueprint, Weights
 
 
 class JaxClock:

@@ -1,4 +1,4 @@
-"""Dropout in JAX, as lra.dropout defines it."""
+"""Dropout in JAX, as lra.model.dropout defines it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int32, UInt32
 
-from lra.dropout import FIRST, SECOND, Rate, channel_words, mix
+from lra.model.dropout import FIRST, SECOND, Rate, channel_words, mix
 
 
 class Dropout(NamedTuple):

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from lra.backends import Products
 from lra.backends.jax_dropout import Dropout
-from lra.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
-from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
+from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
+from lra.model.weights import CONSTANT, PROJECTIONS, Blueprint, Weights
 
 NORM_EPSILON = 1e-5
 
@@ -141,12 +141,12 @@ def skeleton(blueprint: Blueprint, products: Products, weights: Weights) -> nnx.
 
 
 def with_weights(structure: nnx.GraphDef, learned: Arrays) -> Encoder:
-    """The encoder that holds these arrays, named as in lra.init."""
+    """The encoder that holds these arrays, named as in lra.model.weights."""
     return nnx.merge(structure, nnx.from_flat_state({_path(name): array for name, array in learned.items()}))
 
 
 def _path(name: str) -> tuple[str | int, ...]:
-    """Where lra.init's array lives in the module tree; a mechanism's own names may hold dots."""
+    """Where lra.model.weights's array lives in the module tree; a mechanism's own names may hold dots."""
     parts = name.split(".", 3) if ".attention." in name else name.split(".")
     return tuple(int(part) if part.isdigit() else part for part in parts)
 

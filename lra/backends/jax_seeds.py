@@ -12,9 +12,9 @@ import numpy as np
 
 from lra.backends import Sums
 from lra.backends.jax_backend import JaxBackend, State, to_sums
-from lra.batches import Chunk
-from lra.init import Weights
-from lra.padding import Grouping
+from lra.model.batches import Chunk
+from lra.model.padding import Grouping
+from lra.model.weights import Weights
 
 OF_SEEDS = (0, 0, 0, 0, None, None, None)
 """Axis of the seeds in a step's tokens, lengths, labels, places, sizes, number and learning rate."""

@@ -11,9 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from lra import backends
 from lra.backends import Backend, Device, Sums
-from lra.batches import Chunk
-from lra.init import Blueprint, Weights
-from lra.padding import Grouping
+from lra.model.batches import Chunk
+from lra.model.padding import Grouping
+from lra.model.weights import Blueprint, Weights
 
 TOGETHER = ("jax",)
 """The backends that train several seeds in one program."""

@@ -17,11 +17,11 @@ from lra.backends.torch_encoder import Encoder, canonical, to_numpy, turned
 from lra.backends.torch_graph import CapturedStep, CudaRecorder, Recorder
 from lra.backends.torch_step import Batch, batches, eager_step, on_device, sums
 from lra.backends.torch_switches import switches
-from lra.batches import Chunk
 from lra.core.errors import UserError
-from lra.init import Blueprint, Weights, within
-from lra.padding import Grouping
-from lra.state import require_state
+from lra.model.batches import Chunk
+from lra.model.padding import Grouping
+from lra.model.state import require_state
+from lra.model.weights import Blueprint, Weights, within
 
 REASON = 200  # characters of an error that a record repeats
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lra.backends import Device
 from lra.core.errors import UserError
-from lra.init import Blueprint, Weights
+from lra.model.weights import Blueprint, Weights
 
 
 class TorchClock:

@@ -1,4 +1,4 @@
-"""Dropout in PyTorch, as lra.dropout defines it.
+"""Dropout in PyTorch, as lra.model.dropout defines it.
 
 PyTorch has no unsigned 32-bit arithmetic: its int32 holds the same bits, shifts are masked, and words are compared
 after their highest bit is flipped. On a CPU one compiled loop draws the bits and applies them, several times as fast as
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int32
 from numba import njit
 from torch import Tensor
 
-from lra.dropout import FACTORS, FIRST, SECOND, SHIFTS, Rate, channel_words
+from lra.model.dropout import FACTORS, FIRST, SECOND, SHIFTS, Rate, channel_words
 
 _IN_LOOP = (torch.float32, torch.float64)
 

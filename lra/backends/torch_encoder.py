@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from lra.backends import Products
 from lra.backends.torch_dropout import Dropout, Dropping
-from lra.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
-from lra.init import CONSTANT, PROJECTIONS, Blueprint, Weights
+from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
+from lra.model.weights import CONSTANT, PROJECTIONS, Blueprint, Weights
 
 NORM_EPSILON = 1e-5
 
@@ -129,7 +129,7 @@ class Encoder(nn.Module):
         return logits, penalty.unflatten(0, (-1, self._towers)).mean(1)
 
     def load(self, weights: Weights, device: torch.device) -> None:
-        """Take over weights named as in lra.init, in their dtype."""
+        """Take over weights named as in lra.model.weights, in their dtype."""
         dtype = torch.from_numpy(weights["norm.scale"]).dtype
         for name, array in weights.items():
             tensor = torch.tensor(array).to(device)
@@ -146,7 +146,7 @@ class Encoder(nn.Module):
                 parameter.copy_(_to_torch(name, weights[canonical(name)]))
 
     def constants(self) -> Weights:
-        """The constants under their names in lra.init."""
+        """The constants under their names in lra.model.weights."""
         return {
             f"{CONSTANT}layers.{layer}.attention.{name}": tensor.cpu().numpy()
             for layer, own in enumerate(self._constants)
@@ -155,7 +155,7 @@ class Encoder(nn.Module):
 
 
 def canonical(name: str) -> str:
-    """The name in lra.init of a PyTorch parameter."""
+    """The name in lra.model.weights of a PyTorch parameter."""
     if ".attention." in name:
         return name.replace("/", ".")
     owner, kind = name.rsplit(".", 1)
@@ -165,12 +165,12 @@ def canonical(name: str) -> str:
 
 
 def turned(name: str) -> bool:
-    """Whether PyTorch keeps the transpose of lra.init's array: of its dense kernels, not of a mechanism's own."""
+    """Whether PyTorch keeps the transpose of lra.model.weights's array: of its dense kernels, not of a mechanism's own."""
     return ".attention." not in name and canonical(name).endswith(".kernel")
 
 
 def to_numpy(name: str, tensor: Tensor) -> Any:
-    """The array of lra.init for a PyTorch parameter, or for an optimiser moment of it."""
+    """The array of lra.model.weights for a PyTorch parameter, or for an optimiser moment of it."""
     array = tensor.detach().cpu()
     return (array.T if turned(name) else array).numpy().copy()
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lra.backends.torch_encoder import Encoder
-from lra.batches import NO_EXAMPLE, Chunk
+from lra.model.batches import NO_EXAMPLE, Chunk
 
 
 class Group(NamedTuple):

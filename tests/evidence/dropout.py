@@ -21,7 +21,7 @@ import numpy as np
 import tasks
 from lra import backends
 from lra.core.config import resolve
-from lra.init import initial_weights
+from lra.model.weights import initial_weights
 from lra.train import make_blueprint
 from tests.evidence.stepping import first_steps, write_page
 
@@ -79,7 +79,7 @@ def main() -> None:
         "dropout",
         "What dropout costs",
         "Training steps of ListOps `standard` with elfatt (batch 32, dropout 0.1, float32): without dropout, with ours "
-        "(`lra/dropout.py`), and with the framework's own in its place. The same batches in turn, medians of "
+        "(`lra/model/dropout.py`), and with the framework's own in its place. The same batches in turn, medians of "
         f"{STEPS} steps.",
         "| backend | none | ours | the framework's own | ours / none | own / none | own / ours |",
         [["torch"], ["jax"]],

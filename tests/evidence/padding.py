@@ -19,10 +19,10 @@ import numpy as np
 import tasks
 from lra import backends
 from lra.backends import Backend
-from lra.batches import Chunk
 from lra.core.config import resolve
-from lra.init import initial_weights
-from lra.padding import WHOLE
+from lra.model.batches import Chunk
+from lra.model.padding import WHOLE
+from lra.model.weights import initial_weights
 from lra.train import make_blueprint
 from tests.evidence.stepping import first_steps, write_page
 

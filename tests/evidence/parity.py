@@ -15,10 +15,10 @@ import numpy as np
 
 import tasks
 from lra import backends, data
-from lra.batches import Epochs, chunk_bounds, gatherers, training_chunks
 from lra.core.config import resolve
-from lra.init import initial_weights
-from lra.schedule import one_cycle
+from lra.model.batches import Epochs, chunk_bounds, gatherers, training_chunks
+from lra.model.schedule import one_cycle
+from lra.model.weights import initial_weights
 from lra.train import make_blueprint
 
 STEPS = 50

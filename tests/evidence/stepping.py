@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from lra import data
-from lra.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
 from lra.core.config import Run
 from lra.core.environment import ROOT, environment, git_state
-from lra.padding import Grouping
-from lra.schedule import one_cycle
+from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
+from lra.model.padding import Grouping
+from lra.model.schedule import one_cycle
 
 
 def first_steps(run: Run, grouping: Grouping, steps: int) -> list[Chunk]:

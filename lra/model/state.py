@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lra.core.errors import UserError
-from lra.init import Weights, learned
+from lra.model.weights import Weights, learned
 
 
 def require_state(arrays: Weights | None, weights: Weights) -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt
 
-from lra.padding import Grouping, Padding, plan_padding
+from lra.model.padding import Grouping, Padding, plan_padding
 from tasks.base import Split
 
 NO_EXAMPLE = -1

@@ -1,0 +1,1 @@
+"""What both frameworks are given: blueprint, first weights, batches, padding, schedule, dropout."""
