@@ -167,7 +167,7 @@ def _values(path: Path) -> Any:
     try:
         return read_yaml(path, RECORD_BYTES)
     except UserError as error:
-        raise UserError(f"{path} holds no baselines: {error}") from error
+        raise UserError(f"no baselines: {error}") from error
 
 
 def _checked(values: Any, path: Path, *, doubtful: bool = True) -> Baselines:

@@ -241,8 +241,12 @@ def _content(record: BenchRecord) -> bytes:
 def load(path: Path) -> BenchRecord:
     """Read a record back; one of another layout, or out of range, raises UserError."""
     try:
-        record = dacite.from_dict(BenchRecord, read_json(path), dacite.Config(strict=True))
-    except (UserError, TypeError, dacite.DaciteError) as error:
+        values = read_json(path)
+    except UserError as error:
+        raise UserError(f"no benchmark's record: {error}") from error
+    try:
+        record = dacite.from_dict(BenchRecord, values, dacite.Config(strict=True))
+    except (TypeError, dacite.DaciteError) as error:
         raise UserError(f"{path} is no benchmark's record: {error}") from error
     if record.schema != SCHEMA:
         raise UserError(f"{path} is of schema {record.schema}, expected {SCHEMA}")

@@ -161,7 +161,7 @@ def load(path: Path) -> Record:
     try:
         values = read_json(path)
     except UserError as error:
-        raise UserError(f"{path} is no record: {error}") from error
+        raise UserError(f"no record: {error}") from error
     if not isinstance(values, dict) or values.get("schema") not in range(1, SCHEMA + 1):
         raise UserError(f"{path} is no record of schema 1 to {SCHEMA}")
     if missing := required(values["schema"]) - set(values):

@@ -175,8 +175,8 @@ def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> No
         (("cells", 0, "parity"), {"output": -1e-9}, r"cells\[0\].parity.output"),
         (("ceilings", 1), {"first_seconds": -1.0}, r"ceilings\[1\].first_seconds"),
         (("ceilings", 1), {"memory_bytes": -1}, r"ceilings\[1\].memory_bytes"),
-        (("cells", 0), {"samples": [0.1, 0.1, float("nan")]}, "a number NaN, expected finite numbers"),
-        (("environment",), {"load": float("inf")}, "a number Infinity, expected finite numbers"),
+        (("cells", 0), {"samples": [0.1, 0.1, float("nan")]}, "a number is NaN, expected a finite one"),
+        (("environment",), {"load": float("inf")}, "a number is Infinity, expected a finite one"),
     ],
 )
 def test_what_cannot_have_been_measured_is_refused(
@@ -188,7 +188,7 @@ def test_what_cannot_have_been_measured_is_refused(
         part = part[step]
     part |= changes
     (tmp_path / "a.json").write_text(json.dumps(values))
-    with pytest.raises(UserError, match=rf"a\.json is no benchmark's record: .*{said}") as refused:
+    with pytest.raises(UserError, match=rf"no benchmark's record.*{said}") as refused:
         load(tmp_path / "a.json")
     assert "\n" not in str(refused.value)
 

@@ -76,7 +76,7 @@ def test_a_stop_is_not_counted_and_waiting_and_computing_are() -> None:
 
 def test_a_run_does_not_count_its_stop_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from lra.backends.torch_backend import TorchBackend
+    from lra.backends.torch.backend import TorchBackend
 
     run = smoke_run(steps=6, evaluate_every=3, chunk=1)
     steps, scores = TorchBackend.train_steps, TorchBackend.evaluate

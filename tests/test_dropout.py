@@ -28,7 +28,7 @@ def kept(seed: int, step: int, layer: int, site: int, shape: tuple[int, ...] = S
 
 def dropped_by_torch(x: np.ndarray, seed: int, step: int, layer: int, site: int, dtype: str, towers: int = 1) -> Any:
     torch = pytest.importorskip("torch")
-    from lra.backends.torch_dropout import Dropping
+    from lra.backends.torch.dropout import Dropping
 
     places = torch.from_numpy(PLACES[: len(x) // towers].astype(np.int32))
     tokens = torch.zeros(len(places), towers, x.shape[1], dtype=torch.int32)
@@ -43,7 +43,7 @@ def dropped_by_torch(x: np.ndarray, seed: int, step: int, layer: int, site: int,
 def dropped_by_jax(x: np.ndarray, seed: int, step: int, layer: int, site: int, towers: int = 1) -> Any:
     jax = pytest.importorskip("jax")
     jnp = jax.numpy
-    from lra.backends.jax_dropout import Dropping
+    from lra.backends.jax.dropout import Dropping
 
     def dropped(given: Any, seed: Any, step: Any, places: Any, tokens: Any) -> Any:
         drop = Dropping(seed, step, RATE).of(places, tokens)

@@ -18,7 +18,7 @@ BATCH, LENGTH, FLOAT32 = 3, 64, 4
 
 
 def encoder(plan: Blueprint) -> Any:
-    from lra.backends.torch_encoder import Encoder
+    from lra.backends.torch.encoder import Encoder
 
     model = Encoder(plan, "float32")
     model.load(initial_weights(plan), torch.device("cpu"))

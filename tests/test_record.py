@@ -155,7 +155,7 @@ def test_every_number_of_a_record_is_held_to_be_finite(tmp_path: Path) -> None:
         for value in (math.nan, math.inf, -math.inf):
             text = json.dumps(with_value(whole, name, value))
             (tmp_path / "a.json").write_text(text)
-            with pytest.raises(UserError, match=r"a\.json is no record: it has a number (NaN|-?Infinity)"):
+            with pytest.raises(UserError, match=r"no record: .*a\.json: a number is (NaN|-?Infinity), expected"):
                 record.load(tmp_path / "a.json")
             with pytest.raises(ValidationError):
                 record_schema.adapter().validate_json(text)
@@ -190,7 +190,7 @@ def test_a_changed_value_is_damage(tmp_path: Path) -> None:
             other = value + 1 if type(value) is int else value / 2 if type(value) is float else "other"
             other = {**value, "x64": True} if isinstance(value, dict) and "chance" not in value else other
             path.write_text(json.dumps(values | {name: other}))
-            with pytest.raises(UserError, match=r"is damaged|is no record"):
+            with pytest.raises(UserError, match=r"is damaged|no record"):
                 record.load(path)
     path.write_text(json.dumps(dict(reversed(values.items()))))  # the same values
     record.load(path)

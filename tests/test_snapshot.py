@@ -207,6 +207,7 @@ def test_what_is_refused_is_kept_and_the_run_starts_over(how: str, stopped: tupl
     if how == "cut":
         path.write_bytes(path.read_bytes()[:-1])
     else:
+        path.unlink(missing_ok=True)
         path.mkdir()
     kept = set_aside(path)
     kept.rename(path)

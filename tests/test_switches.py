@@ -39,7 +39,7 @@ TORCH_SWITCHES: dict[str, Callable[[Any], Any]] = {
 def restored() -> Iterator[Any]:
     """PyTorch as this test found it, for the tests that follow."""
     torch = pytest.importorskip("torch")
-    from lra.backends.torch_switches import pinned
+    from lra.backends.torch.switches import pinned
 
     with pinned():
         yield torch
@@ -65,7 +65,7 @@ def test_torch_switches_change_no_number_and_are_put_back(name: str, torch_curve
 
 
 def state_of(torch: Any) -> dict[str, Any]:
-    from lra.backends.torch_switches import switches
+    from lra.backends.torch.switches import switches
 
     random = torch.random.get_rng_state().numpy().tobytes()
     return switches() | {"grad": torch.is_grad_enabled(), "random": random}

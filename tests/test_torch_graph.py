@@ -16,8 +16,8 @@ from tests import small
 
 torch = pytest.importorskip("torch")
 
-from lra.backends.torch_backend import TorchBackend, open_backend  # noqa: E402 - PyTorch may be missing
-from lra.backends.torch_graph import WARM_UP  # noqa: E402
+from lra.backends.torch.backend import TorchBackend, open_backend  # noqa: E402 - PyTorch may be missing
+from lra.backends.torch.cuda_graph import WARM_UP  # noqa: E402
 
 CPU = torch.device("cpu")
 

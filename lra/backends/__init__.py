@@ -131,7 +131,7 @@ def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
     if name not in blueprint.mechanism.backends:
         have = ", ".join(blueprint.mechanism.backends)
         raise UserError(f"{blueprint.mechanism.name} has no {name} implementation; it has: {have}")
-    return import_module(f"lra.backends.{name}_backend").open_backend(blueprint, device)
+    return import_module(f"lra.backends.{name}.backend").open_backend(blueprint, device)
 
 
 def on_gpu(name: str, device: Device | None) -> bool:
@@ -140,21 +140,21 @@ def on_gpu(name: str, device: Device | None) -> bool:
         return device == "gpu"
     require_installed(name)
     allocator.keep_buffers()
-    return import_module(f"lra.backends.{name}_backend").sees_gpu()
+    return import_module(f"lra.backends.{name}.backend").sees_gpu()
 
 
 def pinned(name: str) -> AbstractContextManager[None]:
     """Inside, the framework's global switches that decide numbers stand as a run needs them; afterwards as before."""
     require_installed(name)
     allocator.keep_buffers()
-    return import_module(f"lra.backends.{name}_switches").pinned()
+    return import_module(f"lra.backends.{name}.switches").pinned()
 
 
 def get_clock(name: str, device: Device) -> Clock:
     """The clock of that framework on that device."""
     require_installed(name)
     allocator.keep_buffers()
-    return import_module(f"lra.backends.{name}_clock").open_clock(device)
+    return import_module(f"lra.backends.{name}.clock").open_clock(device)
 
 
 def products_of(blueprint: Blueprint, *, on_gpu: bool) -> Products:

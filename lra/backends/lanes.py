@@ -68,4 +68,4 @@ def open_lanes(name: str, blueprints: Sequence[Blueprint], device: Device | None
     first = backends.get(name, blueprints[0], device)
     if len(blueprints) == 1:
         return Alone(first)
-    return import_module(f"lra.backends.{name}_seeds").Seeds(first, [each.seed for each in blueprints])
+    return import_module(f"lra.backends.{name}.seeds").Seeds(first, [each.seed for each in blueprints])

@@ -48,7 +48,7 @@ def own_of_jax(drop: Any, x: Any, layer: int, site: int) -> Any:
 def row(name: str) -> str:
     """One row of the table."""
     run = replace(resolve("listops", "elfatt", preset="standard"), backend=name)
-    dropping = import_module(f"lra.backends.{name}_dropout").Dropout
+    dropping = import_module(f"lra.backends.{name}.dropout").Dropout
     calls = {NONE: None, OURS: dropping.__call__, OWN: {"torch": own_of_torch, "jax": own_of_jax}[name]}
     rates = {NONE: 0.0, OURS: run.model.dropout, OWN: run.model.dropout}
     task, opened = tasks.load(run.task), {}

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lra.backends.torch_encoder import Encoder
-from lra.backends.torch_step import Batch, Group, add_gradients, total
+from lra.backends.torch.encoder import Encoder
+from lra.backends.torch.step import Batch, Group, add_gradients, total
 
 WARM_UP = 3  # calls before a capture, in which libraries allocate and kernels are tuned
 

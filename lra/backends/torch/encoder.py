@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lra.backends import Products
-from lra.backends.torch_dropout import Dropout, Dropping
+from lra.backends.torch.dropout import Dropout, Dropping
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
 from lra.model.weights import CONSTANT, PROJECTIONS, Blueprint, Weights
 
@@ -165,7 +165,7 @@ def canonical(name: str) -> str:
 
 
 def turned(name: str) -> bool:
-    """Whether PyTorch keeps the transpose of lra.model.weights's array: of its dense kernels, not of a mechanism's own."""
+    """Whether PyTorch keeps the transpose of our array: of its dense kernels, not of a mechanism's own."""
     return ".attention." not in name and canonical(name).endswith(".kernel")
 
 

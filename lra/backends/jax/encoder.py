@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from lra.backends import Products
-from lra.backends.jax_dropout import Dropout
+from lra.backends.jax.dropout import Dropout
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
 from lra.model.weights import CONSTANT, PROJECTIONS, Blueprint, Weights
 

@@ -12,10 +12,10 @@ import optax
 from flax import nnx
 
 from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, products_of
-from lra.backends.jax_device import open_device
-from lra.backends.jax_dropout import Dropping
-from lra.backends.jax_encoder import Arrays, skeleton, with_weights
-from lra.backends.jax_switches import switches
+from lra.backends.jax.device import open_device
+from lra.backends.jax.dropout import Dropping
+from lra.backends.jax.encoder import Arrays, skeleton, with_weights
+from lra.backends.jax.switches import switches
 from lra.model.batches import NO_EXAMPLE, Chunk
 from lra.model.padding import Grouping
 from lra.model.state import require_state

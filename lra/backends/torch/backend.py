@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, products_of
-from lra.backends.torch_encoder import Encoder, canonical, to_numpy, turned
-from lra.backends.torch_graph import CapturedStep, CudaRecorder, Recorder
-from lra.backends.torch_step import Batch, batches, eager_step, on_device, sums
-from lra.backends.torch_switches import switches
+from lra.backends.torch.cuda_graph import CapturedStep, CudaRecorder, Recorder
+from lra.backends.torch.encoder import Encoder, canonical, to_numpy, turned
+from lra.backends.torch.step import Batch, batches, eager_step, on_device, sums
+from lra.backends.torch.switches import switches
 from lra.core.errors import UserError
 from lra.model.batches import Chunk
 from lra.model.padding import Grouping

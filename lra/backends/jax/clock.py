@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lra.backends import Device
-from lra.backends.jax_device import open_device
+from lra.backends.jax.device import open_device
 from lra.model.weights import Blueprint, Weights
 
 

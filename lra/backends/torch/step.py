@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lra.backends.torch_encoder import Encoder
+from lra.backends.torch.encoder import Encoder
 from lra.model.batches import NO_EXAMPLE, Chunk
 
 

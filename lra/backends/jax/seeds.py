@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lra.backends import Sums
-from lra.backends.jax_backend import JaxBackend, State, to_sums
+from lra.backends.jax.backend import JaxBackend, State, to_sums
 from lra.model.batches import Chunk
 from lra.model.padding import Grouping
 from lra.model.weights import Weights

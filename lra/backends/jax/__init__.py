@@ -1,0 +1,1 @@
+"""The encoder and its step in Flax NNX and Optax."""
