@@ -19,8 +19,8 @@ from lra.core.documents import RECORD_BYTES, read_yaml, yaml_text
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.core.ranges import problems
-from lra.history import FIRST_STEPS
 from lra.prediction import Expected
+from lra.training.history import FIRST_STEPS
 
 SCHEMA = 1
 SEEDS = 8  # the fewest that a baseline may rest on

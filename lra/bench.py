@@ -24,7 +24,7 @@ from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, B
 from lra.bench_screen import BenchScreen
 from lra.core.documents import json_text, parse_json
 from lra.core.environment import ROOT, environment, git_state
-from lra.disturbance import Disturbance, Meter
+from lra.training.disturbance import Disturbance, Meter
 
 ALIVE = 24  # processes that live beside one another, the ceilings' aside; more cells are timed a few lengths at a time
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from lra.bench_record import MEASURED, BenchRecord, Spread, Timing, crossover, exponent
-from lra.disturbance import ALONE
+from lra.training.disturbance import ALONE
 
 BASELINE = "softmax"  # whom the crossover length is with
 

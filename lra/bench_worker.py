@@ -18,12 +18,12 @@ from lra import backends, bench_memory, bench_parity, operations
 from lra.backends import Clock
 from lra.bench_plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
 from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
-from lra.clock import AwakeClock
 from lra.core.documents import json_text, parse_json
 from lra.core.errors import UserError
 from lra.model.batches import Chunk
 from lra.model.weights import initial_weights, parameter_count
 from lra.operations import Cost
+from lra.training.clock import AwakeClock
 
 LEAST = 0.2  # seconds of a sample
 MARGIN = 1.25  # so that a machine that gets faster later still fills them

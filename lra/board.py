@@ -13,11 +13,12 @@ from statistics import fmean, stdev
 from typing import Any
 
 import tasks
-from lra import record, significance, variant
+from lra import significance, variant
 from lra.core.errors import UserError
-from lra.record import Record
 from lra.significance import Estimate
 from lra.timings import Speeds, Timing
+from lra.training import record
+from lra.training.record import Record
 from tasks.base import TaskError
 
 RANKED, LEARNING = "standard", "quick"

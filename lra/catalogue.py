@@ -10,7 +10,7 @@ from lra.backends import installed
 from lra.core.config import PRESETS, preset_values, resolve
 from lra.core.console import console
 from lra.model.weights import initial_weights, parameter_count
-from lra.train import make_blueprint
+from lra.training.trainer import make_blueprint
 
 COUNTED = "pathfinder"  # the task whose model the table's parameters belong to
 MEANING = {

@@ -82,7 +82,7 @@ def _train(argv: list[str]) -> int:
         sys.stdout.write(yaml_text(as_dict(run)))
         return 0
     from lra.backends.lanes import TOGETHER  # after the parse: --help and --print-config need none of it
-    from lra.session import train_and_report
+    from lra.training.session import train_and_report
 
     if extra.seeds > 1 and run.backend not in TOGETHER:
         return _train_several(chosen, several, argv)
@@ -100,7 +100,7 @@ def _several(attn: str | None) -> list[str]:
 def _train_several(chosen: argparse.Namespace, names: list[str], argv: list[str]) -> int:
     """Every mechanism and seed in turn; all of them are parsed, and so refused, before the first is trained."""
     from lra.backends.lanes import TOGETHER
-    from lra.session import Job, require_possible, seeds_of, train_several
+    from lra.training.session import Job, require_possible, seeds_of, train_several
 
     jobs, results = [], Path()
     for name in names or [None]:  # none where --config names it
@@ -161,7 +161,7 @@ def _data(argv: list[str]) -> int:
         raise UserError(f"--task is missing: choose one of {', '.join(tasks.names())}")
     base, _ = _base_run(chosen)
     run, extra = parse(data_arguments(base, action or "prepare"), argv)
-    from lra import data
+    from lra.training import data
 
     if action == "prepare":
         data.prepare(run.task, run.data, data.source(extra.raw, extra.processes))
@@ -176,7 +176,7 @@ def _data(argv: list[str]) -> int:
 def _data_list(argv: list[str]) -> int:
     if argv:
         raise UserError(f"data list takes no arguments, given: {' '.join(argv)}")
-    from lra.data import print_prepared
+    from lra.training.data import print_prepared
 
     print_prepared()
     return 0
@@ -201,7 +201,7 @@ def _check(argv: list[str]) -> int:
 def _schema(argv: list[str]) -> int:
     if argv:
         raise UserError(f"schema takes no arguments, given: {' '.join(argv)}")
-    from lra.record_schema import write
+    from lra.training.record_schema import write
 
     print(write(ROOT / "results"))
     return 0

@@ -14,7 +14,7 @@ import tasks
 from lra.board import LEARNING
 from lra.core.documents import yaml_text
 from lra.core.errors import UserError
-from lra.record import Record, name
+from lra.training.record import Record, name
 
 
 def find(records: Mapping[str, Record], wanted: str) -> Record:

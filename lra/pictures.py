@@ -11,9 +11,9 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from lra.board import FIVE, Board, Cell, Row
-from lra.record import Record
 from lra.significance import Estimate
 from lra.tables import HEADINGS, best_rule, labels
+from lra.training.record import Record
 
 KINDS = ("svg", "png")  # the files of a picture
 

@@ -13,7 +13,6 @@ from lra.baselines import Baseline, Baselines, Cell
 from lra.core.console import console, errors
 from lra.core.environment import git_state
 from lra.core.errors import UserError
-from lra.record import Record
 from lra.regress_trial import first_losses, prepare, ratio, records
 from lra.regress_verdict import (
     REGRESSED,
@@ -24,7 +23,8 @@ from lra.regress_verdict import (
     of_nothing,
     of_throughput,
 )
-from lra.train import Diverged
+from lra.training.record import Record
+from lra.training.trainer import Diverged
 from tasks.base import TaskError
 
 

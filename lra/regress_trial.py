@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lra import data
 from lra.arguments import parse_bench
 from lra.baselines import Cell
 from lra.bench import Bench
@@ -18,11 +17,12 @@ from lra.bench_record import MEASURED, Ratio
 from lra.bench_screen import BenchScreen
 from lra.core.console import console
 from lra.core.errors import UserError
-from lra.history import FIRST_STEPS, History
-from lra.loop import Interrupted
-from lra.record import Record
-from lra.tracking import Silent
-from lra.train import Place, train
+from lra.training import data
+from lra.training.callbacks import Silent
+from lra.training.history import FIRST_STEPS, History
+from lra.training.loop import Interrupted
+from lra.training.record import Record
+from lra.training.trainer import Place, train
 from tasks.store import Prepared
 
 

@@ -24,9 +24,9 @@ from lra.core.files import write_atomically
 from lra.growth import growth
 from lra.model_index import find, model_index
 from lra.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
-from lra.record import Record
 from lra.report_data import board_values, identities, mechanism_values, picture_values, run_values
 from lra.tables import NONE
+from lra.training.record import Record
 
 DESCRIPTION = (
     "Write results/report.html from the records in results/runs and results/bench: leaderboard, plots, a card for each "

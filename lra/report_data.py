@@ -15,14 +15,14 @@ import tasks
 from attention_impls.__main__ import costs
 from lra import variant
 from lra.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
-from lra.disturbance import ALONE
-from lra.history import COLUMNS
 from lra.page import controls, facts
 from lra.pictures import Growth, Panel, Picture, pareto, pictures
-from lra.record import Record
-from lra.screen import verdict
 from lra.significance import Estimate
 from lra.tables import HEADINGS, NO_RULE, best_rule, labels, parameters, rate
+from lra.training.disturbance import ALONE
+from lra.training.history import COLUMNS
+from lra.training.record import Record
+from lra.training.screen import verdict
 
 Values = dict[str, Any]
 ORIGINS = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-from lra.record import standard_error
+from lra.training.record import standard_error
 
 LEVEL = 0.05  # chance of calling any cell of a column worse than the best although none is
 

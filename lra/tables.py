@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lra.board import LEARNING, RANKED, Board, Cell, Column, Row
-from lra.record import Record
 from lra.significance import Estimate
 from lra.timings import Timing
+from lra.training.record import Record
 
 NONE = "–"
 HEADINGS = {

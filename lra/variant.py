@@ -10,7 +10,7 @@ import attention_impls
 import tasks
 from lra.core.config import Model, Train, neutral, preset_values
 from lra.core.flags import flag_words
-from lra.record import Record
+from lra.training.record import Record
 
 # Configuration that changes no number, or that a column tells as its origin.
 UNCOUNTED = {"train": ("chunk",), "data": ("source",)}

@@ -10,9 +10,9 @@ from typing import Any
 import tasks
 from lra import bench_record
 from lra.core.config import Run, as_dict, resolve
-from lra.disturbance import ALONE
-from lra.history import FIRST_STEPS, Point
-from lra.record import SCHEMA, Record, checksum
+from lra.training.disturbance import ALONE
+from lra.training.history import FIRST_STEPS, Point
+from lra.training.record import SCHEMA, Record, checksum
 
 CHANCE = {"listops": 0.1, "image": 0.1}
 

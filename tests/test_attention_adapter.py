@@ -13,9 +13,9 @@ from attention_cases import Case, draw, error, output, reference
 
 import attention_impls
 from attention_impls.base import AttentionError
-from lra import checkpoint
 from lra.cli import main
 from lra.model.weights import initial_weights, learned
+from lra.training import checkpoint
 from tests import small
 
 # Softmax attention whose scores are multiplied by a learned scale, and a table that is not learned.

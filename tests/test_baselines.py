@@ -16,9 +16,9 @@ import yaml
 from lra import baselines
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
-from lra.history import FIRST_STEPS
-from lra.record import CLEAR, standard_error
 from lra.regress_report import clean_alarms
+from lra.training.history import FIRST_STEPS
+from lra.training.record import CLEAR, standard_error
 from tests.watched import CELL, baseline, save, with_baseline
 
 COMMITTED = baselines.load(ROOT / "results" / "baselines.yaml")

@@ -18,9 +18,9 @@ from lra.backends import get_clock
 from lra.bench_plan import Cell, Kind
 from lra.bench_record import FAILED, MEASURED, UNEQUAL
 from lra.bench_worker import Stepping, Worker, answer, is_out_of_memory
-from lra.clock import AwakeClock
 from lra.core.environment import ROOT
 from lra.operations import Cost
+from lra.training.clock import AwakeClock
 
 BACKENDS = ("torch", "jax")
 

@@ -14,8 +14,8 @@ from lra.board import FIVE, boards, read
 from lra.core.config import Train, from_dict
 from lra.core.errors import UserError
 from lra.page import facts
-from lra.record import Record
 from lra.tables import grid, labels
+from lra.training.record import Record
 
 AAN = ("listops", "text", "retrieval-aan1818", "image", "pathfinder")
 

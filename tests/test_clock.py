@@ -15,12 +15,12 @@ import pytest
 from small import Quiet, place, smoke_run
 from stopped import stop
 
-from lra import data, disturbance
-from lra.clock import BEAT, LEAST, AwakeClock
 from lra.core.environment import ROOT
-from lra.disturbance import ALONE, Disturbance, Meter
-from lra.history import History
-from lra.train import train
+from lra.training import data, disturbance
+from lra.training.clock import BEAT, LEAST, AwakeClock
+from lra.training.disturbance import ALONE, Disturbance, Meter
+from lra.training.history import History
+from lra.training.trainer import train
 
 
 class Looks:
@@ -160,7 +160,7 @@ def test_a_quota_that_held_the_process_is_seen(said: str, tmp_path: Path, monkey
 
 
 def test_a_niced_process_says_so() -> None:
-    words = "from lra.disturbance import Meter; print(Meter(float).take().words())"
+    words = "from lra.training.disturbance import Meter; print(Meter(float).take().words())"
     command = ["nice", "-n", "7", sys.executable, "-c", words]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert f"niced {min(os.nice(0) + 7, 19)}" in done.stdout

@@ -22,8 +22,8 @@ from lra.core.config import Model, Run, Train, as_dict, from_dict, resolve
 from lra.core.documents import yaml_text
 from lra.core.errors import UserError
 from lra.model.weights import _encoder_size, initial_weights
-from lra.session import require_possible
-from lra.train import make_blueprint
+from lra.training.session import require_possible
+from lra.training.trainer import make_blueprint
 from tests.small import smoke_run
 from tests.watched import CELL
 

@@ -14,7 +14,7 @@ import pytest
 from bench_records import bench_record
 from board_records import made, write
 
-from lra import record
+from lra.training import record
 from tests.evidence import gpu
 from tests.evidence.gpu import Piece, bench, data, gpu_tests, plan, training, work
 from tests.small import smoke_run

@@ -17,17 +17,17 @@ from board_records import made, put, write_few
 from pydantic import ValidationError
 
 from lra import bench_record as bench
-from lra import record, record_schema
 from lra.cli import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
+from lra.training import record, record_schema
 
 START = f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\nfrom pathlib import Path\n"
 AT_ONCE = (
     START
     + """
 from board_records import made
-from lra import record
+from lra.training import record
 found = made("listops", "elfatt", 0.5, run_id="0123456789ab")
 sys.stdin.readline()
 for _ in range(int(sys.argv[2])):
@@ -40,7 +40,7 @@ KILLED = (
 import os, signal
 os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
 from board_records import made
-from lra import record
+from lra.training import record
 record.save(made("listops", "elfatt", 0.9, 7), Path(sys.argv[1]))
 """
 )

@@ -16,10 +16,10 @@ from lra.baselines import Baselines, Speed
 from lra.bench_record import Ratio
 from lra.cli import main
 from lra.core.errors import UserError
-from lra.history import FIRST_STEPS
 from lra.regress_report import changes, clean_alarms, lines, save_junit
 from lra.regress_trial import first_losses, prepare, ratio, records
 from lra.regress_verdict import HELD, REGRESSED, UNKNOWN, exit_code, of_accuracy, of_curve, of_nothing, of_throughput
+from lra.training.history import FIRST_STEPS
 from tests.watched import CELL, baseline, save, with_baseline
 
 HIGH = [0.9, 0.91, 0.89, 0.9, 0.92, 0.88, 0.9, 0.9]

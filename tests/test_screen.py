@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from board_records import made
 
-from lra.history import History
-from lra.screen import Speed, result_lines, untimed, verdict
+from lra.training.history import History
+from lra.training.screen import Speed, result_lines, untimed, verdict
 
 
 def calls(history: History, speed: Speed, count: int, seconds: float, beside: float = 0.0) -> Iterator[int]:

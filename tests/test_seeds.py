@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from small import MODEL, Quiet, blueprint, chunks, place, smoke_run, split
 
-from lra import checkpoint, data
 from lra.backends import get
 from lra.backends.lanes import open_lanes
-from lra.loop import SNAPSHOT, Interrupted
 from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
 from lra.model.padding import WHOLE, Grouping
 from lra.model.weights import initial_weights
-from lra.record import Record
-from lra.train import train, train_together
+from lra.training import checkpoint, data
+from lra.training.loop import SNAPSHOT, Interrupted
+from lra.training.record import Record
+from lra.training.trainer import train, train_together
 
 SEEDS = (0, 1)
 GROUPED = Grouping(groups=4, sizes=3)

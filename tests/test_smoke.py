@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import attention_impls
-from lra import record
 from lra.cli import main
+from lra.training import record
 
 FIVE = ("listops", "text", "retrieval-aan1818", "image", "pathfinder")
 REAL = FIVE[1:4]

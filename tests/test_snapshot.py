@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from lra import backends, checkpoint, data, snapshot
+from lra import backends
 from lra.core.errors import UserError
 from lra.core.files import set_aside
-from lra.history import History
-from lra.loop import SNAPSHOT, Diverged, Interrupted, Lane, Loop
 from lra.model.weights import Weights, initial_weights, learned
-from lra.train import train
+from lra.training import checkpoint, data, snapshot
+from lra.training.history import History
+from lra.training.loop import SNAPSHOT, Diverged, Interrupted, Lane, Loop
+from lra.training.trainer import train
 from tasks.base import Source
 from tests.small import Quiet, blueprint, place, smoke_run
 

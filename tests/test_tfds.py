@@ -77,7 +77,7 @@ def test_the_standard_preset_is_a_tasks_own_defaults(name: str) -> None:
 
 def test_tensorflow_is_never_imported() -> None:
     code = (
-        "import sys, lra.data, tasks, tasks.tfds, tensorflow_datasets as tfds\n"
+        "import sys, lra.training.data, tasks, tasks.tfds, tensorflow_datasets as tfds\n"
         "for name in tasks.names(): tasks.load(name)\n"
         "assert tfds.builder_cls('lra_text').TASK == 'text'\n"
         "print(sorted(name for name in sys.modules if name.partition('.')[0] == 'tensorflow'))"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lra import data
 from lra.cli import main
 from lra.core import files
-from lra.record import Record
-from lra.tracking import TAGS, MetricsFile
-from lra.train import train
+from lra.training import data
+from lra.training.callbacks import TAGS, MetricsFile
+from lra.training.record import Record
+from lra.training.trainer import train
 from tasks.base import Source
 from tests.small import Quiet, place, smoke_run
 
@@ -34,7 +34,7 @@ def test_the_curve_is_kept_as_csv_and_survives_a_crash(tmp_path: Path, monkeypat
     pytest.importorskip("torch")
     run = smoke_run(steps=8, warmup=4, evaluate_every=2, chunk=2, learning_rate=1e-3)
     prepared = data.prepare(run.task, run.data, Source())
-    monkeypatch.setattr("lra.loop.SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr("lra.training.loop.SNAPSHOT_SECONDS", 0.0)
 
     def crash() -> None:
         raise MemoryError
@@ -50,7 +50,7 @@ def test_the_curve_is_kept_as_csv_and_survives_a_crash(tmp_path: Path, monkeypat
 
 
 def test_a_curve_that_cannot_be_written_leaves_the_former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lra.history import History
+    from lra.training.history import History
 
     run, path = smoke_run(), tmp_path / "metrics.csv"
     MetricsFile(path, run.train).starts(History(), {})
@@ -95,7 +95,7 @@ def points(path: Path) -> dict[tuple[str, int], float]:
 def test_event_files_without_their_package_are_refused_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lra.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("lra.training.callbacks.find_spec", lambda name: None)
     assert main([*RUN, "--results", str(tmp_path), "--tensorboard", str(tmp_path / "events")]) == 2
     assert "pip install -e '.[tensorboard]'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from board_records import made, write
 
-from lra import data, record, record_schema
 from lra.core.config import Model, Run, Train
 from lra.core.environment import ROOT, process_seconds
 from lra.core.errors import UserError
 from lra.core.flags import command_of
 from lra.core.identity import revisions
-from lra.loop import Diverged, Interrupted
-from lra.train import train
+from lra.training import data, record, record_schema
+from lra.training.loop import Diverged, Interrupted
+from lra.training.trainer import train
 from tasks import limits
 from tasks.base import Source
 from tests.small import Quiet, place, smoke_run
@@ -76,7 +76,7 @@ def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
 def test_resume_is_bit_exact(backend: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = smoke_run("listops", "elfatt", backend, steps=8, evaluate_every=4, chunk=2)
     whole, _ = train(run, prepared(run), place(tmp_path / "whole"), Quiet())
-    monkeypatch.setattr("lra.loop.SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr("lra.training.loop.SNAPSHOT_SECONDS", 0.0)
 
     def crash() -> None:
         raise MemoryError
@@ -134,7 +134,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step(backend: str, tmp_path: Pa
 
 def test_a_validation_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record has finite numbers alone."""
-    monkeypatch.setattr("lra.loop.Loop.score", lambda *_: [(float("inf"), 0.5)])
+    monkeypatch.setattr("lra.training.loop.Loop.score", lambda *_: [(float("inf"), 0.5)])
     run = smoke_run()
     with pytest.raises(Diverged, match=r"the validation loss is inf at step 3: lower"):
         train(run, prepared(run), place(tmp_path), Quiet())
@@ -168,8 +168,8 @@ def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_former_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lra import checkpoint
     from lra.core import files
+    from lra.training import checkpoint
 
     path = tmp_path / "snapshot.safetensors"
     checkpoint.save_atomically({"a": np.zeros(3)}, path)
@@ -211,6 +211,8 @@ def test_every_field_of_the_configuration_is_read(backend: str, tmp_path: Path) 
 def _ignore_hashing(run: Run, ready: Any, results: Path) -> None:
     """Train without the parts that read every field only to write it down."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lra.train.run_id", lambda *_: "spied")
-        patch.setattr("lra.train.as_dict", lambda _: {part: {} for part in ("data", "options", "model", "train")})
+        patch.setattr("lra.training.trainer.run_id", lambda *_: "spied")
+        patch.setattr(
+            "lra.training.trainer.as_dict", lambda _: {part: {} for part in ("data", "options", "model", "train")}
+        )
         train(run, ready, place(results), Quiet())

@@ -22,7 +22,7 @@ import tasks
 from lra import backends
 from lra.core.config import resolve
 from lra.model.weights import initial_weights
-from lra.train import make_blueprint
+from lra.training.trainer import make_blueprint
 from tests.evidence.stepping import first_steps, write_page
 
 STEPS = 12

@@ -26,14 +26,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import tasks
-from lra import bench_record, checkpoint, record
+from lra import bench_record
 from lra.backends import Device
 from lra.core.config import Run, as_dict, resolve, settled
 from lra.core.environment import ROOT, has_gpu
 from lra.core.errors import UserError
 from lra.core.flags import command_of
 from lra.core.identity import run_id
-from lra.loop import SNAPSHOT
+from lra.training import checkpoint, record
+from lra.training.loop import SNAPSHOT
 from tasks import store
 
 ATTENTIONS = ("elfatt", "softmax")

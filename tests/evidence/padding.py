@@ -23,7 +23,7 @@ from lra.core.config import resolve
 from lra.model.batches import Chunk
 from lra.model.padding import WHOLE
 from lra.model.weights import initial_weights
-from lra.train import make_blueprint
+from lra.training.trainer import make_blueprint
 from tests.evidence.stepping import first_steps, write_page
 
 # Softmax by the kernel of each framework that needs no N × N array: JAX's other one, padded, takes 45 GB for Text.

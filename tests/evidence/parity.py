@@ -14,12 +14,13 @@ from itertools import product
 import numpy as np
 
 import tasks
-from lra import backends, data
+from lra import backends
 from lra.core.config import resolve
 from lra.model.batches import Epochs, chunk_bounds, gatherers, training_chunks
 from lra.model.schedule import one_cycle
 from lra.model.weights import initial_weights
-from lra.train import make_blueprint
+from lra.training import data
+from lra.training.trainer import make_blueprint
 
 STEPS = 50
 

@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 import attention_impls
-from lra import backends, data
+from lra import backends
 from lra.core.config import resolve
 from lra.core.environment import ROOT, environment, git_state
-from lra.tracking import Silent
-from lra.train import Place, train
+from lra.training import data
+from lra.training.callbacks import Silent
+from lra.training.trainer import Place, train
 
 # Retrieval's released pairs cannot be expected to be here; its twin has two documents as well.
 FIVE = ("listops", "text", "retrieval-aan1818", "image", "pathfinder")

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from lra import data
 from lra.core.config import Run
 from lra.core.environment import ROOT, environment, git_state
 from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
 from lra.model.padding import Grouping
 from lra.model.schedule import one_cycle
+from lra.training import data
 
 
 def first_steps(run: Run, grouping: Grouping, steps: int) -> list[Chunk]:

@@ -15,8 +15,8 @@ import numpy as np
 from lra.core.config import Train
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
-from lra.history import COLUMNS, History, Watch
 from lra.model.schedule import one_cycle
+from lra.training.history import COLUMNS, History, Watch
 
 METRICS = "metrics.csv"
 TAGS = {

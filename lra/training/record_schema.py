@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lra.core.documents import json_document
 from lra.core.files import write_atomically
-from lra.record import SCHEMA, Record, required
+from lra.training.record import SCHEMA, Record, required
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

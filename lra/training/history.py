@@ -11,8 +11,8 @@ import numpy as np
 from annotated_types import Ge, Interval
 
 from lra.core.environment import process_seconds
-from lra.disturbance import Disturbance
 from lra.model.weights import Weights, within
+from lra.training.disturbance import Disturbance
 
 FIRST_STEPS = 20
 """Steps whose losses are kept: who takes them again sees whether it is the same run."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lra import checkpoint
 from lra.core.config import Run, Train
 from lra.core.identity import revisions
-from lra.history import History
 from lra.model.state import other_arrays, state_arrays
 from lra.model.weights import Blueprint, Weights, initial_weights, within
+from lra.training import checkpoint
+from lra.training.history import History
 
 LAYOUT = 2
 """Raised when the arrays or facts of a snapshot change; 1 had neither facts nor a checksum."""

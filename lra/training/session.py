@@ -12,18 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import tasks
-from lra import backends, checkpoint, data
+from lra import backends
 from lra.core.config import Run, settled
 from lra.core.console import console, errors
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.identity import run_id
-from lra.history import Watch
-from lra.loop import Diverged, Interrupted
-from lra.record import Record, name, newest
-from lra.screen import TrainingScreen, comparison_table, first_line, result_lines, result_table, seeds_table, untimed
-from lra.tracking import METRICS, Several, Silent, TensorBoard, require_tensorboard
-from lra.train import Place, make_blueprint, train_together
+from lra.training import checkpoint, data
+from lra.training.callbacks import METRICS, Several, Silent, TensorBoard, require_tensorboard
+from lra.training.history import Watch
+from lra.training.loop import Diverged, Interrupted
+from lra.training.record import Record, name, newest
+from lra.training.screen import (
+    TrainingScreen,
+    comparison_table,
+    first_line,
+    result_lines,
+    result_table,
+    seeds_table,
+    untimed,
+)
+from lra.training.trainer import Place, make_blueprint, train_together
 
 MOST_SEEDS = 1000  # of one command
 

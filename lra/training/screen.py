@@ -12,9 +12,9 @@ from rich.table import Table
 
 from lra.core.config import Run
 from lra.core.console import LINE_EVERY_SECONDS, console, duration
-from lra.disturbance import ALONE
-from lra.history import History
-from lra.record import CLEAR, Record, standard_error
+from lra.training.disturbance import ALONE
+from lra.training.history import History
+from lra.training.record import CLEAR, Record, standard_error
 
 ESTIMATE_AFTER_SECONDS = 3.0
 RECENT_SECONDS = 60.0

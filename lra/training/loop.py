@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from lra import checkpoint, snapshot
 from lra.backends import Sums
 from lra.backends.lanes import Lanes
-from lra.clock import AwakeClock
 from lra.core.config import Run
-from lra.disturbance import Meter
-from lra.history import History, Watch
 from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.model.padding import WHOLE
 from lra.model.schedule import one_cycle
 from lra.model.weights import Blueprint, Weights, initial_weights, parameter_count
-from lra.snapshot import Snapshot
+from lra.training import checkpoint, snapshot
+from lra.training.clock import AwakeClock
+from lra.training.disturbance import Meter
+from lra.training.history import History, Watch
+from lra.training.snapshot import Snapshot
 from tasks.store import Prepared
 
 SNAPSHOT_SECONDS = 30.0

@@ -17,7 +17,7 @@ from lra.core.documents import json_document, json_text, read_json
 from lra.core.errors import UserError
 from lra.core.files import write_new
 from lra.core.ranges import problems
-from lra.history import FIRST_STEPS, Fraction, Point, Steps
+from lra.training.history import FIRST_STEPS, Fraction, Point, Steps
 
 SCHEMA = 2
 CLEAR = 3.0  # standard errors that a difference needs to be called one
@@ -94,7 +94,7 @@ class Record:
     first_losses: Annotated[list[float], MaxLen(FIRST_STEPS)] = field(default_factory=list)
     """Mean training loss of each of the first steps: who takes these steps again finds them again."""
     timing: str | None = None
-    """"alone", or why the seconds are no timing: lra.disturbance has the words."""
+    """"alone", or why the seconds are no timing: lra.training.disturbance has the words."""
     checksum: str | None = None
     """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
 

@@ -12,21 +12,22 @@ from filelock import FileLock, Timeout
 import attention_impls
 import tasks
 from attention_impls.base import Dims
-from lra import backends, checkpoint, record, snapshot
+from lra import backends
 from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
-from lra.clock import AwakeClock
 from lra.core.config import Run, as_dict
 from lra.core.environment import environment, git_state
 from lra.core.errors import UserError
 from lra.core.files import set_aside
 from lra.core.flags import command_of
 from lra.core.identity import revisions, run_id
-from lra.history import Watch
-from lra.loop import SNAPSHOT, Diverged, Lane, Loop
 from lra.model.weights import Blueprint, require_memory, with_kernel
-from lra.snapshot import Snapshot
-from lra.tracking import METRICS, MetricsFile, Several
+from lra.training import checkpoint, record, snapshot
+from lra.training.callbacks import METRICS, MetricsFile, Several
+from lra.training.clock import AwakeClock
+from lra.training.history import Watch
+from lra.training.loop import SNAPSHOT, Diverged, Lane, Loop
+from lra.training.snapshot import Snapshot
 from tasks.base import Shape, Task
 from tasks.store import Prepared
 
