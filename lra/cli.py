@@ -184,7 +184,7 @@ def _data_list(argv: list[str]) -> int:
 
 def _bench(argv: list[str]) -> int:
     flags = parse_bench(argv, BENCH)
-    from lra.bench_report import redraw, time_and_report
+    from lra.bench.report import redraw, time_and_report
 
     if flags.redraw is not None:
         return redraw(flags.redraw)

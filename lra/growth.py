@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from lra.bench_record import exponent
-from lra.bench_table import memory_each, seconds_each
+from lra.bench.record import exponent
+from lra.bench.table import memory_each, seconds_each
 from lra.pictures import Growth, Panel, Picture
 from lra.timings import Speeds, Timing, What
 from lra.variant import option_words

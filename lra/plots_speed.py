@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, StrMethodFormatter
 from matplotlib.transforms import BboxBase
 
-from lra.bench_plot import log_log
-from lra.bench_table import BASELINE
+from lra.bench.plot import log_log
+from lra.bench.table import BASELINE
 from lra.pictures import Growth, Panel, Picture, Point, pareto, speed_of
 from lra.plots_looks import (
     COLOURS,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from lra.arguments import parse_bench
 from lra.baselines import Cell
-from lra.bench import Bench
-from lra.bench_plan import make_plan
-from lra.bench_record import MEASURED, Ratio
-from lra.bench_screen import BenchScreen
+from lra.bench.plan import make_plan
+from lra.bench.record import MEASURED, Ratio
+from lra.bench.runner import Bench
+from lra.bench.screen import BenchScreen
 from lra.core.console import console
 from lra.core.errors import UserError
 from lra.training import data

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lra.baselines import Baseline, Cell
-from lra.bench_record import Ratio
+from lra.bench.record import Ratio
 
 HELD, REGRESSED, UNKNOWN = "held", "regressed", "could not run"
 TOLERANCE = 1e-3  # of a golden loss, relative

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from lra import bench_record
-from lra.bench_record import MEASURED, BenchRecord
+from lra.bench import record as bench_record
+from lra.bench.record import MEASURED, BenchRecord
 from lra.core.errors import UserError
 from lra.variant import defaults
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lra.bench_record import MEASURED, SCHEMA, BenchRecord, Timing
+from lra.bench.record import MEASURED, SCHEMA, BenchRecord, Timing
 
 LENGTHS = (100, 200, 400)
 

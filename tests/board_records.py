@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks
-from lra import bench_record
+from lra.bench import record as bench_record
 from lra.core.config import Run, as_dict, resolve
 from lra.training.disturbance import ALONE
 from lra.training.history import FIRST_STEPS, Point

@@ -20,7 +20,7 @@ import json
 import re
 import psutil
 from lra.core import allocator
-from lra import bench_memory
+from lra.bench import memory as bench_memory
 
 def resident():
     return psutil.Process().memory_info().rss // {MB}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lra.bench import _Process
-from lra.bench_plan import Cell
-from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, BenchRecord, load
+from lra.bench.plan import Cell
+from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, BenchRecord, load
+from lra.bench.runner import _Process
 from lra.cli import main
 from lra.core.environment import ROOT
 

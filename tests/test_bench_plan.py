@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lra.arguments import parse_bench
-from lra.bench_plan import Plan, blueprint_of, make_plan
+from lra.bench.plan import Plan, blueprint_of, make_plan
 from lra.cli import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from bench_records import LENGTHS, bench_record, timing
 
-from lra.bench_plot import picture
-from lra.bench_record import OUT_OF_MEMORY, Spread, crossover, exponent, load, save, spread, unstable
-from lra.bench_report import redraw
-from lra.bench_table import Achieved, comma_separated, growth_rows, markdown, notes
+from lra.bench.plot import picture
+from lra.bench.record import OUT_OF_MEMORY, Spread, crossover, exponent, load, save, spread, unstable
+from lra.bench.report import redraw
+from lra.bench.table import Achieved, comma_separated, growth_rows, markdown, notes
 from lra.core.errors import UserError
 
 

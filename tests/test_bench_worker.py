@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from stopped import stop
 
-from lra import bench_memory, bench_parity, bench_worker
 from lra.backends import get_clock
-from lra.bench_plan import Cell, Kind
-from lra.bench_record import FAILED, MEASURED, UNEQUAL
-from lra.bench_worker import Stepping, Worker, answer, is_out_of_memory
+from lra.bench import memory as bench_memory
+from lra.bench import parity as bench_parity
+from lra.bench import worker as bench_worker
+from lra.bench.operations import Cost
+from lra.bench.plan import Cell, Kind
+from lra.bench.record import FAILED, MEASURED, UNEQUAL
+from lra.bench.worker import Stepping, Worker, answer, is_out_of_memory
 from lra.core.environment import ROOT
-from lra.operations import Cost
 from lra.training.clock import AwakeClock
 
 BACKENDS = ("torch", "jax")

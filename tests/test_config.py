@@ -16,7 +16,7 @@ from annotated_types import Interval
 import attention_impls
 import tasks
 from lra.arguments import parse_bench
-from lra.bench_plan import make_plan
+from lra.bench.plan import make_plan
 from lra.cli import main
 from lra.core.config import Model, Run, Train, as_dict, from_dict, resolve
 from lra.core.documents import yaml_text

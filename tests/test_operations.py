@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from small import MODEL, blueprint
 
+from lra.bench.operations import attend_cost, dense_layers, infer_cost, train_cost
 from lra.model.weights import Blueprint, initial_weights
-from lra.operations import attend_cost, dense_layers, infer_cost, train_cost
 
 torch = pytest.importorskip("torch")
 

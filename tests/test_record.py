@@ -16,7 +16,7 @@ from bench_records import bench_record
 from board_records import made, put, write_few
 from pydantic import ValidationError
 
-from lra import bench_record as bench
+from lra.bench import record as bench
 from lra.cli import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError

@@ -13,7 +13,7 @@ import pytest
 
 from lra import baselines, regress
 from lra.baselines import Baselines, Speed
-from lra.bench_record import Ratio
+from lra.bench.record import Ratio
 from lra.cli import main
 from lra.core.errors import UserError
 from lra.regress_report import changes, clean_alarms, lines, save_junit

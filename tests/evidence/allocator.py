@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lra.bench_plan import Cell
+from lra.bench.plan import Cell
 from lra.core.environment import ROOT, environment, git_state
 
 ROUNDS = 10
@@ -28,7 +28,7 @@ class Worker:
 
     def __init__(self, cell: Cell, extra: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lra.bench_worker"],
+            [sys.executable, "-m", "lra.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

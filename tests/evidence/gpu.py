@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import tasks
-from lra import bench_record
 from lra.backends import Device
+from lra.bench import record as bench_record
 from lra.core.config import Run, as_dict, resolve, settled
 from lra.core.environment import ROOT, has_gpu
 from lra.core.errors import UserError

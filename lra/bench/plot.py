@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from lra.bench_record import BenchRecord, Timing, crossover, exponent
-from lra.bench_table import BASELINE, TIMED, memory_each, seconds_each
+from lra.bench.record import BenchRecord, Timing, crossover, exponent
+from lra.bench.table import BASELINE, TIMED, memory_each, seconds_each
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999")  # Okabe and Ito
 LINES = {"torch": "-", "jax": "--"}

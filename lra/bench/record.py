@@ -71,7 +71,7 @@ class Timing:
     memory_bytes: NotNegative | None
     """Peak while it ran: of the allocator on a GPU, above the start on a CPU."""
     flop: NotNegative | None
-    """Operations of one step, counted as in lra.operations."""
+    """Operations of one step, counted as in lra.bench.operations."""
     bytes: NotNegative | None
     """Bytes of one step, counted likewise."""
 

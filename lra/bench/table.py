@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from lra.bench_record import MEASURED, BenchRecord, Spread, Timing, crossover, exponent
+from lra.bench.record import MEASURED, BenchRecord, Spread, Timing, crossover, exponent
 from lra.training.disturbance import ALONE
 
 BASELINE = "softmax"  # whom the crossover length is with
@@ -129,7 +129,7 @@ def notes(record: BenchRecord) -> list[str]:
         "Ceilings measured in this run: "
         + (f"{product / 1e9:,.0f} GFLOP/s (large matrix product), " if product else "no matrix product, ")
         + (f"{copy / 1e9:,.1f} GB/s (large copy)." if copy else "no copy.")
-        + " Operations and bytes are counted by formula (lra/operations.py); the limit is the nearer ceiling.",
+        + " Operations and bytes are counted by formula (lra/bench/operations.py); the limit is the nearer ceiling.",
         "Memory: "
         + ("the allocator's peak." if record.device == "gpu" else "greatest resident size above the start.")
         + " Growth is fitted to one example's time and memory.",

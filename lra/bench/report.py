@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lra import bench_record
-from lra.bench import run_bench
-from lra.bench_plan import make_plan
-from lra.bench_plot import picture
-from lra.bench_record import FAILED, UNEQUAL, BenchRecord
-from lra.bench_screen import summary
-from lra.bench_table import TIMED, comma_separated, markdown, notes
+from lra.bench import record as bench_record
+from lra.bench.plan import make_plan
+from lra.bench.plot import picture
+from lra.bench.record import FAILED, UNEQUAL, BenchRecord
+from lra.bench.runner import run_bench
+from lra.bench.screen import summary
+from lra.bench.table import TIMED, comma_separated, markdown, notes
 from lra.core.console import console, errors
 from lra.core.environment import has_gpu
 from lra.core.files import write_atomically

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from lra import bench_record
-from lra.bench_plan import Cell, Plan, as_values
-from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
-from lra.bench_screen import BenchScreen
+from lra.bench import record as bench_record
+from lra.bench.plan import Cell, Plan, as_values
+from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
+from lra.bench.screen import BenchScreen
 from lra.core.documents import json_text, parse_json
 from lra.core.environment import ROOT, environment, git_state
 from lra.training.disturbance import Disturbance, Meter
@@ -46,7 +46,7 @@ class _Process:
     def prepare(self, known: dict[str, float] | None = None) -> None:
         """Start the process and let it do everything that comes before the clock, but a parity that is known."""
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "lra.bench_worker"],
+            [sys.executable, "-m", "lra.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

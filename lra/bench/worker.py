@@ -14,15 +14,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lra import backends, bench_memory, bench_parity, operations
+from lra import backends
 from lra.backends import Clock
-from lra.bench_plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
-from lra.bench_record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
+from lra.bench import memory as bench_memory
+from lra.bench import operations
+from lra.bench import parity as bench_parity
+from lra.bench.operations import Cost
+from lra.bench.plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
+from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
 from lra.core.documents import json_text, parse_json
 from lra.core.errors import UserError
 from lra.model.batches import Chunk
 from lra.model.weights import initial_weights, parameter_count
-from lra.operations import Cost
 from lra.training.clock import AwakeClock
 
 LEAST = 0.2  # seconds of a sample

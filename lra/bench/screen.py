@@ -7,9 +7,9 @@ import time
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lra.bench_plan import Cell
-from lra.bench_record import MEASURED, BenchRecord, Timing
-from lra.bench_table import BASELINE, Achieved, growth_rows, number, percent
+from lra.bench.plan import Cell
+from lra.bench.record import MEASURED, BenchRecord, Timing
+from lra.bench.table import BASELINE, Achieved, growth_rows, number, percent
 from lra.core.console import LINE_EVERY_SECONDS, console
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from attention_impls.base import Arrays
 from lra.backends import Clock
-from lra.bench_plan import Cell, blueprint_of
+from lra.bench.plan import Cell, blueprint_of
 from lra.model.weights import Blueprint
 
 # Odd, so that no block divides it; on a GPU an even one too, since some kernels there take nothing else.
