@@ -8,8 +8,8 @@ from typing import Literal
 from lra.bench.record import exponent
 from lra.bench.table import memory_each, seconds_each
 from lra.pictures import Growth, Panel, Picture
-from lra.timings import Speeds, Timing, What
-from lra.variant import option_words
+from lra.scores.overrides import option_words
+from lra.scores.speeds import Speeds, Timing, What
 
 Measure = Literal["time", "memory"]
 STEPS: dict[What, str] = {"train": "training step", "infer": "forward pass"}

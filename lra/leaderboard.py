@@ -12,8 +12,6 @@ from typing import Literal
 import tyro
 
 import tasks
-from lra import board, published, timings
-from lra.board import Board
 from lra.core.config import BackendName
 from lra.core.console import console, errors
 from lra.core.environment import ROOT
@@ -22,8 +20,11 @@ from lra.core.files import write_atomically
 from lra.growth import growth
 from lra.page import page
 from lra.pictures import KINDS, Picture, pictures
+from lra.scores import board, published
+from lra.scores import speeds as timings
+from lra.scores.board import Board
+from lra.scores.tables import grid, latex, markdown
 from lra.sheets import fields, to_csv, to_json
-from lra.tables import grid, latex, markdown
 
 DESCRIPTION = (
     "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "

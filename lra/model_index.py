@@ -11,9 +11,9 @@ from dataclasses import fields
 from typing import Any
 
 import tasks
-from lra.board import LEARNING
 from lra.core.documents import yaml_text
 from lra.core.errors import UserError
+from lra.scores.board import LEARNING
 from lra.training.record import Record, name
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import attention_impls
-from lra.board import Board, Row
-from lra.published import Table
-from lra.significance import LEVEL
-from lra.tables import NONE, grid, labels, markdown, origins
-from lra.timings import Speeds
+from lra.scores.board import Board, Row
+from lra.scores.published import Table
+from lra.scores.significance import LEVEL
+from lra.scores.speeds import Speeds
+from lra.scores.tables import NONE, grid, labels, markdown, origins
 
 HEAD = """# Leaderboard
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
 
-from lra.board import FIVE, Board, Cell, Row
-from lra.significance import Estimate
-from lra.tables import HEADINGS, best_rule, labels
+from lra.scores.board import FIVE, Board, Cell, Row
+from lra.scores.significance import Estimate
+from lra.scores.tables import HEADINGS, best_rule, labels
 from lra.training.record import Record
 
 KINDS = ("svg", "png")  # the files of a picture

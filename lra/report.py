@@ -14,8 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from lra import board, published, timings
-from lra.board import Board
 from lra.core.console import console, errors
 from lra.core.documents import json_text
 from lra.core.environment import ROOT
@@ -25,7 +23,10 @@ from lra.growth import growth
 from lra.model_index import find, model_index
 from lra.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
 from lra.report_data import board_values, identities, mechanism_values, picture_values, run_values
-from lra.tables import NONE
+from lra.scores import board, published
+from lra.scores import speeds as timings
+from lra.scores.board import Board
+from lra.scores.tables import NONE
 from lra.training.record import Record
 
 DESCRIPTION = (

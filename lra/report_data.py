@@ -13,12 +13,12 @@ from docstring_parser import parse_from_object
 import attention_impls
 import tasks
 from attention_impls.__main__ import costs
-from lra import variant
-from lra.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
 from lra.page import controls, facts
 from lra.pictures import Growth, Panel, Picture, pareto, pictures
-from lra.significance import Estimate
-from lra.tables import HEADINGS, NO_RULE, best_rule, labels, parameters, rate
+from lra.scores import overrides as variant
+from lra.scores.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
+from lra.scores.significance import Estimate
+from lra.scores.tables import HEADINGS, NO_RULE, best_rule, labels, parameters, rate
 from lra.training.disturbance import ALONE
 from lra.training.history import COLUMNS
 from lra.training.record import Record

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from lra.board import Board, Cell, Row
 from lra.core.documents import json_document, json_text
 from lra.page import controls
-from lra.tables import REFERENCES, best_rule, labels, origins, rate
+from lra.scores.board import Board, Cell, Row
+from lra.scores.tables import REFERENCES, best_rule, labels, origins, rate
 
 
 def fields(board: Board, relative_to: str | None = None) -> list[dict[str, Any]]:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from board_records import made, write, write_timing
 
-from lra import timings, variant
-from lra.board import FIVE, boards, read
 from lra.core.config import Train, from_dict
 from lra.core.errors import UserError
 from lra.page import facts
-from lra.tables import grid, labels
+from lra.scores import overrides as variant
+from lra.scores import speeds as timings
+from lra.scores.board import FIVE, boards, read
+from lra.scores.tables import grid, labels
 from lra.training.record import Record
 
 AAN = ("listops", "text", "retrieval-aan1818", "image", "pathfinder")

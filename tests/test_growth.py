@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from board_records import write_timing
 
-from lra import timings
 from lra.growth import growth
 from lra.pictures import Growth, Picture
 from lra.plots import draw
+from lra.scores import speeds as timings
 
 
 def shown(results: Path) -> dict[str, Picture]:

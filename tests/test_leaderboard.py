@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from board_records import made, put, write, write_few, write_timing
 
-from lra.board import FIVE
 from lra.cli import main
 from lra.core.environment import ROOT
+from lra.scores.board import FIVE
 
 GPU = "a GPU, float32, 2 heads of 32"
 WRITTEN = ("leaderboard.csv", "LEADERBOARD.md", "plots/accuracy-quick.svg", "plots/curves-quick-listops.png")

@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from lra.core.errors import UserError
-from lra.published import load
+from lra.scores.published import load
 
 TABLES = {table.id: table for table in load()}
 MISPRINTS = {("google", "Sinkhorn"), ("flashattention", "Transformer"), ("state-spaces", "LION-D (HiPPO)")}

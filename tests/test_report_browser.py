@@ -11,8 +11,8 @@ import pytest
 from board_records import made, write, write_timing
 
 import attention_impls
-from lra.board import FIVE
 from lra.cli import main
+from lra.scores.board import FIVE
 from tests.browser import looks, start
 
 COMMAND = "python run_lra.py --task listops --attn elfatt --seed 1"

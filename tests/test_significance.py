@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lra.significance import Estimate, as_good_as_best, average, holm, of_runs, p_value
+from lra.scores.significance import Estimate, as_good_as_best, average, holm, of_runs, p_value
 
 ONE, OTHER = [0.70, 0.74, 0.75], [0.66, 0.67, 0.69, 0.68]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lra import board
-from lra.board import Board
 from lra.core.environment import ROOT
-from lra.tables import grid, markdown
+from lra.scores import board
+from lra.scores.board import Board
+from lra.scores.tables import grid, markdown
 
 
 def tables(results: Path = ROOT / "results") -> str:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lra.board import LEARNING, RANKED, Board, Cell, Column, Row
-from lra.significance import Estimate
-from lra.timings import Timing
+from lra.scores.board import LEARNING, RANKED, Board, Cell, Column, Row
+from lra.scores.significance import Estimate
+from lra.scores.speeds import Timing
 from lra.training.record import Record
 
 NONE = "–"

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from lra.bench import record as bench_record
 from lra.bench.record import MEASURED, BenchRecord
 from lra.core.errors import UserError
-from lra.variant import defaults
+from lra.scores.overrides import defaults
 
 What = Literal["train", "infer"]
 

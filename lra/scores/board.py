@@ -13,10 +13,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import tasks
-from lra import significance, variant
 from lra.core.errors import UserError
-from lra.significance import Estimate
-from lra.timings import Speeds, Timing
+from lra.scores import overrides as variant
+from lra.scores import significance
+from lra.scores.significance import Estimate
+from lra.scores.speeds import Speeds, Timing
 from lra.training import record
 from lra.training.record import Record
 from tasks.base import TaskError

@@ -1,0 +1,1 @@
+"""Records as numbers: rows and columns, speeds, statistics, tables."""
