@@ -17,9 +17,9 @@ from lra.core.console import console, errors
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
-from lra.growth import growth
 from lra.page import page
-from lra.pictures import KINDS, Picture, pictures
+from lra.plotting.figures import KINDS, Picture, pictures
+from lra.plotting.growth import growth
 from lra.scores import board, published
 from lra.scores import speeds as timings
 from lra.scores.board import Board
@@ -139,7 +139,7 @@ def _tables(boards: list[Board]) -> dict[str, bytes]:
 
 def _write(boards: list[Board], results: Path) -> None:
     """Every file anew, and away with plots that no record asks for any more."""
-    from lra import plots  # half a second, which printing and checking do without
+    from lra.plotting import plots
 
     made = _tables(boards)
     for picture in _pictures(boards):

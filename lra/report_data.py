@@ -14,7 +14,7 @@ import attention_impls
 import tasks
 from attention_impls.__main__ import costs
 from lra.page import controls, facts
-from lra.pictures import Growth, Panel, Picture, pareto, pictures
+from lra.plotting.figures import Growth, Panel, Picture, pareto, pictures
 from lra.scores import overrides as variant
 from lra.scores.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
 from lra.scores.significance import Estimate

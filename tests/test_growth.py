@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from board_records import write_timing
 
-from lra.growth import growth
-from lra.pictures import Growth, Picture
-from lra.plots import draw
+from lra.plotting.figures import Growth, Picture
+from lra.plotting.growth import growth
+from lra.plotting.plots import draw
 from lra.scores import speeds as timings
 
 

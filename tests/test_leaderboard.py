@@ -207,7 +207,7 @@ def test_a_failure_half_way_leaves_the_old_files(
     say(capsys, results)
     before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
     write(made("listops", "linear", 0.3), results)
-    monkeypatch.setattr("lra.plots.draw", lambda picture: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr("lra.plotting.plots.draw", lambda picture: (_ for _ in ()).throw(OSError("no space")))
     say(capsys, results, code=1)
     assert {path: path.read_bytes() for path in before} == before
 

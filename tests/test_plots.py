@@ -17,10 +17,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from lra.pictures import Panel, Picture, Point, pareto, pictures, speed_of
-from lra.plots import draw
-from lra.plots_looks import COLOURS, DARK, INK, MUTED, PAPER
-from lra.plots_speed import fronts, name_points
+from lra.plotting.figures import Panel, Picture, Point, pareto, pictures, speed_of
+from lra.plotting.plots import draw
+from lra.plotting.speed import fronts, name_points
+from lra.plotting.style import COLOURS, DARK, INK, MUTED, PAPER
 from lra.scores import speeds as timings
 from lra.scores.board import FIVE, boards
 

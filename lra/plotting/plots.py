@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lra.pictures import KINDS, Line, Panel, Picture, Point
-from lra.plots_looks import (
+from lra.plotting.figures import KINDS, Line, Panel, Picture, Point
+from lra.plotting.speed import fronts, growth, name_points
+from lra.plotting.style import (
     COLOURS,
     DARK,
     DASHES,
@@ -35,7 +36,6 @@ from lra.plots_looks import (
     panels,
     short,
 )
-from lra.plots_speed import fronts, growth, name_points
 
 MANY = 16  # lines behind a panel's own that would be one grey area were they thicker
 WITHOUT_LEARNING = ((0, (1.2, 1.2)), (0, (5, 2)))  # chance, the best rule

@@ -7,7 +7,7 @@ from typing import Literal
 
 from lra.bench.record import exponent
 from lra.bench.table import memory_each, seconds_each
-from lra.pictures import Growth, Panel, Picture
+from lra.plotting.figures import Growth, Panel, Picture
 from lra.scores.overrides import option_words
 from lra.scores.speeds import Speeds, Timing, What
 

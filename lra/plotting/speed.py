@@ -17,8 +17,8 @@ from matplotlib.transforms import BboxBase
 
 from lra.bench.plot import log_log
 from lra.bench.table import BASELINE
-from lra.pictures import Growth, Panel, Picture, Point, pareto, speed_of
-from lra.plots_looks import (
+from lra.plotting.figures import Growth, Panel, Picture, Point, pareto, speed_of
+from lra.plotting.style import (
     COLOURS,
     DASHES,
     FAINT,

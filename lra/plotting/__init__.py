@@ -1,0 +1,1 @@
+"""Figures of numbers, in one style."""
