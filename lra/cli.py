@@ -137,7 +137,7 @@ def _list(argv: list[str]) -> int:
 
 
 def _leaderboard(argv: list[str]) -> int:
-    from lra.leaderboard import leaderboard
+    from lra.leaderboard.command import leaderboard
 
     return leaderboard(argv)
 

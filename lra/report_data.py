@@ -13,7 +13,7 @@ from docstring_parser import parse_from_object
 import attention_impls
 import tasks
 from attention_impls.__main__ import costs
-from lra.page import controls, facts
+from lra.leaderboard.page import controls, facts
 from lra.plotting.figures import Growth, Panel, Picture, pareto, pictures
 from lra.scores import overrides as variant
 from lra.scores.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row

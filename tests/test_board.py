@@ -11,7 +11,7 @@ from board_records import made, write, write_timing
 
 from lra.core.config import Train, from_dict
 from lra.core.errors import UserError
-from lra.page import facts
+from lra.leaderboard.page import facts
 from lra.scores import overrides as variant
 from lra.scores import speeds as timings
 from lra.scores.board import FIVE, boards, read

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lra.core.documents import json_document, json_text
-from lra.page import controls
+from lra.leaderboard.page import controls
 from lra.scores.board import Board, Cell, Row
 from lra.scores.tables import REFERENCES, best_rule, labels, origins, rate
 

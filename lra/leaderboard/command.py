@@ -17,14 +17,14 @@ from lra.core.console import console, errors
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
-from lra.page import page
+from lra.leaderboard.page import page
+from lra.leaderboard.sheets import fields, to_csv, to_json
 from lra.plotting.figures import KINDS, Picture, pictures
 from lra.plotting.growth import growth
 from lra.scores import board, published
 from lra.scores import speeds as timings
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
-from lra.sheets import fields, to_csv, to_json
 
 DESCRIPTION = (
     "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "

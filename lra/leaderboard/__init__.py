@@ -1,0 +1,1 @@
+"""`run_lra.py leaderboard`: tables and plots of all records."""
