@@ -143,7 +143,7 @@ def _leaderboard(argv: list[str]) -> int:
 
 
 def _report(argv: list[str]) -> int:
-    from lra.report import report
+    from lra.report.command import report
 
     return report(argv)
 

@@ -20,9 +20,9 @@ from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.leaderboard.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
-from lra.model_index import find, model_index
 from lra.plotting.growth import growth
-from lra.report_data import board_values, identities, mechanism_values, picture_values, run_values
+from lra.report.data import board_values, identities, mechanism_values, picture_values, run_values
+from lra.report.model_index import find, model_index
 from lra.scores import board, published
 from lra.scores import speeds as timings
 from lra.scores.board import Board
