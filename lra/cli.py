@@ -193,7 +193,7 @@ def _bench(argv: list[str]) -> int:
 
 def _check(argv: list[str]) -> int:
     flags = parse_check(argv, CHECK)
-    from lra.regress import check
+    from lra.regression.check import check
 
     return check(flags)
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from lra import baselines
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
-from lra.regress_report import clean_alarms
+from lra.regression import baselines
+from lra.regression.report import clean_alarms
 from lra.training.history import FIRST_STEPS
 from lra.training.record import CLEAR, standard_error
 from tests.watched import CELL, baseline, save, with_baseline

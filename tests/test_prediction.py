@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from lra.prediction import Expected, at_most
+from lra.regression.prediction import Expected, at_most
 
 TRIALS = 20_000
 

@@ -11,14 +11,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lra import baselines, regress
-from lra.baselines import Baselines, Speed
 from lra.bench.record import Ratio
 from lra.cli import main
 from lra.core.errors import UserError
-from lra.regress_report import changes, clean_alarms, lines, save_junit
-from lra.regress_trial import first_losses, prepare, ratio, records
-from lra.regress_verdict import HELD, REGRESSED, UNKNOWN, exit_code, of_accuracy, of_curve, of_nothing, of_throughput
+from lra.regression import baselines
+from lra.regression import check as regress
+from lra.regression.baselines import Baselines, Speed
+from lra.regression.report import changes, clean_alarms, lines, save_junit
+from lra.regression.trial import first_losses, prepare, ratio, records
+from lra.regression.verdict import HELD, REGRESSED, UNKNOWN, exit_code, of_accuracy, of_curve, of_nothing, of_throughput
 from lra.training.history import FIRST_STEPS
 from tests.watched import CELL, baseline, save, with_baseline
 
@@ -180,7 +181,7 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save(tmp_path / "b.yaml", CELL)
-    monkeypatch.setattr("lra.baselines.os.access", lambda place, mode: place != path)
+    monkeypatch.setattr("lra.regression.baselines.os.access", lambda place, mode: place != path)
     assert main(["check", "--update", "--baselines", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {path} cannot be written")

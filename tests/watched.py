@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from lra import baselines
-from lra.baselines import Baseline, Baselines, Cell
+from lra.regression import baselines
+from lra.regression.baselines import Baseline, Baselines, Cell
 
 CELL = Cell(
     name="tiny",

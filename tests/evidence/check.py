@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
 
-from lra import baselines
-from lra.baselines import Baseline, Cell
 from lra.core.environment import ROOT, environment, git_state
-from lra.prediction import at_most
-from lra.regress_report import clean_alarms
-from lra.regress_trial import first_losses, prepare, ratio, records
-from lra.regress_verdict import HELD, TOLERANCE, commit, of_accuracy, of_curve, percent
+from lra.regression import baselines
+from lra.regression.baselines import Baseline, Cell
+from lra.regression.prediction import at_most
+from lra.regression.report import clean_alarms
+from lra.regression.trial import first_losses, prepare, ratio, records
+from lra.regression.verdict import HELD, TOLERANCE, commit, of_accuracy, of_curve, percent
 
 CELL = "listops-elfatt-torch"
 FAULTS = {

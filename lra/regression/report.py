@@ -10,10 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from lra.baselines import Baseline, Cell
 from lra.core.files import write_atomically
-from lra.prediction import at_most
-from lra.regress_verdict import HELD, POWER, REGRESSED, Verdict, commit, percent
+from lra.regression.baselines import Baseline, Cell
+from lra.regression.prediction import at_most
+from lra.regression.verdict import HELD, POWER, REGRESSED, Verdict, commit, percent
 
 CONFIDENCE = 0.95  # of the bound on the rate of false alarms
 

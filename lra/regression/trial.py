@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lra.arguments import parse_bench
-from lra.baselines import Cell
 from lra.bench.plan import make_plan
 from lra.bench.record import MEASURED, Ratio
 from lra.bench.runner import Bench
 from lra.bench.screen import BenchScreen
 from lra.core.console import console
 from lra.core.errors import UserError
+from lra.regression.baselines import Cell
 from lra.training import data
 from lra.training.callbacks import Silent
 from lra.training.history import FIRST_STEPS, History

@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lra import baselines, regress_report
-from lra.baselines import Baseline, Baselines, Cell
 from lra.core.console import console, errors
 from lra.core.environment import git_state
 from lra.core.errors import UserError
-from lra.regress_trial import first_losses, prepare, ratio, records
-from lra.regress_verdict import (
+from lra.regression import baselines
+from lra.regression import report as regress_report
+from lra.regression.baselines import Baseline, Baselines, Cell
+from lra.regression.trial import first_losses, prepare, ratio, records
+from lra.regression.verdict import (
     REGRESSED,
     Verdict,
     exit_code,

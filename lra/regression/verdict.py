@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lra.baselines import Baseline, Cell
 from lra.bench.record import Ratio
+from lra.regression.baselines import Baseline, Cell
 
 HELD, REGRESSED, UNKNOWN = "held", "regressed", "could not run"
 TOLERANCE = 1e-3  # of a golden loss, relative

@@ -19,7 +19,7 @@ from lra.core.documents import RECORD_BYTES, read_yaml, yaml_text
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.core.ranges import problems
-from lra.prediction import Expected
+from lra.regression.prediction import Expected
 from lra.training.history import FIRST_STEPS
 
 SCHEMA = 1
