@@ -3,7 +3,7 @@
 
 import sys
 
-from lra.cli import main
+from lra.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -13,7 +13,7 @@ from attention_cases import Case, draw, error, output, reference
 
 import attention_impls
 from attention_impls.base import AttentionError
-from lra.cli import main
+from lra.cli.main import main
 from lra.model.weights import initial_weights, learned
 from lra.training import checkpoint
 from tests import small

@@ -14,7 +14,7 @@ import pytest
 from lra.bench.plan import Cell
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, BenchRecord, load
 from lra.bench.runner import _Process
-from lra.cli import main
+from lra.cli.main import main
 from lra.core.environment import ROOT
 
 pytest.importorskip("torch")
@@ -121,7 +121,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
 
 def test_help_names_every_flag_and_loads_no_framework() -> None:
     check = (
-        "import sys\nfrom lra.cli import main\ntry:\n    main(['bench', '--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom lra.cli.main import main\ntry:\n    main(['bench', '--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'jax', 'flax', 'numba', 'matplotlib', 'scipy'} & set(sys.modules)\nassert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lra.arguments import parse_bench
 from lra.bench.plan import Plan, blueprint_of, make_plan
-from lra.cli import main
+from lra.cli.arguments import parse_bench
+from lra.cli.main import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 

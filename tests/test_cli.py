@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lra.cli import main
+from lra.cli.main import main
 from lra.core.environment import ROOT
 
 RUN = [sys.executable, str(ROOT / "run_lra.py")]
@@ -35,7 +35,7 @@ def failure(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_help_is_complete_fast_and_loads_no_framework() -> None:
     check = (
-        "import sys\nsys.path.insert(0, sys.argv[1])\nfrom lra.cli import main\n"
+        "import sys\nsys.path.insert(0, sys.argv[1])\nfrom lra.cli.main import main\n"
         "try:\n    main(['--task', 'pathfinder', '--attn', 'elfatt', '--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'jax', 'flax', 'numba', 'matplotlib', 'scipy', 'tensorflow'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -154,7 +154,7 @@ def test_one_framework_is_enough(backend: str, absent: list[str], tmp_path: Path
         f"        if name.partition('.')[0] in {absent}:\n            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Absent())\n"
     )
-    start = "from lra.cli import main\nsys.exit(main(sys.argv[1:]))"
+    start = "from lra.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     words = [*SMOKE, "--backend", backend, "--results", str(tmp_path)]
     command = [sys.executable, "-c", hide + start, *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, check=False)
@@ -207,7 +207,7 @@ def test_kill_minus_nine_at_any_moment(backend: str, tmp_path: Path) -> None:
     words += ["--train.steps", "120", "--train.evaluate-every", "20", "--train.chunk", "1"]
     assert run(*words, "--results", str(tmp_path / "whole")).returncode == 0
     cut = [*words, "--results", str(tmp_path / "cut")]
-    fast = "import sys, lra.training.loop; lra.training.loop.SNAPSHOT_SECONDS = 0; from lra.cli import main; sys.exit(main(sys.argv[1:]))"
+    fast = "import sys, lra.training.loop; lra.training.loop.SNAPSHOT_SECONDS = 0; from lra.cli.main import main; sys.exit(main(sys.argv[1:]))"
     done, kills = 1, 0
     while done != 0:
         before = _snapshot_time(tmp_path / "cut")

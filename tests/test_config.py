@@ -15,9 +15,9 @@ from annotated_types import Interval
 
 import attention_impls
 import tasks
-from lra.arguments import parse_bench
 from lra.bench.plan import make_plan
-from lra.cli import main
+from lra.cli.arguments import parse_bench
+from lra.cli.main import main
 from lra.core.config import Model, Run, Train, as_dict, from_dict, resolve
 from lra.core.documents import yaml_text
 from lra.core.errors import UserError
@@ -122,7 +122,7 @@ def cli(*words: str) -> None:
     """Run a command; what it refuses is raised again, from the one line that it printed."""
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr("lra.cli._fail", lambda message, code: said.append(message) or code)
+        patch.setattr("lra.cli.main._fail", lambda message, code: said.append(message) or code)
         assert main(words) == 2
     raise UserError(*said)
 

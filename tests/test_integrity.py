@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lra.cli import main
+from lra.cli.main import main
 from tasks import integrity, store
 from tasks.base import SPLITS, Source, TaskError
 from tests.toy import PAIRS, ToyOptions

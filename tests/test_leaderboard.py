@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from board_records import made, put, write, write_few, write_timing
 
-from lra.cli import main
+from lra.cli.main import main
 from lra.core.environment import ROOT
 from lra.scores.board import FIVE
 
@@ -214,7 +214,7 @@ def test_a_failure_half_way_leaves_the_old_files(
 
 def test_help_loads_no_framework_and_no_plotting() -> None:
     check = (
-        "import sys\nsys.path.insert(0, sys.argv[1])\nfrom lra.cli import main\n"
+        "import sys\nsys.path.insert(0, sys.argv[1])\nfrom lra.cli.main import main\n"
         "try:\n    main(['leaderboard', '--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'jax', 'flax', 'numba', 'matplotlib', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lra.cli import main
+from lra.cli.main import main
 from lra.core.environment import ROOT
 from tests.evidence.table import tables
 from tests.watched import CELL, save

@@ -17,7 +17,7 @@ from board_records import made, put, write_few
 from pydantic import ValidationError
 
 from lra.bench import record as bench
-from lra.cli import main
+from lra.cli.main import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.training import record, record_schema
@@ -207,7 +207,7 @@ def test_the_schema_is_that_of_the_records() -> None:
 def test_the_command_writes_the_schema(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lra.cli.ROOT", tmp_path)
+    monkeypatch.setattr("lra.cli.main.ROOT", tmp_path)
     assert main(["schema"]) == 0
     path = tmp_path / "results" / record_schema.FILE
     assert capsys.readouterr().out.strip() == str(path)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lra.bench.record import Ratio
-from lra.cli import main
+from lra.cli.main import main
 from lra.core.errors import UserError
 from lra.regression import baselines
 from lra.regression import check as regress

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from board_records import made, put, write, write_few
 
-from lra.cli import main
+from lra.cli.main import main
 from lra.core.environment import ROOT
 
 COMMAND = [sys.executable, str(ROOT / "run_lra.py"), "report"]

@@ -11,7 +11,7 @@ import pytest
 from board_records import made, write, write_timing
 
 import attention_impls
-from lra.cli import main
+from lra.cli.main import main
 from lra.scores.board import FIVE
 from tests.browser import looks, start
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import attention_impls
-from lra.cli import main
+from lra.cli.main import main
 from lra.training import record
 
 FIVE = ("listops", "text", "retrieval-aan1818", "image", "pathfinder")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lra.cli import main
+from lra.cli.main import main
 from lra.core import files
 from lra.training import data
 from lra.training.callbacks import TAGS, MetricsFile

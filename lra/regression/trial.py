@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lra.arguments import parse_bench
 from lra.bench.plan import make_plan
 from lra.bench.record import MEASURED, Ratio
 from lra.bench.runner import Bench
 from lra.bench.screen import BenchScreen
+from lra.cli.arguments import parse_bench
 from lra.core.console import console
 from lra.core.errors import UserError
 from lra.regression.baselines import Cell

@@ -15,7 +15,7 @@ from typing import Any
 
 import attention_impls
 import tasks
-from lra.arguments import data_arguments, parse, parse_bench, parse_check, train_arguments
+from lra.cli.arguments import data_arguments, parse, parse_bench, parse_check, train_arguments
 from lra.core.config import Run, as_dict, from_dict, resolve
 from lra.core.documents import read_json, read_yaml, yaml_text
 from lra.core.environment import ROOT, has_gpu
@@ -130,7 +130,7 @@ def _with(argv: list[str], name: str, value: str) -> list[str]:
 def _list(argv: list[str]) -> int:
     if argv:
         raise UserError(f"list takes no arguments, given: {' '.join(argv)}")
-    from lra.catalogue import print_catalogue
+    from lra.cli.catalogue import print_catalogue
 
     print_catalogue()
     return 0
