@@ -207,7 +207,10 @@ def test_kill_minus_nine_at_any_moment(backend: str, tmp_path: Path) -> None:
     words += ["--train.steps", "120", "--train.evaluate-every", "20", "--train.chunk", "1"]
     assert run(*words, "--results", str(tmp_path / "whole")).returncode == 0
     cut = [*words, "--results", str(tmp_path / "cut")]
-    fast = "import sys, lra.training.loop; lra.training.loop.SNAPSHOT_SECONDS = 0; from lra.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    fast = (
+        "import sys, lra.training.loop; lra.training.loop.SNAPSHOT_SECONDS = 0; "
+        "from lra.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
     done, kills = 1, 0
     while done != 0:
         before = _snapshot_time(tmp_path / "cut")

@@ -1,4 +1,4 @@
-"""What each plot shows, as plain numbers: boards in, points and lines in per cent out. Drawing them is plots.py's."""
+"""What each plot shows, as plain numbers: boards in, points and lines in per cent out. The other modules draw them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lra.scores.significance import Estimate
 from lra.scores.tables import HEADINGS, best_rule, labels
 from lra.training.record import Record
 
+HERE = Path(__file__)
 KINDS = ("svg", "png")  # the files of a picture
 
 
@@ -96,7 +97,7 @@ class Picture:
 
         Numbers count to nine digits: the last ones depend on the processor that computed them.
         """
-        code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("plots*.py")))
+        code = b"".join(path.read_bytes() for path in sorted(HERE.parent.glob("*.py")) if path != HERE)
         shown = json.loads(json.dumps(asdict(self)), parse_float=lambda digits: f"{float(digits):.9g}")
         return hashlib.sha256(json.dumps(shown).encode() + code).hexdigest()
 
