@@ -118,7 +118,7 @@ def place(results: Path, **flags: Any) -> Place:
 
 
 class Quiet:
-    """A Watch that only counts, and may act at a step."""
+    """A Callback that only counts, and may act at a step."""
 
     def __init__(self, act: dict[int, Any] | None = None) -> None:
         self.act = act or {}
@@ -126,7 +126,7 @@ class Quiet:
     def starts(self, history: History, facts: dict[str, Any]) -> None:
         """Nothing to show."""
 
-    def advances(self, history: History) -> None:
+    def advances(self, history: History, losses: Any) -> None:
         self.act.get(history.step, lambda: None)()
 
     def evaluates(self, history: History) -> None:

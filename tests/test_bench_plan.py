@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 
+from lra.bench.command import BenchFlags
 from lra.bench.plan import Plan, blueprint_of, make_plan
-from lra.cli.arguments import parse_bench
 from lra.cli.main import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 
 
 def plan(*words: str, device: Any = "cpu") -> Plan:
-    return make_plan(parse_bench(words, ""), device)
+    return make_plan(tyro.cli(BenchFlags, args=words), device)
 
 
 def test_every_mechanism_meets_every_length_in_every_framework() -> None:
@@ -40,9 +41,9 @@ def test_by_default_a_batch_has_32768_tokens() -> None:
 def test_options_make_another_row_of_the_same_mechanism() -> None:
     pytest.importorskip("torch")
     made = plan("--attn", "softmax,softmax@local-conv=true", "--lengths", "128")
-    assert [cell.label for cell in made.cells] == ["softmax", "softmax@local_conv=True"]
+    assert [cell.label for cell in made.cells] == ["softmax", "softmax@local_conv=true"]
     assert [blueprint_of(cell).options.local_conv for cell in made.cells] == [False, True]
-    assert made.compare == (("softmax", "softmax@local_conv=True"),)
+    assert made.compare == (("softmax", "softmax@local_conv=true"),)
 
 
 def test_training_times_the_standard_model() -> None:
@@ -74,7 +75,7 @@ def test_too_many_cells_are_timed_some_lengths_at_a_time() -> None:
     [
         (["--attn", "elfat"], "did you mean 'elfatt'"),
         (["--attn", ","], "--attn is empty"),
-        (["--attn", "softmax@conv"], "name@option=value"),
+        (["--attn", "softmax@conv"], "NAME@option=value"),
         (["--attn", "softmax@local-conf=true"], "did you mean 'local_conv'"),
         (["--attn", "elfatt@block-size=0"], "options.block_size is 0, expected at least 1"),
         (["--lengths", "1k"], "whole numbers"),
@@ -86,9 +87,9 @@ def test_too_many_cells_are_timed_some_lengths_at_a_time() -> None:
         (["--compare", "elfatt:flash"], "two different ones of elfatt, softmax"),
         (["--compare", "elfatt"], "FIRST:SECOND"),
         (["--what", "train", "--heads", "4"], "for --what attend"),
-        (["--what", "train", "--chunk", "0"], "--chunk is 0"),
-        (["--what", "train", "--dropout", "1"], "--dropout is 1"),
-        (["--memory", "0"], "--memory is 0"),
+        (["--what", "train", "--chunk", "0"], "chunk is 0, expected at least 1"),
+        (["--what", "train", "--dropout", "1"], "dropout is 1.0, expected at least 0 and less than 1"),
+        (["--memory", "0"], "memory is 0.0, expected more than 0 and at most 1e+09"),
         (["--redraw", "/nowhere.json"], "no benchmark's record"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from bench_records import LENGTHS, bench_record, timing
 
+from lra.bench.command import BenchFlags, bench
 from lra.bench.plot import picture
 from lra.bench.record import OUT_OF_MEMORY, Spread, crossover, exponent, load, save, spread, unstable
-from lra.bench.report import redraw
 from lra.bench.table import Achieved, comma_separated, growth_rows, markdown, notes
 from lra.core.errors import UserError
 
@@ -204,7 +204,7 @@ def test_tables_and_picture_are_a_pure_function_of_the_record(tmp_path: Path) ->
     save(bench_record(), path)
     made = []
     for _ in range(2):
-        assert redraw(path) == 0
+        assert bench(BenchFlags(redraw=path)) == 0
         made.append({suffix: path.with_suffix(suffix).read_bytes() for suffix in (".md", ".csv", ".svg")})
     assert made[0] == made[1]
     assert b"elfatt" in made[0][".svg"]

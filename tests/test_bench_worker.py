@@ -16,11 +16,13 @@ from stopped import stop
 from lra.backends import get_clock
 from lra.bench import memory as bench_memory
 from lra.bench import parity as bench_parity
+from lra.bench import subjects as bench_subjects
 from lra.bench import worker as bench_worker
 from lra.bench.operations import Cost
 from lra.bench.plan import Cell, Kind
 from lra.bench.record import FAILED, MEASURED, UNEQUAL
-from lra.bench.worker import Stepping, Worker, answer, is_out_of_memory
+from lra.bench.subjects import Stepping
+from lra.bench.worker import Worker, answer, is_out_of_memory
 from lra.core.environment import ROOT
 from lra.training.clock import AwakeClock
 
@@ -38,8 +40,8 @@ def cell(backend: Any = "torch", kind: Kind = "attend", **changes: Any) -> Cell:
 def _short_and_unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples of 10 ms, small ceilings, and no bound on the memory of the process that runs the tests."""
     monkeypatch.setattr(bench_worker, "LEAST", 0.01)
-    monkeypatch.setattr(bench_worker, "PRODUCT_SIDE", {"cpu": 64})
-    monkeypatch.setattr(bench_worker, "COPY_BYTES", {"cpu": 1 << 16})
+    monkeypatch.setattr(bench_subjects, "PRODUCT_SIDE", {"cpu": 64})
+    monkeypatch.setattr(bench_subjects, "COPY_BYTES", {"cpu": 1 << 16})
     monkeypatch.setattr(bench_memory, "allow", lambda more: None)
 
 

@@ -15,15 +15,15 @@ from annotated_types import Interval
 
 import attention_impls
 import tasks
-from lra.bench.plan import make_plan
-from lra.cli.arguments import parse_bench
+from lra.bench.plan import Wanted, make_plan
 from lra.cli.main import main
 from lra.core.config import Model, Run, Train, as_dict, from_dict, resolve
 from lra.core.documents import yaml_text
 from lra.core.errors import UserError
+from lra.core.spec import parse_specs
 from lra.model.weights import _encoder_size, initial_weights
-from lra.training.session import require_possible
-from lra.training.trainer import make_blueprint
+from lra.training.session import train_all
+from lra.training.trainer import Place, make_blueprint
 from tests.small import smoke_run
 from tests.watched import CELL
 
@@ -115,14 +115,14 @@ def by_check(part: str, name: str, value: Any, folder: Path) -> None:
 
 def by_bench(part: str, name: str, value: Any, folder: Path) -> None:
     assert part == "options", "bench takes no other part of a run"
-    make_plan(parse_bench(["--attn", f"primal@{name}={value}", "--lengths", "64"], ""), "cpu")
+    make_plan(Wanted(attn=parse_specs(f"primal@{name}={value}"), lengths=(64,)), "cpu")
 
 
 def cli(*words: str) -> None:
     """Run a command; what it refuses is raised again, from the one line that it printed."""
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr("lra.cli.main._fail", lambda message, code: said.append(message) or code)
+        patch.setattr("lra.core.failures.fail", lambda message, code: said.append(message) or code)
         assert main(words) == 2
     raise UserError(*said)
 
@@ -262,10 +262,5 @@ def test_a_preset_that_was_edited_wrongly_is_told(
 
 @pytest.mark.parametrize("seeds", [0, -1, 10**18])
 def test_the_seeds_of_one_command_are_counted(seeds: int) -> None:
-    class Flags:
-        resume = fresh = False
-        tensorboard = None
-
-    Flags.seeds = seeds  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="expected at least 1 and at most 1,000"):
-        require_possible(smoke_run(), Flags)
+        train_all([smoke_run()], seeds, Place(results=Path()))

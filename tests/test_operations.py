@@ -76,7 +76,7 @@ def test_dense_layers_move_what_matrix_products_read_and_write(towers: int) -> N
     aten = torch.ops.aten
     moved = []
 
-    class Watch(TorchDispatchMode):
+    class Callback(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
             if func in (aten.mm.default, aten.addmm.default):
@@ -85,7 +85,7 @@ def test_dense_layers_move_what_matrix_products_read_and_write(towers: int) -> N
 
     plan = blueprint("softmax", towers=towers, length=LENGTH)  # its attention is fused, and so no product here
     model = encoder(plan)
-    with Watch():
+    with Callback():
         forward(plan, model).backward()
     layers = dense_layers(plan, BATCH, LENGTH)
     assert len(moved) == 3 * len(layers)

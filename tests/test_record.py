@@ -204,12 +204,10 @@ def test_the_schema_is_that_of_the_records() -> None:
         assert asdict(validate(path.read_bytes())) == asdict(record.load(path))
 
 
-def test_the_command_writes_the_schema(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("lra.cli.main.ROOT", tmp_path)
-    assert main(["schema"]) == 0
-    path = tmp_path / "results" / record_schema.FILE
+def test_the_command_writes_the_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--results", str(tmp_path)]) == 0
+    path = tmp_path / record_schema.FILE
     assert capsys.readouterr().out.strip() == str(path)
     assert json.loads(path.read_text()) == record_schema.json_schema()
-    assert main(["schema", "--now"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["schema", "--now"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,9 +13,11 @@ import pytest
 from lra.bench.record import Ratio
 from lra.cli.main import main
 from lra.core.errors import UserError
+from lra.core.spec import Spec
 from lra.regression import baselines
-from lra.regression import check as regress
+from lra.regression import command as regress
 from lra.regression.baselines import Baselines, Speed
+from lra.regression.command import CheckFlags
 from lra.regression.report import changes, clean_alarms, lines, save_junit
 from lra.regression.trial import first_losses, prepare, ratio, records
 from lra.regression.verdict import HELD, REGRESSED, UNKNOWN, exit_code, of_accuracy, of_curve, of_nothing, of_throughput
@@ -68,17 +69,17 @@ def test_filters_choose_cells() -> None:
     known = Baselines(schema=1, level=0.01, cells=cells)
 
     def names(**given: Any) -> list[str]:
-        flags = {"cell": None, "task": None, "attn": None, "backend": None, "baselines": Path("b.yaml")}
-        return [cell.name for cell in regress.chosen(known, SimpleNamespace(**{**flags, **given}))]
+        return [cell.name for cell in regress.chosen(known, CheckFlags(baselines=Path("b.yaml"), **given))]
 
     assert names() == ["tiny", "other", "third"]
     assert names(cell="third,tiny") == ["tiny", "third"]
-    assert names(attn="elfatt") == ["other"]
+    assert names(attn=(Spec("elfatt"),)) == ["other"]
+    assert names(attn=(Spec("elfatt", {"block_size": 8}), Spec("softmax"))) == ["tiny", "third"]
     assert names(backend="torch", task="listops") == ["tiny", "other"]
     with pytest.raises(UserError, match="tiny, other, third"):
         names(cell="nothing")
     with pytest.raises(UserError, match="no cell"):
-        names(attn="elfatt", backend="jax")
+        names(attn=(Spec("elfatt"),), backend="jax")
 
 
 def test_clean_checks_take_as_many_seeds_as_a_check() -> None:

@@ -18,7 +18,8 @@ from lra.core.files import set_aside
 from lra.model.weights import Weights, initial_weights, learned
 from lra.training import checkpoint, data, snapshot
 from lra.training.history import History
-from lra.training.loop import SNAPSHOT, Diverged, Interrupted, Lane, Loop
+from lra.training.loop import Diverged, Interrupted, Lane, Loop
+from lra.training.snapshot import NEXT, SNAPSHOT
 from lra.training.trainer import train
 from tasks.base import Source
 from tests.small import Quiet, blueprint, place, smoke_run
@@ -237,7 +238,7 @@ def test_a_lane_that_diverged_is_one_after_a_resume(tmp_path: Path) -> None:
     lane.diverged = Diverged("the loss is nan at step 1")
     lane.history.loss = float("nan")
     lane.save(state(lane.weights))
-    again = Lane(RUN, BLUEPRINT, tmp_path / ID, Quiet(), read(tmp_path / ID / SNAPSHOT))
+    again = Lane(RUN, BLUEPRINT, tmp_path / ID, Quiet(), read(tmp_path / ID / NEXT))
     loop = Loop.__new__(Loop)
     loop.lanes = [again]
     with pytest.raises(Diverged, match="nan at step 1"):

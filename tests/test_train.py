@@ -84,7 +84,7 @@ def test_resume_is_bit_exact(backend: str, how: str, tmp_path: Path, monkeypatch
     act = (lambda: os.kill(os.getpid(), signal.SIGINT)) if how == "ctrl-c" else crash
     with pytest.raises(Interrupted if how == "ctrl-c" else MemoryError):
         train(run, prepared(run), place(tmp_path / "cut"), Quiet({6: act}))
-    with pytest.raises(UserError, match="--resume goes on with it, --fresh starts over"):
+    with pytest.raises(UserError, match="--resume continues it, --fresh starts over"):
         train(run, prepared(run), place(tmp_path / "cut"), Quiet())
     resumed, _ = train(run, prepared(run), place(tmp_path / "cut", resume=True), Quiet())
     assert outcome(resumed) == outcome(whole)

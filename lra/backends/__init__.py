@@ -134,13 +134,21 @@ def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
     return import_module(f"lra.backends.{name}.backend").open_backend(blueprint, device)
 
 
+def usual() -> str:
+    """The framework where none is named: PyTorch, or the one that is installed."""
+    return next((name for name in _NEEDS if installed(name)), "torch")
+
+
 def on_gpu(name: str, device: Device | None) -> bool:
-    """Whether `get` would take a GPU; loads the framework where nobody has said."""
-    if device is not None:
-        return device == "gpu"
+    """Whether `get` takes a GPU; the framework is asked. UserError where a GPU is wanted and none is there."""
+    if device == "cpu":
+        return False
     require_installed(name)
     allocator.keep_buffers()
-    return import_module(f"lra.backends.{name}.backend").sees_gpu()
+    found = import_module(f"lra.backends.{name}.backend").sees_gpu()
+    if device == "gpu" and not found:
+        raise UserError(f"--device gpu: {name} sees no CUDA GPU, and no other kind is supported: use --device cpu")
+    return found
 
 
 def pinned(name: str) -> AbstractContextManager[None]:

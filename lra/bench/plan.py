@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval
 
 import attention_impls
 import tasks
 from attention_impls.base import Dims
 from lra.backends import Device, require_installed
+from lra.core.arguments import backends, numbers, pairs, specs
 from lra.core.config import BackendName, Run, mechanism_options, resolve
-from lra.core.documents import parse_yaml
 from lra.core.errors import UserError
+from lra.core.ranges import problems
+from lra.core.spec import Spec
 from lra.model.weights import Blueprint
 
 What = Literal["attend", "train", "infer"]
 Kind = Literal["attend", "train", "infer", "product", "copy"]
 Dtype = Literal["float32", "bfloat16"]
+Count = Annotated[int, Interval(ge=1, le=1_000_000)]
 
 TASK = "text"  # whose standard model is trained: one document of bytes an example, two classes
 TOKENS = 32_768  # tokens of a batch where none is given
@@ -52,8 +57,53 @@ class Cell:
     @property
     def label(self) -> str:
         """The mechanism and what differs from its card, as --attn takes it; or the ceiling."""
-        changed = "".join(f"@{name}={value}" for name, value in self.options.items())
-        return f"{Path(self.attn).name}{changed}" if self.attn else self.kind
+        return Spec(self.attn, self.options).label if self.attn else self.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a benchmark is to time. What is out of its range raises UserError."""
+
+    attn: Annotated[tuple[Spec, ...], specs()] = (Spec("elfatt"), Spec("softmax"))
+    """Which attentions, commas between; an option as name@option=value; a path of a folder alone or in quotes."""
+    lengths: Annotated[tuple[int, ...], numbers("lengths")] = (1024, 2048, 4096, 8192, 16384)
+    """Tokens of a sequence, commas between."""
+    what: What = "attend"
+    """The mechanism, forward and backward; a training step of the standard model; a forward pass of it."""
+    backend: Annotated[tuple[BackendName, ...], backends()] = ("torch",)
+    """Which framework: torch, jax, or torch,jax."""
+    batch: Annotated[tuple[int, ...], numbers("batch")] | None = None
+    """Examples: one number, or one a length; else 32,768 tokens' worth."""
+    dtype: Dtype | None = None
+    """float32 on a CPU, bfloat16 on a GPU."""
+    samples: Annotated[int, Interval(ge=2, le=100_000)] = 15
+    """Rounds, in each of which every cell takes one sample; quartiles need two."""
+    compare: Annotated[tuple[tuple[str, str], ...], pairs("compare")] | None = None
+    """Pairs FIRST:SECOND of attentions or frameworks; else the first with all."""
+    chunk: Count | None = None
+    """Steps in one call of the framework, for train and infer."""
+    heads: Count | None = None
+    """Heads, for attend; those of the standard model else."""
+    head_dim: Count | None = None
+    """Features of a head, for attend; those of the standard model else."""
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Dropout of the training step."""
+    memory: Annotated[float, Interval(gt=0, le=1e9)] | None = None
+    """GB that a cell may take on a CPU; nine tenths of what is free."""
+    seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0
+    """Decides inputs, weights and the order of the cells."""
+
+    def __post_init__(self) -> None:
+        for problem in problems(self):
+            raise UserError(f"bench: {problem}")
+        shown = ",".join(map(str, self.lengths))
+        if len(set(self.lengths)) < len(self.lengths):
+            raise UserError(f"--lengths {shown}: expected each length once")
+        if self.batch is not None and len(self.batch) not in (1, len(self.lengths)):
+            given, many = ",".join(map(str, self.batch)), len(self.lengths)
+            raise UserError(f"--batch {given}: expected one number, or as many as there are lengths ({many})")
+        if self.what != "attend" and (self.heads or self.head_dim):
+            raise UserError(f"--heads and --head-dim are for --what attend: {self.what} times the standard model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,43 +132,36 @@ class Plan:
         return groups
 
 
-def make_plan(flags: Any, device: Device) -> Plan:
-    """The plan that the flags of `bench` describe; UserError for what cannot be timed."""
-    lengths = _numbers("lengths", flags.lengths)
-    if len(set(lengths)) < len(lengths):
-        raise UserError(f"--lengths {flags.lengths}: expected each length once")
-    batches = _batches(flags.batch, lengths)
-    backends = _backends(flags.backend)
-    choices = [_choice(word) for word in _words("attn", flags.attn)]
-    if flags.samples < 2:
-        raise UserError(f"--samples is {flags.samples}, expected at least 2: quartiles need them")
-    if not 0 <= flags.dropout < 1:
-        raise UserError(f"--dropout is {flags.dropout}, expected at least 0 and below 1")
-    dtype = flags.dtype or ("bfloat16" if device == "gpu" else "float32")
-    common: dict[str, Any] = {"device": device, "dtype": dtype, "seed": flags.seed}
-    model = {"dropout": flags.dropout, "memory": _bytes(flags.memory), **_heads(flags)}
+def make_plan(wanted: Wanted, device: Device) -> Plan:
+    """The cells that are asked for, and those of the device's ceilings; UserError for what cannot be timed."""
     cells = [
-        Cell(kind=flags.what, backend=name, attn=attn, options=options, length=n, batch=b, **model, **common)
-        for n, b in zip(lengths, batches, strict=True)
-        for attn, options in choices
-        for name in backends
-        if name in attention_impls.load(attn).backends
+        replace(_cell(wanted, device, spec, backend), length=length, batch=batch, chunk=_chunk(wanted, length))
+        for length, batch in zip(wanted.lengths, _batches(wanted), strict=True)
+        for spec in map(_absolute, wanted.attn)
+        for backend in wanted.backend
+        if backend in attention_impls.load(spec.name).backends
     ]
     if not cells:
-        raise UserError(f"--attn {flags.attn}: none of them is written in {flags.backend}")
-    cells = [replace(cell, chunk=_chunk(flags, cell.length)) for cell in cells]
+        names = ", ".join(map(str, wanted.attn))
+        raise UserError(f"--attn {names}: none of them is written in {' or '.join(wanted.backend)}")
+    for backend in wanted.backend:
+        require_installed(backend)
     for cell in cells:
         blueprint_of(cell)
-    labels = tuple(dict.fromkeys(cell.label for cell in cells))
+    dtype = cells[0].dtype
     return Plan(
-        what=flags.what,
+        what=wanted.what,
         device=device,
         dtype=dtype,
-        samples=flags.samples,
-        seed=flags.seed,
+        samples=wanted.samples,
+        seed=wanted.seed,
         cells=tuple(cells),
-        ceilings=tuple(Cell(kind=kind, backend=name, **common) for name in backends for kind in ("product", "copy")),
-        compare=_pairs(flags.compare, labels, tuple(backends)),
+        ceilings=tuple(
+            Cell(kind=kind, backend=backend, device=device, dtype=dtype, seed=wanted.seed)
+            for backend in wanted.backend
+            for kind in ("product", "copy")
+        ),
+        compare=_pairs(wanted, tuple(dict.fromkeys(cell.label for cell in cells))),
     )
 
 
@@ -151,86 +194,47 @@ def as_values(cell: Cell) -> dict[str, Any]:
     return asdict(cell)
 
 
-def _words(name: str, text: str) -> list[str]:
-    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if not words:
-        raise UserError(f"--{name} is empty: name one, or several with commas between")
-    return words
-
-
-def _numbers(name: str, text: str) -> list[int]:
-    try:
-        numbers = [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise UserError(f"--{name} {text}: expected whole numbers with commas between") from error
-    if min(numbers) < 1:
-        raise UserError(f"--{name} {text}: expected numbers of at least 1")
-    return numbers
-
-
-def _batches(text: str | None, lengths: list[int]) -> list[int]:
-    if text is None:
-        return [max(TOKENS // length, 1) for length in lengths]
-    batches = _numbers("batch", text)
-    if len(batches) not in (1, len(lengths)):
-        raise UserError(f"--batch {text}: expected one number, or as many as there are lengths ({len(lengths)})")
-    return batches if len(batches) == len(lengths) else batches * len(lengths)
-
-
-def _backends(text: str) -> list[Any]:
-    backends = _words("backend", text)
-    for backend in backends:
-        if backend not in attention_impls.BACKENDS:
-            raise UserError(f"--backend {backend}: expected {' or '.join(attention_impls.BACKENDS)}, or both")
-        require_installed(backend)
-    return backends
-
-
-def _choice(word: str) -> tuple[str, dict[str, Any]]:
-    """softmax@local_conv=true -> the mechanism and its options; a folder is told in full, for another process."""
-    name, *settings = word.split("@")
-    pairs = [setting.partition("=") for setting in settings]
-    if any(not sign for _, sign, _ in pairs):
-        raise UserError(f"--attn {word}: expected options as name@option=value")
-    options = {key.replace("-", "_"): parse_yaml(value, f"--attn {word}") for key, _, value in pairs}
-    mechanism_options(name, options)
-    return str(Path(name).expanduser().resolve()) if "/" in name else name, options
-
-
-def _heads(flags: Any) -> dict[str, int]:
+def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> Cell:
+    """What the cells of one mechanism in one framework have in common."""
     model = resolve(TASK, "softmax", preset="standard").model
-    given = {"heads": flags.heads, "head_dim": flags.head_dim}
-    if flags.what != "attend" and any(given.values()):
-        raise UserError(f"--heads and --head-dim are for --what attend: {flags.what} times the standard model as it is")
-    sizes = {"heads": flags.heads or model.heads, "head_dim": flags.head_dim or model.width // model.heads}
-    if min(sizes.values()) < 1:
-        raise UserError(f"--heads {flags.heads} --head-dim {flags.head_dim}: expected numbers of at least 1")
-    return sizes
+    return Cell(
+        kind=wanted.what,
+        backend=backend,
+        device=device,
+        dtype=wanted.dtype or ("bfloat16" if device == "gpu" else "float32"),
+        attn=spec.name,
+        options=dict(spec.options),
+        heads=wanted.heads or model.heads,
+        head_dim=wanted.head_dim or model.width // model.heads,
+        dropout=wanted.dropout,
+        seed=wanted.seed,
+        memory=None if wanted.memory is None else round(wanted.memory * 1e9),
+    )
 
 
-def _chunk(flags: Any, length: int) -> int:
-    if flags.what == "attend":
-        return 1
-    if flags.chunk is not None and flags.chunk < 1:
-        raise UserError(f"--chunk is {flags.chunk}, expected at least 1")
-    return flags.chunk or max(min(CHUNK_TOKENS // length, CHUNK), 1)
+def _absolute(spec: Spec) -> Spec:
+    """The mechanism with its options checked; a folder is told in full, for another process."""
+    mechanism_options(spec.name, dict(spec.options))
+    return replace(spec, name=str(Path(spec.name).expanduser().resolve())) if "/" in spec.name else spec
 
 
-def _bytes(gigabytes: float | None) -> int | None:
-    if gigabytes is not None and gigabytes <= 0:
-        raise UserError(f"--memory is {gigabytes} GB, expected more than 0")
-    return None if gigabytes is None else round(gigabytes * 1e9)
+def _batches(wanted: Wanted) -> tuple[int, ...]:
+    if wanted.batch is None:
+        return tuple(max(TOKENS // length, 1) for length in wanted.lengths)
+    return wanted.batch if len(wanted.batch) > 1 else wanted.batch * len(wanted.lengths)
 
 
-def _pairs(text: str | None, labels: tuple[str, ...], backends: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def _chunk(wanted: Wanted, length: int) -> int:
+    return 1 if wanted.what == "attend" else wanted.chunk or max(min(CHUNK_TOKENS // length, CHUNK), 1)
+
+
+def _pairs(wanted: Wanted, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """The pairs asked for; by default the first mechanism with every other, and the first backend with the second."""
-    if text is None:
+    backends = tuple(wanted.backend)
+    if wanted.compare is None:
         return tuple((names[0], other) for names in (labels, backends) for other in names[1:])
-    pairs = []
-    for word in _words("compare", text):
-        first, _, second = word.partition(":")
-        if not ({first, second} <= set(labels) or {first, second} <= set(backends)) or first == second:
+    for pair in wanted.compare:
+        if not (set(pair) <= set(labels) or set(pair) <= set(backends)):
             known = ", ".join(labels + (backends if len(backends) > 1 else ()))
-            raise UserError(f"--compare {word}: expected FIRST:SECOND, two different ones of {known}")
-        pairs.append((first, second))
-    return tuple(pairs)
+            raise UserError(f"--compare {':'.join(pair)}: expected FIRST:SECOND, two different ones of {known}")
+    return wanted.compare

@@ -7,9 +7,6 @@ other users of the machine) hits all alike, and a ratio is taken between two sam
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,8 +19,8 @@ from lra.bench import record as bench_record
 from lra.bench.plan import Cell, Plan, as_values
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
 from lra.bench.screen import BenchScreen
-from lra.core.documents import json_text, parse_json
-from lra.core.environment import ROOT, environment, git_state
+from lra.core.environment import environment, git_state
+from lra.core.workers import Child
 from lra.training.disturbance import Disturbance, Meter
 
 ALIVE = 24  # processes that live beside one another, the ceilings' aside; more cells are timed a few lengths at a time
@@ -40,19 +37,11 @@ class _Process:
         self.samples: list[float] = []
         self.calls: list[int] = []
         self.stopped = 0.0
-        self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read when the process has died
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def prepare(self, known: dict[str, float] | None = None) -> None:
         """Start the process and let it do everything that comes before the clock, but a parity that is known."""
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "lra.bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            cwd=ROOT,
-            start_new_session=True,  # so that Ctrl-C reaches this process alone, which ends the others
-        )
+        self._child = Child("lra.bench.worker", visible=False)
         self._take(self._ask({"cell": as_values(self.cell), "parity": known}))
 
     def sample(self) -> None:
@@ -63,7 +52,6 @@ class _Process:
         """End the process; what it said stays."""
         if self._child is not None:
             self._child.kill()
-            self._child.communicate()
             self._child = None
 
     def timing(self) -> Timing:
@@ -102,23 +90,12 @@ class _Process:
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
         assert self._child is not None, "prepare comes first"
-        told, answers = self._child.stdin, self._child.stdout
-        assert told is not None
-        assert answers is not None
-        try:
-            told.write(json_text(order).encode() + b"\n")
-            told.flush()
-            line = answers.readline()
-        except BrokenPipeError:
-            line = b""
-        if not line.endswith(b"\n"):
-            return self._died(self._child.wait())
-        return parse_json(line.decode(), "the worker's answer")
+        answer = self._child.ask(order)
+        return self._died(self._child) if answer is None else answer
 
-    def _died(self, code: int) -> dict[str, Any]:
+    def _died(self, child: Child) -> dict[str, Any]:
         """The answer of a process that gave none: ended for want of memory, or for another reason."""
-        self._stderr.seek(0)
-        told = self._stderr.read().decode(errors="replace").strip().splitlines()
+        code, told = child.end(), child.last_words()
         last = " ".join(told[-1].split())[:200] if told else "it said nothing"
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         starved = code == -signal.SIGKILL or any("bad_alloc" in line for line in told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.table import Table
 
 import attention_impls
@@ -20,11 +22,20 @@ MEANING = {
 }
 
 
-def print_catalogue() -> None:
-    """Tables of the tasks, the mechanisms and the presets."""
+DESCRIPTION = "List the tasks, the mechanisms and the presets."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListFlags:
+    """The command takes no arguments."""
+
+
+def show(flags: ListFlags) -> int:
+    """Print tables of the tasks, the mechanisms and the presets; the exit code."""
     for table in (_tasks(), _mechanisms(), _presets()):
         console.print(table)
         console.print()
+    return 0
 
 
 def _tasks() -> Table:

@@ -19,6 +19,7 @@ from attention_impls.base import AttentionError
 from lra.core.documents import read_yaml
 from lra.core.errors import UserError, did_you_mean
 from lra.core.ranges import problems, problems_in, shown
+from lra.core.spec import Spec
 from tasks.base import SPLITS, TaskError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -33,6 +34,7 @@ Channels = Annotated[int, Interval(ge=1, le=1_000_000)]
 Steps = Annotated[int, Interval(ge=1, le=1_000_000_000)]
 Deviation = Annotated[float, Interval(ge=0, le=100)]
 Decay = Annotated[float, Interval(ge=0, lt=1)]
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ class Run:
     attn: str
     backend: BackendName
     preset: Preset
-    seed: Annotated[int, Interval(ge=0, lt=2**32)]
+    seed: Seed
     data: Any
     options: Any
     model: Model
@@ -112,13 +114,16 @@ class Run:
         task.check(self.data)
 
 
-def resolve(task: str, attn: str, *, backend: BackendName = "torch", preset: str = "quick", seed: int = 0) -> Run:
-    """The configuration a preset describes, before any command-line override."""
+def resolve(
+    task: str, attn: str | Spec, *, backend: BackendName = "torch", preset: str = "quick", seed: int = 0
+) -> Run:
+    """The configuration a preset describes, with the options that stand in `attn`: elfatt@block_size=64."""
     if preset not in PRESETS:
         hint = did_you_mean(preset, PRESETS)
         raise UserError(f"unknown preset {preset!r}:{hint} available: {', '.join(PRESETS)}")
-    options = attention_impls.load(attn).card.options()
-    names = {"task": task, "attn": attn, "backend": backend, "preset": preset, "seed": seed}
+    spec = attn if isinstance(attn, Spec) else Spec.parse(attn)
+    options = mechanism_options(spec.name, dict(spec.options))
+    names = {"task": task, "attn": spec.name, "backend": backend, "preset": preset, "seed": seed}
     return _built({**names, "options": asdict(options), **preset_values(task, preset)}, f"{task}, preset {preset}")
 
 
@@ -128,8 +133,17 @@ def mechanism_options(attn: str, values: dict[str, Any]) -> Any:
     return _strict(kind, values, "options", f"--attn {attn}", asdict(kind()))
 
 
-def at_most(run: Run, count: int) -> Run:
-    """The run with no split of its data larger than `count`."""
+def spelled(attn: str, options: Any) -> str:
+    """A mechanism as tables name it, with those options, a dataclass or a mapping, that differ from its card's."""
+    values = options if isinstance(options, Mapping) else asdict(options)
+    usual = asdict(attention_impls.load(attn).card.options())
+    return Spec(attn, {name: value for name, value in values.items() if usual.get(name) != value}).label
+
+
+def at_most(run: Run, count: int | None) -> Run:
+    """The run with no split of its data larger than `count`, where one is given."""
+    if count is None:
+        return run
     _require(count > 0, "--count", count, "at least 1")
     counts = {split: getattr(run.data, split) for split in SPLITS}
     return replace(run, data=replace(run.data, **{name: min(count, have or count) for name, have in counts.items()}))

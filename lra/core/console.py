@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+import os
+import sys
+
+from rich.console import Console as RichConsole
 
 LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which has no live line
+
+
+class Console(RichConsole):
+    """Rich's, but a reader who has gone is an error that a training run saves at, not the end of the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more, which would fail again at the end of the process."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BrokenPipeError
+
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -18,3 +32,14 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def open_streams() -> None:
+    """Give a process without standard streams some that lead nowhere, before a file that it opens gets their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
+from secrets import token_hex
+
+import psutil
+
+HOST = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "host"
+PART = ".part"
+ABANDONED = 600  # seconds; containers may share the name of a host and not its processes
 
 
 def write_atomically(content: bytes, path: Path) -> None:
@@ -35,7 +45,8 @@ def _linked(path: Path, name: Path) -> bool:
 def _complete(content: bytes, path: Path) -> Iterator[Path]:
     """A file beside `path` that is on the disk as a whole; gone afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    _sweep(path.parent)
+    beside = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{token_hex(4)}{PART}")
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -44,6 +55,15 @@ def _complete(content: bytes, path: Path) -> Iterator[Path]:
         yield beside
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what processes of this host that are gone have left half-written."""
+    for path in folder.glob(f".*.{HOST}.*{PART}"):
+        process = path.name.rsplit(".", 3)[1]
+        with suppress(OSError, ValueError):  # another process may sweep too
+            if not psutil.pid_exists(int(process)) and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def set_aside(path: Path) -> Path:

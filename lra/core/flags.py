@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from lra.core.config import Run, resolve
+from lra.core.spec import Spec
 
 # The names under which a run's parts appear as flags: --data.*, --attn.*, --model.*, --train.*
 PARTS = {"data": "data", "options": "attn", "model": "model", "train": "train"}
@@ -14,10 +15,12 @@ PARTS = {"data": "data", "options": "attn", "model": "model", "train": "train"}
 
 def command_of(run: Run) -> str:
     """The command line that makes this run: the preset's name and every field that differs from it."""
-    base = resolve(run.task, run.attn, backend=run.backend, preset=run.preset, seed=run.seed)
+    attn = Spec(run.attn)
+    base = resolve(run.task, attn, backend=run.backend, preset=run.preset, seed=run.seed)
     words = ["python", "run_lra.py"]
-    for name in ("task", "attn", "backend", "preset", "seed"):
-        words += [f"--{name}", str(getattr(run, name))]
+    names = {"task": run.task, "attn": attn, "backend": run.backend, "preset": run.preset, "seed": run.seed}
+    for name, value in names.items():
+        words += [f"--{name}", str(value)]
     for part, flag in PARTS.items():
         mine, usual = getattr(run, part), getattr(base, part)
         for field in fields(mine):
@@ -27,8 +30,25 @@ def command_of(run: Run) -> str:
     return shlex.join(words)
 
 
+def command_line(verb: str, flags: Any) -> str:
+    """The command line of a verb whose arguments are this dataclass: every field that is not at its default."""
+    usual = type(flags)()
+    words = ["python", "run_lra.py", verb]
+    for field in fields(flags):
+        if (value := getattr(flags, field.name)) != getattr(usual, field.name):
+            words += flag_words("", field.name.replace("_", "-"), value)
+    return shlex.join(words)
+
+
 def flag_words(prefix: str, name: str, value: Any) -> list[str]:
     """One field as a command line sets it."""
     if isinstance(value, bool):
         return [f"--{prefix}{'' if value else 'no-'}{name}"]
-    return [f"--{prefix}{name}", str(value)]
+    return [f"--{prefix}{name}", _shown(value)]
+
+
+def _shown(value: Any) -> str:
+    """A value in one word: those of a list with commas between, a pair's with a colon."""
+    if not isinstance(value, tuple):
+        return str(value)
+    return ",".join(":".join(each) if isinstance(each, tuple) else str(each) for each in value)

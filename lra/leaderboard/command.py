@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 import tasks
+from lra.core.arguments import specs
 from lra.core.config import BackendName
 from lra.core.console import console, errors
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
+from lra.core.spec import Spec, print_specs
 from lra.leaderboard.page import page
 from lra.leaderboard.sheets import fields, to_csv, to_json
 from lra.plotting.figures import KINDS, Picture, pictures
 from lra.plotting.growth import growth
-from lra.scores import board, published
+from lra.scores import board, overrides, published
 from lra.scores import speeds as timings
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
@@ -33,8 +34,8 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """The flags of the command."""
+class LeaderboardFlags:
+    """The arguments of the command."""
 
     format: Literal["csv", "md", "latex", "json"] | None = None
     """Print the table in this form; Markdown where only another flag asks for printing."""
@@ -42,6 +43,8 @@ class View:
     """Only this preset's table."""
     task: str | None = None
     """Only this task's columns."""
+    attn: Annotated[tuple[Spec, ...], specs()] | None = None
+    """Only the rows of these attentions, commas between; with options, as elfatt@block_size=64, only those."""
     backend: BackendName | None = None
     """Only this framework's rows."""
     relative_to: str | None = None
@@ -56,12 +59,12 @@ class View:
     @property
     def prints(self) -> bool:
         """Whether the table goes to the terminal."""
-        return bool(self.format or self.preset or self.task or self.backend or self.relative_to or self.device)
+        chosen = (self.preset, self.task, self.attn, self.backend, self.relative_to, self.device)
+        return self.format is not None or any(each is not None for each in chosen)
 
 
-def leaderboard(argv: Sequence[str]) -> int:
+def leaderboard(view: LeaderboardFlags) -> int:
     """Run the command: 0 done, 1 stale files or records that cannot be read (the others are shown)."""
-    view = tyro.cli(View, args=list(argv), prog="run_lra.py leaderboard", description=DESCRIPTION)
     if view.check and view.prints:
         raise UserError("--check looks at the files, which no other flag changes: give it alone or with --results")
     if view.task is not None:
@@ -81,7 +84,7 @@ def leaderboard(argv: Sequence[str]) -> int:
     return int(bool(complaints))
 
 
-def _read(view: View) -> tuple[list[Board], list[str]]:
+def _read(view: LeaderboardFlags) -> tuple[list[Board], list[str]]:
     records, complaints = board.read(view.results)
     timed, more = timings.read(view.results)
     kept = [
@@ -89,14 +92,16 @@ def _read(view: View) -> tuple[list[Board], list[str]]:
         for each in records
         if view.preset in (None, each.preset)
         and view.task in (None, each.task)
+        and (view.attn is None or any(spec.covers(each.attn, overrides.options(each)) for spec in view.attn))
         and view.backend in (None, each.backend)
     ]
     return board.boards(kept, timings.choose(timed, view.device)), complaints + more
 
 
-def _nothing(view: View) -> str:
-    filters = {name: getattr(view, name) for name in ("preset", "task", "backend") if getattr(view, name)}
-    asked = "".join(f" --{name} {value}" for name, value in filters.items())
+def _nothing(view: LeaderboardFlags) -> str:
+    attn = None if view.attn is None else print_specs(view.attn)
+    filters = {"preset": view.preset, "task": view.task, "attn": attn, "backend": view.backend}
+    asked = "".join(f" --{name} {value}" for name, value in filters.items() if value is not None)
     return (
         f"no record in {view.results / 'runs'} for leaderboard{asked} (presets {', '.join(board.PRESETS)}): "
         "train one first, run_lra.py --task listops --attn elfatt, or ask for less"
@@ -111,7 +116,7 @@ def _require_row(boards: list[Board], name: str | None) -> None:
         raise UserError(f"--relative-to {name}: no such row: {hint}available: {', '.join(known)}")
 
 
-def _text(boards: list[Board], view: View) -> str:
+def _text(boards: list[Board], view: LeaderboardFlags) -> str:
     if view.format in ("csv", "json"):
         rows = [row for each in boards for row in fields(each, view.relative_to)]
         return to_csv(rows) if view.format == "csv" else to_json(rows)

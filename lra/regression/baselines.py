@@ -19,6 +19,7 @@ from lra.core.documents import RECORD_BYTES, read_yaml, yaml_text
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.core.ranges import problems
+from lra.core.spec import Spec
 from lra.regression.prediction import Expected
 from lra.training.history import FIRST_STEPS
 
@@ -107,6 +108,12 @@ class Cell:
             raise UserError(f"cell {self.name} has {len(self.seeds)} baseline seeds, expected at least {SEEDS}")
         if not self.check_seeds or len(set(every)) < len(every):
             raise UserError(f"cell {self.name}: expected check_seeds, and no seed twice: the runs must be independent")
+
+    @property
+    def mechanism(self) -> tuple[str, dict[str, Any]]:
+        """Its name, and those of its options that differ from its card's."""
+        spec = Spec.parse(self.attn)
+        return spec.name, {**spec.options, **self.changes.get("options", {})}
 
     def run(self, seed: int) -> Run:
         """The cell's run with this seed."""

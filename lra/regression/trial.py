@@ -5,42 +5,25 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from lra.bench.plan import make_plan
+from lra.bench.plan import Wanted, make_plan
 from lra.bench.record import MEASURED, Ratio
 from lra.bench.runner import Bench
 from lra.bench.screen import BenchScreen
-from lra.cli.arguments import parse_bench
 from lra.core.console import console
 from lra.core.errors import UserError
+from lra.core.spec import Spec
 from lra.regression.baselines import Cell
-from lra.training import data
+from lra.training import data, trainer
 from lra.training.callbacks import Silent
-from lra.training.history import FIRST_STEPS, History
+from lra.training.history import FIRST_STEPS
 from lra.training.loop import Interrupted
 from lra.training.record import Record
 from lra.training.trainer import Place, train
 from tasks.store import Prepared
-
-
-class _Enough(Exception):
-    """The losses that were wanted are there."""
-
-
-@dataclass
-class FirstLosses(Silent):
-    """A Watch that ends the run when it has the mean loss of each of FIRST_STEPS steps."""
-
-    losses: list[float] = field(default_factory=list)
-
-    def advances(self, history: History) -> None:
-        """Steps were taken."""
-        self.losses = history.first_losses
-        if len(self.losses) == FIRST_STEPS:
-            raise _Enough
 
 
 def prepare(cell: Cell) -> Prepared:
@@ -68,20 +51,23 @@ def first_losses(cell: Cell, prepared: Prepared) -> list[float]:
         raise UserError(f"cell {cell.name} has {run.train.steps} steps, expected more than {FIRST_STEPS}")
     plan = replace(run.train, chunk=1, evaluate_every=run.train.steps)
     run = replace(run, train=plan, model=replace(run.model, dropout=0.0))
-    watch = FirstLosses()
-    with _nowhere(cell) as place, suppress(_Enough):
-        train(run, prepared, place, watch)
-    return watch.losses
+    with _nowhere(cell) as place:
+        return trainer.first_losses(run, prepared, place)
 
 
 def ratio(cell: Cell) -> Ratio:
     """Training speed over that of softmax, both woken in turn in one benchmark, round by round."""
     assert cell.speed is not None, "only a cell with a speed is timed"
-    options = "".join(f"@{name}={value}" for name, value in cell.changes.get("options", {}).items())
-    shape = {"lengths": cell.speed.length, "batch": cell.speed.batch, "samples": cell.speed.rounds}
-    words = ["--what", "train", "--backend", cell.backend, "--attn", f"{cell.attn}{options},softmax"]
-    flags = parse_bench([*words, *(str(word) for name, value in shape.items() for word in (f"--{name}", value))], "")
-    plan = replace(make_plan(flags, cell.device), ceilings=())
+    name, options = cell.mechanism
+    wanted = Wanted(
+        what="train",
+        backend=(cell.backend,),
+        attn=(Spec(name, options), Spec("softmax")),
+        lengths=(cell.speed.length,),
+        batch=(cell.speed.batch,),
+        samples=cell.speed.rounds,
+    )
+    plan = replace(make_plan(wanted, cell.device), ceilings=())
     bench = Bench(plan=plan, command="", screen=BenchScreen(), keep=lambda record: None)
     bench.run()
     record = bench.record()

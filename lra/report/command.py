@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -38,8 +37,8 @@ SCRIPTS = ("plots.js", "run.js", "page.js")
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """The flags of the command."""
+class ReportFlags:
+    """The arguments of the command."""
 
     results: Path = ROOT / "results"
     """The folder that holds runs and bench."""
@@ -51,9 +50,8 @@ class View:
     """Print the record of this run, named by its id or the beginning of it, as Hugging Face's model-index in YAML."""
 
 
-def report(argv: Sequence[str]) -> int:
+def report(view: ReportFlags) -> int:
     """Run the command: 0 done, 1 records that cannot be read (the page has the others)."""
-    view = tyro.cli(View, args=list(argv), prog="run_lra.py report", description=DESCRIPTION)
     records, complaints = board.read(view.results)
     timed, more = timings.read(view.results)
     for line in complaints + more:

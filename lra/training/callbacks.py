@@ -16,7 +16,7 @@ from lra.core.config import Train
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.model.schedule import one_cycle
-from lra.training.history import COLUMNS, History, Watch
+from lra.training.history import COLUMNS, Callback, History
 
 METRICS = "metrics.csv"
 TAGS = {
@@ -29,12 +29,12 @@ TAGS = {
 
 
 class Silent:
-    """A Watch that does nothing."""
+    """A Callback that does nothing."""
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
         """Nothing to say."""
 
-    def advances(self, history: History) -> None:
+    def advances(self, history: History, losses: np.ndarray) -> None:
         """Nothing to say."""
 
     def evaluates(self, history: History) -> None:
@@ -45,18 +45,18 @@ class Silent:
 
 
 class Several:
-    """A Watch that passes on to others, in their order."""
+    """A Callback that passes on to others, in their order."""
 
-    def __init__(self, *watches: Watch) -> None:
-        self._watches = watches
+    def __init__(self, *callbacks: Callback) -> None:
+        self._watches = callbacks
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
         for each in self._watches:
             each.starts(history, facts)
 
-    def advances(self, history: History) -> None:
+    def advances(self, history: History, losses: np.ndarray) -> None:
         for each in self._watches:
-            each.advances(history)
+            each.advances(history, losses)
 
     def evaluates(self, history: History) -> None:
         for each in self._watches:
@@ -68,7 +68,7 @@ class Several:
 
 
 class MetricsFile:
-    """A Watch that keeps the whole curve in a CSV file, one row an evaluation.
+    """A Callback that keeps the whole curve in a CSV file, one row an evaluation.
 
     The file is written anew each time, so that after a resume it holds what the snapshot holds and then goes on.
     """
@@ -79,7 +79,7 @@ class MetricsFile:
     def starts(self, history: History, facts: dict[str, Any]) -> None:
         self.evaluates(history)
 
-    def advances(self, history: History) -> None:
+    def advances(self, history: History, losses: np.ndarray) -> None:
         """Nothing between evaluations."""
 
     def evaluates(self, history: History) -> None:
@@ -94,7 +94,7 @@ class MetricsFile:
 
 
 class TensorBoard:
-    """A Watch that writes event files of the curve into a folder of the run's own.
+    """A Callback that writes event files of the curve into a folder of the run's own.
 
     Those of an earlier attempt at the same run are replaced: the history of a resumed run holds all their points.
     """
@@ -112,7 +112,7 @@ class TensorBoard:
         for row in _rows(history, self._plan):
             self._write(row)
 
-    def advances(self, history: History) -> None:
+    def advances(self, history: History, losses: np.ndarray) -> None:
         """Nothing between evaluations."""
 
     def evaluates(self, history: History) -> None:

@@ -1,6 +1,6 @@
 """What a run has seen so far: the curve, the best weights, the time spent. Part of every snapshot.
 
-And who may look at it while it grows: a Watch."""
+And who may look at it while it grows: callbacks."""
 
 from __future__ import annotations
 
@@ -140,10 +140,10 @@ def _disturbance(values: np.ndarray) -> Disturbance:
 
 
 @runtime_checkable
-class Watch(Protocol):
-    """What the loop tells whoever watches."""
+class Callback(Protocol):
+    """Who is told how a run goes. `losses` (K,) are the mean losses of the steps that were just taken."""
 
     def starts(self, history: History, facts: dict[str, Any]) -> None: ...
-    def advances(self, history: History) -> None: ...
+    def advances(self, history: History, losses: np.ndarray) -> None: ...
     def evaluates(self, history: History) -> None: ...
     def ends(self) -> None: ...

@@ -16,6 +16,7 @@ import numpy as np
 from lra.backends import Sums
 from lra.backends.lanes import Lanes
 from lra.core.config import Run
+from lra.core.workers import ENDING
 from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.model.padding import WHOLE
 from lra.model.schedule import one_cycle
@@ -23,12 +24,11 @@ from lra.model.weights import Blueprint, Weights, initial_weights, parameter_cou
 from lra.training import checkpoint, snapshot
 from lra.training.clock import AwakeClock
 from lra.training.disturbance import Meter
-from lra.training.history import History, Watch
-from lra.training.snapshot import Snapshot
+from lra.training.history import Callback, History
+from lra.training.snapshot import NEXT, SNAPSHOT, Snapshot
 from tasks.store import Prepared
 
 SNAPSHOT_SECONDS = 30.0
-SNAPSHOT = "snapshot.safetensors"
 
 
 class Diverged(Exception):
@@ -42,8 +42,8 @@ class Interrupted(Exception):
 class Lane:
     """One run among those that are trained together, and what it has seen."""
 
-    def __init__(self, run: Run, blueprint: Blueprint, work: Path, watch: Watch, found: Snapshot | None) -> None:
-        self.run, self.work, self.watch = run, work, watch
+    def __init__(self, run: Run, blueprint: Blueprint, work: Path, callback: Callback, found: Snapshot | None) -> None:
+        self.run, self.blueprint, self.work, self.callback = run, blueprint, work, callback
         self.facts = snapshot.facts(run, work.name)
         self.snapshot = found and found.arrays
         self.history = History() if found is None else History.from_arrays(found.arrays)
@@ -61,9 +61,9 @@ class Lane:
         )
 
     def save(self, state: Weights) -> None:
-        """Write the snapshot: the backend's state, what the lane has seen, and whether its loss is still a number."""
+        """Write the next snapshot: the backend's state, what the lane has seen, whether its loss is still a number."""
         facts = self.facts | ({"diverged": str(self.diverged)} if self.diverged else {})
-        checkpoint.save_atomically(state | self.history.arrays(), self.work / SNAPSHOT, facts)
+        checkpoint.save_atomically(state | self.history.arrays(), self.work / NEXT, facts)
 
     def require_number(self, name: str, loss: float, step: int) -> None:
         """A loss that is no number ends what this lane has to say; the first one is told."""
@@ -95,30 +95,43 @@ class Loop:
         """Steps taken, by every lane alike."""
         return self.lanes[0].history.step
 
-    def fit(self) -> None:
-        """Train to the last step. Diverged where no lane's loss is a number any more."""
+    def fit(self, last: int | None = None) -> None:
+        """Train to the last step, or to an earlier one. Diverged where no lane's loss is a number any more.
+
+        Interrupted, with a snapshot saved, after what asks a process to end, or where nobody reads what it prints.
+        """
         facts = self.backend.environment()
         for lane in self.lanes:
-            lane.watch.starts(lane.history, {"parameters": lane.parameters, **facts})
+            lane.callback.starts(lane.history, {"parameters": lane.parameters, **facts})
         self._require_lane()
-        saved = time.monotonic()
         self._meter.take()  # what was before is not of the training
         with _stop_signals() as stopped:
+            saved = time.monotonic()
             for chunks in ahead(self._chunks()):
-                self._advance(chunks)
-                if self.step % self._plan.evaluate_every == 0 or self.step == self._plan.steps:
-                    self._validate()
-                self._tell()
-                if stopped() and self.step < self._plan.steps:
+                unheard = self._take(chunks)
+                if self.step == last:
+                    return
+                if (stopped() or unheard) and self.step < self._plan.steps:
                     self._save()
                     raise Interrupted(
                         f"stopped and saved at step {self.step:,} of {self._plan.steps:,}; "
-                        "the same command with --resume goes on from there"
+                        "the same command with --resume continues from there"
                     )
                 if time.monotonic() - saved > SNAPSHOT_SECONDS:
                     self._save()
                     saved = time.monotonic()
         self._save()  # scoring the test split may be interrupted too
+
+    def _take(self, chunks: Sequence[Chunk]) -> bool:
+        """A chunk of steps, the evaluation that may follow, and what is told; whether nobody listens any more."""
+        losses = self._advance(chunks)
+        try:
+            if self.step % self._plan.evaluate_every == 0 or self.step == self._plan.steps:
+                self._validate()
+            self._tell(losses)
+        except BrokenPipeError:
+            return True
+        return False
 
     def score(self, split: str, state: Any) -> list[tuple[float, float]]:
         """Mean loss and accuracy of every lane over every example of a split."""
@@ -138,7 +151,8 @@ class Loop:
             *(training_chunks(self._gather["train"], own, bounds, plan.batch_size, rate) for own in epochs), strict=True
         )
 
-    def _advance(self, chunks: Sequence[Chunk]) -> None:
+    def _advance(self, chunks: Sequence[Chunk]) -> list[np.ndarray]:
+        """Take the steps; the mean loss of each, by lane."""
         started = self._clock()
         self.state, sums = self.backend.train_steps(self.state, chunks)
         ended = self._clock()
@@ -146,6 +160,7 @@ class Loop:
             lane.add(chunk, own, (ended - started) / len(self.lanes))
         self._warm = self._warm or ended
         self._require_lane()
+        return [own.loss / own.count for own in sums]
 
     def _validate(self) -> None:
         started = self._clock()
@@ -160,23 +175,25 @@ class Loop:
         seconds = (self._clock() - started) / len(self.lanes)
         for lane in self.lanes:
             lane.history.evaluation_seconds += seconds
-            lane.watch.evaluates(lane.history)
+            lane.callback.evaluates(lane.history)
 
     def _require_lane(self) -> None:
         """Diverged where no lane is left."""
         if all(lane.diverged for lane in self.lanes):
             raise self.lanes[0].diverged or Diverged
 
-    def _tell(self) -> None:
-        for lane in self.lanes:
+    def _tell(self, losses: Sequence[np.ndarray]) -> None:
+        for lane, own in zip(self.lanes, losses, strict=True):
             lane.history.elapsed = self._clock() - (self._warm or 0.0)
-            lane.watch.advances(lane.history)
+            lane.callback.advances(lane.history, own)
 
     def _save(self) -> None:
         disturbance = self._meter.take()
         for lane, state in zip(self.lanes, self.backend.snapshots(self.state), strict=True):
             lane.history.disturbance += disturbance
             lane.save(state)
+        for lane in self.lanes:  # only now, so that a crash leaves all lanes at one step
+            (lane.work / NEXT).replace(lane.work / SNAPSHOT)
 
 
 def _score(parts: Sequence[Sums], count: int) -> tuple[float, float]:
@@ -187,12 +204,12 @@ def _score(parts: Sequence[Sums], count: int) -> tuple[float, float]:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a flag, read between chunks; a second one acts at once."""
+    """Turn the first signal that asks to end into a flag, read between chunks; a second one acts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     seen: list[int] = []
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.getsignal(number) for number in ENDING}
 
     def note(number: int, frame: Any) -> None:
         seen.append(number)

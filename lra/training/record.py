@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -138,12 +139,16 @@ def checksum(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def newest(results: Path, run: Run, since: float) -> Record:
-    """The last record of this task, mechanism, backend, preset and seed, written at or after the time `since`."""
-    written = [path for path in (results / "runs").glob(f"{_stem(run)}-*.json") if path.stat().st_mtime >= since - 1]
-    if not written:
-        raise UserError(f"no new record {_stem(run)}-*.json in {results / 'runs'}: was it deleted?")
-    return load(max(written, key=lambda path: path.stat().st_mtime))
+def find(results: Path, run: Run, run_id: str) -> Path | None:
+    """The last record of this very run under results/runs, or None."""
+    own = re.compile(re.escape(name(run, run_id)) + r"(?:\.(\d+))?\.json")
+    numbered = [(int(match[1] or 1), path) for path in _files(results / "runs") if (match := own.fullmatch(path.name))]
+    fitting = (path for _, path in sorted(numbered, reverse=True) if load(path).run_id == run_id)
+    return next(fitting, None)
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def name(run: Run | Record, run_id: str) -> str:

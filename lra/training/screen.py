@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from lra.core.config import Run
+from lra.core.config import Run, spelled
 from lra.core.console import LINE_EVERY_SECONDS, console, duration
 from lra.training.disturbance import ALONE
 from lra.training.history import History
@@ -23,14 +23,15 @@ RECENT_SECONDS = 60.0
 def first_line(run: Run, description: str, why_preset: str, seeds: int = 1) -> str:
     """What the run is about to do, in one line."""
     which = f"seed {run.seed}" if seeds == 1 else f"seeds {run.seed}–{run.seed + seeds - 1} in one program"
+    attn = spelled(run.attn, run.options)
     return (
-        f"{run.task} ({description}) · {run.attn} · {run.backend} · preset {run.preset}{why_preset} · "
+        f"{run.task} ({description}) · {attn} · {run.backend} · preset {run.preset}{why_preset} · "
         f"{which} · {run.train.steps:,} steps of {run.train.batch_size}"
     )
 
 
 class TrainingScreen:
-    """The Watch of a person: a live line on a terminal, plain lines in a log."""
+    """The Callback of a person: a live line on a terminal, plain lines in a log."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -55,7 +56,7 @@ class TrainingScreen:
             self._live.add_task("training", total=self._run.train.steps, completed=history.step, state="compiling …")
             self._live.start()
 
-    def advances(self, history: History) -> None:
+    def advances(self, history: History, losses: np.ndarray) -> None:
         self._speed.notes(history)
         state = self._state(history)
         now = time.monotonic()
@@ -148,7 +149,9 @@ def result_table(record: Record) -> Table:
 def comparison_table(records: list[Record]) -> Table:
     """One row a mechanism, in the order they were trained, above what needs no learning on the same examples."""
     first = records[0]
-    by_attn = {each.attn: [other for other in records if other.attn == each.attn] for each in records}
+    by_attn: dict[str, list[Record]] = {}
+    for record in records:
+        by_attn.setdefault(spelled(record.attn, record.options), []).append(record)
     seeds = max(len(own) for own in by_attn.values())
     table = Table(title=f"{first.task} ({first.data}) · {first.backend} · {first.preset}", title_justify="left")
     table.add_column("attention")

@@ -1,28 +1,27 @@
-"""One run, or several, from the first printed line to the last: data, training, table, record."""
+"""One command that trains: which runs share a process, what is shown, and what is left to do after an interruption."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import tasks
 from lra import backends
-from lra.core.config import Run, settled
+from lra.backends.lanes import TOGETHER
+from lra.core.config import Run, as_dict, from_dict, settled, spelled
 from lra.core.console import console, errors
-from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.identity import run_id
-from lra.training import checkpoint, data
+from lra.core.workers import Child
+from lra.training import checkpoint, data, record, snapshot
 from lra.training.callbacks import METRICS, Several, Silent, TensorBoard, require_tensorboard
-from lra.training.history import Watch
+from lra.training.history import Callback
 from lra.training.loop import Diverged, Interrupted
-from lra.training.record import Record, name, newest
+from lra.training.record import Record
 from lra.training.screen import (
     TrainingScreen,
     comparison_table,
@@ -32,132 +31,185 @@ from lra.training.screen import (
     seeds_table,
     untimed,
 )
-from lra.training.trainer import Place, make_blueprint, train_together
+from lra.training.trainer import Outcome, Place, make_blueprint, train_together
+from tasks.store import Prepared
 
 MOST_SEEDS = 1000  # of one command
 
 
-def train_and_report(run: Run, flags: Any, why_preset: str) -> int:
-    """Train as told and show the outcome; the exit code."""
-    require_possible(run, flags)
-    task = tasks.load(run.task)
-    console.print(first_line(run, task.describe(run.data), why_preset, flags.seeds))
-    prepared = data.prepare(run.task, run.data, data.source(flags.raw, flags.processes))
-    place = Place(
-        results=flags.results, device=flags.device, resume=flags.resume, fresh=flags.fresh, padded=flags.padded
-    )
-    run = settled(run, on_gpu=backends.on_gpu(run.backend, flags.device))
-    runs = seeds_of(run, flags.seeds)
-    identities = [run_id(each, prepared.hash) for each in runs]
-    watches: list[Watch] = [TrainingScreen(run), *(Silent() for _ in runs[1:])]
-    if flags.tensorboard:
-        folders = [flags.tensorboard / name(each, identity) for each, identity in zip(runs, identities, strict=True)]
-        boards = [TensorBoard(folder, run.train) for folder in folders]
-        watches = [Several(watch, board) for watch, board in zip(watches, boards, strict=True)]
-    try:
-        outcomes = train_together(runs, prepared, place, watches)
-    except (Diverged, Interrupted) as stop:
-        watches[0].ends()
-        failed = isinstance(stop, Diverged)
-        errors.print(f"error: {stop}" if failed else str(stop))
-        return 1 if failed else 130
-    finally:
-        watches[0].ends()
-    return _show(runs, outcomes, [checkpoint.folder(flags.results, identity) / METRICS for identity in identities])
-
-
-def seeds_of(run: Run, count: int) -> list[Run]:
-    """The run with its seed and those that follow."""
-    return [replace(run, seed=run.seed + more) for more in range(count)]
-
-
-def _show(runs: Sequence[Run], outcomes: Sequence[tuple[Record, Path] | Diverged], curves: Sequence[Path]) -> int:
-    """The outcome of one run at length, or of several seeds side by side; the exit code."""
-    console.print()
-    records = [outcome[0] for outcome in outcomes if not isinstance(outcome, Diverged)]
-    if len(runs) == 1:
-        console.print(result_table(records[0]))
-        for line in result_lines(records[0]):
-            console.print(line)
-    else:
-        console.print(seeds_table(records))
-        _say_untimed(records)
-    for run, outcome, curve in zip(runs, outcomes, curves, strict=True):
-        if isinstance(outcome, Diverged):
-            errors.print(f"error: seed {run.seed}: {outcome}")
-            continue
-        console.print(f"record: {outcome[1]}")
-        if len(runs) == 1:
-            console.print(f"curve:  {curve}")
-            console.print(f"again:  {outcome[0].command}")
-    return int(len(records) < len(runs))
-
-
 @dataclass(frozen=True)
 class Job:
-    """What one process trains: runs of one mechanism that differ in their seed, and the arguments that say so."""
+    """What one process trains: runs that differ in nothing but their seed."""
 
     runs: Sequence[Run]
-    arguments: list[str]
+    place: Place
 
     @property
     def title(self) -> str:
         """What a list of jobs calls it."""
         first, last = self.runs[0], self.runs[-1]
-        return f"{first.attn} · seed {first.seed}" + (f"–{last.seed}" if len(self.runs) > 1 else "")
+        return f"{spelled(first.attn, first.options)} · seed {first.seed}" + (
+            f"–{last.seed}" if len(self.runs) > 1 else ""
+        )
+
+    def as_values(self) -> dict[str, Any]:
+        """Plain values, for another process."""
+        return {"runs": [as_dict(run) for run in self.runs], "place": self.place.as_values()}
+
+    @classmethod
+    def from_values(cls, values: Any) -> Job:
+        """The inverse of `as_values`."""
+        return cls([from_dict(run, "a run") for run in values["runs"]], Place.from_values(values["place"]))
 
 
-def train_several(jobs: Sequence[Job], results: Path) -> int:
+def train_all(runs: Sequence[Run], seeds: int, place: Place, why_preset: str = "") -> int:
+    """Train each run with so many seeds, and show the outcome; the exit code.
+
+    All are refused, or none: what cannot be is told before any data is made.
+    """
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UserError(f"--seeds is {seeds}, expected at least 1 and at most {MOST_SEEDS:,}")
+    for run in runs:
+        require_possible(run, place)
+    place = replace(place, several=len(runs) * seeds > 1)
+    jobs = [Job(together, place) for run in runs for together in _together(run, seeds)]
+    return train_job(jobs[0], why_preset)[0] if len(jobs) == 1 else train_in_turn(jobs)
+
+
+def require_possible(run: Run, place: Place) -> None:
+    """UserError for what cannot be trained."""
+    if place.resume and place.fresh:
+        raise UserError("--resume and --fresh exclude each other: continue, or start over")
+    if place.tensorboard:
+        require_tensorboard()
+    backends.require_installed(run.backend)
+    data.source(place.raw, place.processes)
+    make_blueprint(run, tasks.load(run.task))
+
+
+def train_job(job: Job, why_preset: str = "") -> tuple[int, list[Path]]:
+    """Train the runs of one process and show the outcome; the exit code, and the records that there are now."""
+    run, place = job.runs[0], job.place
+    on_gpu = backends.on_gpu(run.backend, place.device)  # a GPU that is not there is told before data is made
+    console.print(first_line(run, tasks.load(run.task).describe(run.data), why_preset, len(job.runs)))
+    prepared = data.prepare(run.task, run.data, data.source(place.raw, place.processes))
+    runs = [settled(each, on_gpu=on_gpu) for each in job.runs]
+    outcomes, parts = _left(runs, prepared, place)
+    for part in parts:
+        shown = _callbacks(part, prepared, place)
+        try:
+            found = train_together(part, prepared, place, shown)
+        except (Diverged, Interrupted) as stop:
+            shown[0].ends()
+            failed = isinstance(stop, Diverged)
+            errors.print(f"error: {stop}" if failed else str(stop), markup=False)
+            return (1 if failed else 130), [each[1] for each in outcomes.values() if not isinstance(each, Diverged)]
+        finally:
+            shown[0].ends()
+        outcomes |= {each.seed: outcome for each, outcome in zip(part, found, strict=True)}
+    return _show(runs, [outcomes[each.seed] for each in runs], prepared, place)
+
+
+def train_in_turn(jobs: Sequence[Job]) -> int:
     """Train one after the other, each in a process of its own, and show all outcomes in one table.
 
-    A job that fails is named at the end and the next one begins; Ctrl-C ends the whole. The exit code is 0 where every
-    run left a record.
+    A job that fails is named at the end and the next one begins; what asks this process to end ends the whole. The
+    exit code is 0 where every run left a record.
     """
-    records: list[Record] = []
-    failed: list[str] = []
+    paths: list[Path] = []
+    without = [job.title for job in jobs]
     stopped = False
     for number, job in enumerate(jobs, start=1):
         console.print(f"\n[{number} of {len(jobs)}] {job.title}", markup=False)
-        began = time.time()
-        code = _child(job.arguments)
+        code, left = _elsewhere(job)
+        paths += left
         if code == 0:
-            records += [newest(results, run, began) for run in job.runs]
-            continue
-        failed.append(job.title)
-        stopped = code in (130, -signal.SIGINT)
-        if stopped:
+            without.remove(job.title)
+        if stopped := code == 130:
             break
     console.print()
+    _show_all([record.load(path) for path in paths])
+    if without:
+        count = len(jobs) - len(without)
+        errors.print(f"{count} of {len(jobs)} left a record; without one: {', '.join(without)}", markup=False)
+    return 130 if stopped else int(bool(without))
+
+
+def _elsewhere(job: Job) -> tuple[int, list[Path]]:
+    """What `train_job` returns, from another process."""
+    sys.stdout.flush()  # what was said so far comes before what the child says
+    child = Child("lra.training.worker", visible=True)
+    with child.taken_along() as stopped:
+        answer = child.ask(job.as_values())
+        code = child.end()
+    if answer is not None:
+        return (130 if stopped() else answer["code"]), [Path(path) for path in answer["records"]]
+    if not stopped():
+        errors.print(f"error: the process that trained {job.title} ended (exit code {code})", markup=False)
+    return (130 if stopped() else 1), []
+
+
+def _together(run: Run, seeds: int) -> list[list[Run]]:
+    """The run with its seed and those that follow; each inner list is for one process."""
+    runs = [replace(run, seed=run.seed + more) for more in range(seeds)]
+    return [runs] if run.backend in TOGETHER else [[each] for each in runs]
+
+
+def _left(runs: Sequence[Run], prepared: Prepared, place: Place) -> tuple[dict[int, Outcome], list[list[Run]]]:
+    """What is finished, by seed, and the runs that are not, those together that stand at the same step."""
+    if not place.resume:
+        return {}, [list(runs)]
+    works = {each.seed: checkpoint.folder(place.results, run_id(each, prepared.hash)) for each in runs}
+    snapshot.settle(list(works.values()))
+    steps = {each.seed: snapshot.step(works[each.seed]) for each in runs}
+    found = {each.seed: record.find(place.results, each, works[each.seed].name) for each in runs}
+    if all(found.values()):  # killed between a record and the removal of its snapshot
+        for work in works.values():
+            snapshot.remove(work)
+        steps = dict.fromkeys(steps)
+    done = {seed: path for seed, path in found.items() if path is not None and steps[seed] is None}
+    for seed, path in done.items():
+        console.print(f"seed {seed} is finished: {path}", markup=False)
+    rest = sorted((each for each in runs if each.seed not in done), key=lambda each: steps[each.seed] or 0)
+    parts = [list(part) for _, part in groupby(rest, key=lambda each: steps[each.seed])]
+    return {seed: (record.load(path), path) for seed, path in done.items()}, parts
+
+
+def _callbacks(runs: Sequence[Run], prepared: Prepared, place: Place) -> list[Callback]:
+    """Of each run; the screen shows the first."""
+    callbacks: list[Callback] = [TrainingScreen(runs[0]), *(Silent() for _ in runs[1:])]
+    if place.tensorboard is None:
+        return callbacks
+    folders = [place.tensorboard / record.name(each, run_id(each, prepared.hash)) for each in runs]
+    boards = [TensorBoard(folder, runs[0].train) for folder in folders]
+    return [Several(callback, board) for callback, board in zip(callbacks, boards, strict=True)]
+
+
+def _show(runs: Sequence[Run], outcomes: Sequence[Outcome], prepared: Prepared, place: Place) -> tuple[int, list[Path]]:
+    """The outcome of one run at length, or of several seeds side by side; the exit code and the records."""
+    console.print()
+    found = [outcome for outcome in outcomes if not isinstance(outcome, Diverged)]
+    if len(runs) == 1:
+        console.print(result_table(found[0][0]))
+        for line in result_lines(found[0][0]):
+            console.print(line, markup=False)
+    else:
+        _show_all([each for each, _ in found])
+    for run, outcome in zip(runs, outcomes, strict=True):
+        if isinstance(outcome, Diverged):
+            errors.print(f"error: seed {run.seed}: {outcome}", markup=False)
+            continue
+        console.print(f"record: {outcome[1]}", markup=False)
+        if len(runs) == 1:
+            curve = checkpoint.folder(place.results, run_id(run, prepared.hash)) / METRICS
+            console.print(f"curve:  {curve}\nagain:  {outcome[0].command}", markup=False)
+    return int(len(found) < len(runs)), [path for _, path in found]
+
+
+def _show_all(records: list[Record]) -> None:
+    """One table of records of one task."""
     if records:
-        alike = len({record.attn for record in records}) == 1
-        console.print(seeds_table(records) if alike else comparison_table(records))
-        _say_untimed(records)
-    if failed:
-        errors.print(f"{len(jobs) - len(failed)} of {len(jobs)} left a record; without one: {', '.join(failed)}")
-    return 130 if stopped else int(bool(failed))
-
-
-def _say_untimed(records: list[Record]) -> None:
+        rows = {spelled(each.attn, each.options) for each in records}
+        console.print(seeds_table(records) if len(rows) == 1 else comparison_table(records))
     for line in untimed(records):
         console.print(line, markup=False)
-
-
-def _child(arguments: list[str]) -> int:
-    """The exit code of run_lra.py with these arguments. Ctrl-C reaches the child too, which ends in good order."""
-    sys.stdout.flush()  # what was said so far comes before what the child says
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
-    try:
-        return subprocess.run([sys.executable, str(ROOT / "run_lra.py"), *arguments], check=False).returncode
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def require_possible(run: Run, flags: Any) -> None:
-    """Tell impossible options before any data is made."""
-    if flags.resume and flags.fresh:
-        raise UserError("--resume and --fresh exclude each other: go on, or start over")
-    if not 1 <= flags.seeds <= MOST_SEEDS:
-        raise UserError(f"--seeds is {flags.seeds}, expected at least 1 and at most {MOST_SEEDS:,}")
-    if flags.tensorboard:
-        require_tensorboard()
-    make_blueprint(run, tasks.load(run.task))

@@ -6,7 +6,7 @@ and those values that follow from the step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lra.core.config import Run, Train
+from lra.core.errors import UserError
 from lra.core.identity import revisions
 from lra.model.state import other_arrays, state_arrays
 from lra.model.weights import Blueprint, Weights, initial_weights, within
@@ -30,6 +31,10 @@ class Snapshot:
 
     arrays: Weights
     diverged: str | None
+
+
+SNAPSHOT, NEXT = "snapshot.safetensors", "next.safetensors"
+"""A run's file; and its successor, which takes its place when those of all runs in the process are written."""
 
 
 def facts(run: Run, run_id: str) -> dict[str, Any]:
@@ -50,6 +55,43 @@ def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
         for problem in check:
             raise checkpoint.Refused(path, problem)
     return Snapshot(arrays=arrays, diverged=diverged)
+
+
+def step(work: Path) -> int | None:
+    """The step of the snapshot in a run's folder; None where there is none, 0 for one that `read` will refuse."""
+    path = work / SNAPSHOT
+    return _step(path) or 0 if path.exists() else None
+
+
+def settle(works: Sequence[Path]) -> None:
+    """End what was interrupted while runs of one process were saved: all have their older or all their newer state.
+
+    Names are given only when every successor is written. So a run that has one either stands beside runs that have
+    theirs or have taken it over, and takes it over too; or one is missing, and no name was given yet.
+    """
+    later = {work: _step(work / NEXT) for work in works if (work / NEXT).exists()}
+    begun = [work for work in works if work in later or (work / SNAPSHOT).exists()]
+    wanted = set(later.values())
+    complete = len(wanted) == 1 and None not in wanted and all(work in later or step(work) in wanted for work in begun)
+    for work in later:
+        if complete:
+            (work / NEXT).replace(work / SNAPSHOT)
+        else:
+            (work / NEXT).unlink()
+
+
+def remove(work: Path) -> None:
+    """Delete what a run that is finished needs no more."""
+    for name in (SNAPSHOT, NEXT):
+        (work / name).unlink(missing_ok=True)
+
+
+def _step(path: Path) -> int | None:
+    """The step of a snapshot; None for what cannot be read."""
+    try:
+        return int(checkpoint.read(path)[0]["history.whole"][0])
+    except (UserError, KeyError, IndexError):
+        return None
 
 
 def _other_origin(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:

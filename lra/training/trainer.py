@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import dacite
 from filelock import FileLock, Timeout
 
 import attention_impls
@@ -23,11 +26,11 @@ from lra.core.flags import command_of
 from lra.core.identity import revisions, run_id
 from lra.model.weights import Blueprint, require_memory, with_kernel
 from lra.training import checkpoint, record, snapshot
-from lra.training.callbacks import METRICS, MetricsFile, Several
+from lra.training.callbacks import METRICS, MetricsFile, Several, Silent
 from lra.training.clock import AwakeClock
-from lra.training.history import Watch
-from lra.training.loop import SNAPSHOT, Diverged, Lane, Loop
-from lra.training.snapshot import Snapshot
+from lra.training.history import FIRST_STEPS, Callback
+from lra.training.loop import Diverged, Lane, Loop
+from lra.training.snapshot import SNAPSHOT, Snapshot
 from tasks.base import Shape, Task
 from tasks.store import Prepared
 
@@ -41,6 +44,25 @@ class Place:
     resume: bool = False
     fresh: bool = False
     padded: bool = False
+    raw: Path | None = None
+    processes: int | None = None
+    tensorboard: Path | None = None
+    several: bool = False
+    """Whether these are among several runs, of which `resume` starts those that were never begun."""
+
+    def as_values(self) -> dict[str, Any]:
+        """Plain values, for another process; every path in full, also the one that LRA_RAW has."""
+        raw = self.raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
+        paths = {"results": self.results, "raw": raw, "tensorboard": self.tensorboard}
+        return asdict(self) | {name: path and str(path.absolute()) for name, path in paths.items()}
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Place:
+        """The inverse of `as_values`."""
+        return dacite.from_dict(cls, values, dacite.Config(cast=[Path]))
+
+
+Outcome = tuple[record.Record, Path] | Diverged
 
 
 def make_blueprint(run: Run, task: Task) -> Blueprint:
@@ -68,21 +90,36 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
     return blueprint
 
 
-def train(run: Run, data: Prepared, place: Place, watch: Watch) -> tuple[record.Record, Path]:
+def train(run: Run, data: Prepared, place: Place, callback: Callback) -> tuple[record.Record, Path]:
     """Train, evaluate and record one run; returns the record and where it was saved.
 
     Raises UserError for what the user can repair, Diverged for a loss that is no number, Interrupted after Ctrl-C or
     SIGTERM; the last two leave a snapshot that `place.resume` continues.
     """
-    [outcome] = train_together([run], data, place, [watch])
+    [outcome] = train_together([run], data, place, [callback])
     assert not isinstance(outcome, Diverged), "a single run that diverges has raised"
     return outcome
 
 
-def train_together(
-    runs: Sequence[Run], data: Prepared, place: Place, watches: Sequence[Watch]
-) -> list[tuple[record.Record, Path] | Diverged]:
+def train_together(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequence[Callback]) -> list[Outcome]:
     """The same for runs that differ in their seed, in one program; a seed that diverges keeps the others going."""
+    with _opened(runs, data, place, callbacks) as loop:
+        loop.fit()
+        for lane in loop.lanes:
+            lane.callback.ends()
+        return _leave_records(loop, data, place)
+
+
+def first_losses(run: Run, data: Prepared, place: Place) -> list[float]:
+    """The mean loss of each of the run's first FIRST_STEPS steps; nothing is recorded."""
+    with _opened([run], data, place, [Silent()]) as loop:
+        loop.fit(last=FIRST_STEPS)
+        return loop.lanes[0].history.first_losses
+
+
+@contextmanager
+def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequence[Callback]) -> Iterator[Loop]:
+    """The loop of these runs, at their first step or at that of their snapshots, held against other processes."""
     task = tasks.load(runs[0].task)
     blueprints = [make_blueprint(run, task) for run in runs]
     works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
@@ -91,44 +128,38 @@ def train_together(
             held.enter_context(_alone(work))
         found = [_find_snapshot(*each, place) for each in zip(runs, blueprints, works, strict=True)]
         lanes = [
-            Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), watch), own)
-            for run, blueprint, work, watch, own in zip(runs, blueprints, works, watches, found, strict=True)
+            Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), callback), own)
+            for run, blueprint, work, callback, own in zip(runs, blueprints, works, callbacks, found, strict=True)
         ]
-        if len({lane.history.step for lane in lanes}) > 1:
-            raise UserError("the seeds' unfinished runs stand at different steps: go on with each one alone by --seed")
         clock = held.enter_context(AwakeClock())
-        loop = Loop(lanes, open_lanes(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
-        loop.fit()
-        for lane in lanes:
-            lane.watch.ends()
-        return _leave_records(loop, task, blueprints[0], data, place)
+        yield Loop(lanes, open_lanes(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
 
 
-def _leave_records(
-    loop: Loop, task: Task, blueprint: Blueprint, data: Prepared, place: Place
-) -> list[tuple[record.Record, Path] | Diverged]:
+def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
     last = [accuracy for _, accuracy in loop.score("test", loop.state)]
     best = last
     if any(lane.history.best_step != loop.step for lane in loop.lanes):
         state = loop.backend.start([lane.history.best for lane in loop.lanes], [None] * len(loop.lanes))
         best = [accuracy for _, accuracy in loop.score("test", state)]
-    outcomes: list[tuple[record.Record, Path] | Diverged] = []
+    outcomes: list[Outcome] = []
     for lane, *accuracies in zip(loop.lanes, best, last, strict=True):
         if lane.diverged is None:
-            path = record.save(_make_record(lane, task, blueprint, data, loop.backend, *accuracies), place.results)
-            outcomes.append((record.load(path), path))  # what every later reader sees
             checkpoint.save_atomically(lane.history.best, lane.work / "best.safetensors", lane.facts)
+            # Killed after this one was recorded and before the last was, seeds come here twice.
+            path = record.find(place.results, lane.run, lane.work.name) if place.resume else None
+            made = _make_record(lane, data, loop.backend, *accuracies)
+            path = path or record.save(made, place.results)
+            outcomes.append((record.load(path), path))  # what every later reader sees
         else:
             outcomes.append(lane.diverged)
-        (lane.work / SNAPSHOT).unlink(missing_ok=True)
+    for lane in loop.lanes:
+        snapshot.remove(lane.work)
     return outcomes
 
 
-def _make_record(
-    lane: Lane, task: Task, blueprint: Blueprint, data: Prepared, backend: Lanes, best: float, last: float
-) -> record.Record:
-    run, history = lane.run, lane.history
-    facts = environment() | with_kernel(backend.environment(), blueprint)
+def _make_record(lane: Lane, data: Prepared, backend: Lanes, best: float, last: float) -> record.Record:
+    run, history, task = lane.run, lane.history, tasks.load(lane.run.task)
+    facts = environment() | with_kernel(backend.environment(), lane.blueprint)
     return record.Record(
         schema=record.SCHEMA,
         run_id=lane.work.name,
@@ -190,7 +221,7 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
     path = work / SNAPSHOT
     if place.fresh and path.exists():
         path.unlink() if path.is_file() else set_aside(path)
-    if place.resume and not path.exists():
+    if place.resume and not place.several and not path.exists():
         raise UserError(
             f"--resume: no unfinished run of this configuration under {work.parent}: run the command without --resume"
         )
@@ -198,7 +229,7 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
         return None
     if not place.resume:
         raise UserError(
-            f"an unfinished run of this configuration lies in {work}: --resume goes on with it, --fresh starts over"
+            f"an unfinished run of this configuration lies in {work}: --resume continues it, --fresh starts over"
         )
     try:
         return snapshot.read(path, run, work.name, blueprint)

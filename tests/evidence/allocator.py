@@ -7,52 +7,33 @@ Writes results/evidence/allocator.md. Two worker processes of the benchmark a ro
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from dataclasses import asdict
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from lra.bench.plan import Cell
 from lra.core.environment import ROOT, environment, git_state
+from lra.core.workers import Child
 
 ROUNDS = 10
 LEFT_ALONE = {"MALLOC_ARENA_TEST": "8"}  # glibc's own default on 64 bits; any such variable keeps our hands off
 
 
-class Worker:
+class Worker(Child):
     """One process of `bench`."""
 
     def __init__(self, cell: Cell, extra: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "lra.bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **extra},
-        )
+        with patch.dict(os.environ, extra):
+            super().__init__("lra.bench.worker", visible=True)
         self.ask({"cell": asdict(cell)})
-
-    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Its answer to one order."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
 
     def rate(self) -> float:
         """Calls a second in one sample."""
         taken = self.ask({"sample": True})
         return taken["calls"] / taken["seconds"]
-
-    def end(self) -> None:
-        """Close it."""
-        self._process.communicate()
 
 
 def row(backend: Any, length: int, batch: int) -> str:

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lra.backends import Device
 from lra.bench import record as bench_record
-from lra.bench.plan import make_plan
-from lra.bench.plot import picture
+from lra.bench.plan import Wanted, make_plan
 from lra.bench.record import FAILED, UNEQUAL, BenchRecord
 from lra.bench.runner import run_bench
 from lra.bench.screen import summary
 from lra.bench.table import TIMED, comma_separated, markdown, notes
 from lra.core.console import console, errors
-from lra.core.environment import has_gpu
+from lra.core.environment import ROOT, has_gpu
 from lra.core.files import write_atomically
+from lra.core.flags import command_line
+
+DESCRIPTION = (
+    "Time attentions against length: each in a process of its own, woken in turn, after it was found equal to its "
+    "reference. Leaves a record, tables and a picture under results/bench."
+)
 
 
-def time_and_report(flags: Any, command: str) -> int:
-    """Time what the flags ask for and show it; the exit code: 1 where a cell failed, 130 where the user stopped it."""
-    plan = make_plan(flags, flags.device or ("gpu" if has_gpu() else "cpu"))
+@dataclass(frozen=True, kw_only=True)
+class BenchFlags(Wanted):
+    """The arguments of the command."""
+
+    device: Device | None = None
+    """What to time; a GPU where there is one."""
+    results: Path = ROOT / "results"
+    """Records, tables and pictures go to its folder bench."""
+    redraw: Path | None = None
+    """Time nothing: write the tables and the picture of this record again."""
+
+
+def bench(flags: BenchFlags) -> int:
+    """Time what is asked for and show it; the exit code: 1 where a cell failed, 130 where the user stopped it."""
+    if flags.redraw is not None:
+        show(bench_record.load(flags.redraw), flags.redraw)
+        return 0
+    plan = make_plan(flags, flags.device or _device(flags.backend))
     console.print(
         f"{plan.what}: {TIMED[plan.what]} · {plan.device} · {plan.dtype} · {len(plan.cells)} cells, "
         f"{plan.samples} samples each"
     )
-    record, path, stopped = run_bench(plan, flags.results, command)
+    record, path, stopped = run_bench(plan, flags.results, command_line("bench", flags))
     show(record, path)
     if stopped:
         errors.print("stopped; what was done is kept")
@@ -32,10 +56,12 @@ def time_and_report(flags: Any, command: str) -> int:
     return int(any(cell.status in (FAILED, UNEQUAL) for cell in (*record.cells, *record.ceilings)))
 
 
-def redraw(path: Path) -> int:
-    """Write the tables and the picture of a record again; the exit code."""
-    show(bench_record.load(path), path)
-    return 0
+def _device(names: Sequence[str]) -> Device:
+    """A GPU where each of these frameworks sees one. Asked in another process: this one shall hold no memory there."""
+    ask = "import sys; from lra import backends; sys.exit(not backends.on_gpu(sys.argv[1], None))"
+    commands = ([sys.executable, "-c", ask, name] for name in names)
+    found = has_gpu() and all(subprocess.run(each, cwd=ROOT, check=False).returncode == 0 for each in commands)
+    return "gpu" if found else "cpu"
 
 
 def show(record: BenchRecord, path: Path) -> None:
@@ -57,6 +83,8 @@ def write_beside(record: BenchRecord, path: Path, report: str) -> list[Path]:
         write_atomically(text.encode(), path.with_suffix(suffix))
     written = [path.with_suffix(suffix) for suffix in texts]
     if record.series():
+        from lra.bench.plot import picture  # Matplotlib takes a second, which --help does without
+
         drawn = path.with_suffix(".svg")
         beside = drawn.with_name(f".{drawn.name}.svg")
         picture(record, beside)

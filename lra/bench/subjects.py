@@ -1,0 +1,150 @@
+"""What is timed: a mechanism alone, steps of the standard model, or what the device can do at best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from lra import backends
+from lra.backends import Clock
+from lra.bench import operations
+from lra.bench import parity as bench_parity
+from lra.bench.operations import Cost
+from lra.bench.plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
+from lra.model.batches import Chunk
+from lra.model.weights import initial_weights, parameter_count
+
+ITEMSIZE = {"float32": 4, "bfloat16": 2}
+
+
+@runtime_checkable
+class Subject(Protocol):
+    """What is timed: `load` puts its arrays on the device, `drop` lets go of them, `call` uses them once."""
+
+    def load(self) -> None: ...
+    def drop(self) -> None: ...
+    def call(self) -> Any: ...
+    def cost(self) -> Cost: ...
+    def environment(self) -> dict[str, Any]: ...
+
+
+class Attending:
+    """The mechanism alone, forward and backward."""
+
+    def __init__(self, cell: Cell, clock: Clock) -> None:
+        self._cell, self._clock = cell, clock
+        self._blueprint = blueprint_of(cell)
+        self._drawn = bench_parity.draw(self._blueprint, cell.batch, cell.length, cell.seed)
+        self._attend = clock.attend(self._blueprint)
+        self._placed: list[dict[str, Any]] = []
+
+    def load(self) -> None:
+        self._placed = [self._clock.place(arrays, self._cell.dtype) for arrays in self._drawn]
+
+    def drop(self) -> None:
+        self._placed = []
+
+    def call(self) -> Any:
+        return self._attend(*self._placed[:3], self._placed[3]["cotangent"])
+
+    def cost(self) -> Cost:
+        return operations.attend_cost(self._blueprint, self._cell.batch, self._cell.length, ITEMSIZE[self._cell.dtype])
+
+    def environment(self) -> dict[str, Any]:
+        return _environment(self._cell) | {"precision": self._cell.dtype}
+
+
+class Stepping:
+    """Training steps, or forward passes, of the standard model, as the backend takes them."""
+
+    def __init__(self, cell: Cell, clock: Clock) -> None:
+        self._cell = cell
+        self._blueprint = blueprint_of(cell)
+        self._backend = backends.get(cell.backend, self._blueprint, cell.device)
+        self._weights = initial_weights(self._blueprint)
+        self._chunk = random_chunk(cell)
+        self._state: Any = None
+
+    def load(self) -> None:
+        self._state = self._backend.start(self._weights)
+
+    def drop(self) -> None:
+        self._state = None
+
+    def call(self) -> Any:
+        if self._cell.kind == "infer":
+            return self._backend.evaluate(self._state, self._chunk)
+        self._state, _ = self._backend.train_steps(self._state, self._chunk)
+        return self._state
+
+    def cost(self) -> Cost:
+        sizes = (self._blueprint, self._cell.batch, self._cell.length, ITEMSIZE[self._cell.dtype])
+        if self._cell.kind == "infer":
+            return operations.infer_cost(*sizes)
+        return operations.train_cost(*sizes, parameter_count(self._weights))
+
+    def environment(self) -> dict[str, Any]:
+        return self._backend.environment()
+
+
+class Ceiling:
+    """A large matrix product, or a large copy: what the device can do at best."""
+
+    def __init__(self, cell: Cell, clock: Clock) -> None:
+        self._cell, self._clock = cell, clock
+        self._side = PRODUCT_SIDE[cell.device]
+        self._call: Callable[[], Any] | None = None
+
+    def load(self) -> None:
+        if self._cell.kind == "product":
+            rng = np.random.default_rng(self._cell.seed)
+            drawn = {
+                name: rng.standard_normal((self._side, self._side), dtype=np.float32) for name in ("left", "right")
+            }
+            self._call = self._clock.product(**self._clock.place(drawn, self._cell.dtype))
+        else:
+            ones = np.ones(COPY_BYTES[self._cell.device] // ITEMSIZE[self._cell.dtype], np.float32)
+            self._call = self._clock.copy(self._clock.place({"array": ones}, self._cell.dtype)["array"])
+
+    def drop(self) -> None:
+        self._call = None
+
+    def call(self) -> Any:
+        assert self._call is not None, "load comes first"
+        return self._call()
+
+    def cost(self) -> Cost:
+        if self._cell.kind == "product":
+            return Cost(flop=2 * self._side**3, bytes=3 * self._side**2 * ITEMSIZE[self._cell.dtype])
+        return Cost(flop=0, bytes=2 * COPY_BYTES[self._cell.device])
+
+    def environment(self) -> dict[str, Any]:
+        return {}
+
+
+def subject(cell: Cell, clock: Clock) -> Subject:
+    """The subject of a cell."""
+    kinds: dict[str, type] = {"attend": Attending, "product": Ceiling, "copy": Ceiling}
+    return kinds.get(cell.kind, Stepping)(cell, clock)
+
+
+def random_chunk(cell: Cell) -> Chunk:
+    """Steps of random bytes, every document full."""
+    rng = np.random.default_rng(cell.seed)
+    shape = (cell.chunk, cell.batch)
+    return Chunk(
+        tokens=rng.integers(1, 256, (*shape, 1, cell.length), dtype=np.uint8),
+        lengths=None,
+        labels=rng.integers(0, 2, shape, dtype=np.int32),
+        steps=np.arange(cell.chunk, dtype=np.int32),
+        rates=np.full(cell.chunk, 1e-4 if cell.kind == "train" else 0.0),
+        places=np.tile(np.arange(cell.batch, dtype=np.int32), (cell.chunk, 1)),
+        sizes=(cell.length,),
+        size_of=np.zeros((cell.chunk, 1), np.int32),
+    )
+
+
+def _environment(cell: Cell) -> dict[str, Any]:
+    return backends.get(cell.backend, blueprint_of(cell), cell.device).environment()

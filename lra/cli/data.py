@@ -1,0 +1,81 @@
+"""`run_lra.py data`: prepare, verify, show or list the tasks' data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Generic, TypeVar
+
+import tyro
+
+from lra.cli.chosen import Chosen, TaskName
+from lra.core.config import Preset, Run, at_most
+from lra.core.errors import UserError
+
+ACTIONS = ("prepare", "verify", "show", "list")
+DESCRIPTION = (
+    "Prepare, verify or show (as a PNG) a task's data: run_lra.py data prepare|verify|show --task TASK. "
+    "What is prepared already: run_lra.py data list."
+)
+Data = TypeVar("Data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFlags(Generic[Data]):
+    """The arguments of the command; `data` has the options of the task."""
+
+    task: TaskName
+    """Which task."""
+    preset: Preset
+    """smoke: is it wired; quick: does it learn, in minutes on a CPU; standard: ranked."""
+    data: Annotated[Data, tyro.conf.arg(name="data")]
+    count: int | None = None
+    """At most so many examples in each split."""
+    raw: Path | None = None
+    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
+    processes: int | None = None
+    """Processes that prepare data; as many as there are usable cores."""
+    out: Path | None = None
+    """Where `show` writes its picture; <task>.png by default."""
+
+
+def data(argv: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    action, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else (None, argv)
+    chosen = Chosen.of(words)
+    if action not in ACTIONS and not chosen.help:
+        raise UserError(f"data {action or ''}: expected data {' | data '.join(ACTIONS)}, then --task and options")
+    if action == "list":
+        return _list(words)
+    chosen.require("task")
+    base, _ = chosen.run(None)
+    given = tyro.cli(
+        DataFlags[type(base.data)],
+        default=DataFlags(task=base.task, preset=base.preset, data=base.data),
+        args=list(words),
+        prog=f"run_lra.py data {action or 'prepare'}",
+        description=DESCRIPTION,
+    )
+    return _act(action or "prepare", given, at_most(replace(base, data=given.data), given.count))
+
+
+def _act(action: str, flags: DataFlags, run: Run) -> int:
+    from lra.training import data as prepared
+
+    if action == "prepare":
+        prepared.prepare(run.task, run.data, prepared.source(flags.raw, flags.processes))
+    if action in ("prepare", "verify"):
+        prepared.verify(run.task, run.data)
+    else:
+        prepared.show(run.task, run.data, flags.out or Path(f"{run.task}.png"))
+    return 0
+
+
+def _list(words: Sequence[str]) -> int:
+    if words:
+        raise UserError(f"data list takes no arguments, given: {' '.join(words)}")
+    from lra.training.data import print_prepared
+
+    print_prepared()
+    return 0

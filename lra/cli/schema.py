@@ -1,0 +1,25 @@
+"""`run_lra.py schema`: the layout of a record, for readers from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lra.core.environment import ROOT
+from lra.training.record_schema import write
+
+DESCRIPTION = "Write the layout of a record as JSON Schema."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaFlags:
+    """The arguments of the command."""
+
+    results: Path = ROOT / "results"
+    """The folder that gets the file record.schema.json."""
+
+
+def schema(flags: SchemaFlags) -> int:
+    """Write the file and print its path; the exit code."""
+    print(write(flags.results))
+    return 0

@@ -1,0 +1,81 @@
+"""Types of flags whose value is one word with commas in it, as tyro reads and prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import tyro
+
+import attention_impls
+from lra.core.errors import UserError
+from lra.core.spec import parse_specs, print_specs
+
+Constructor = tyro.constructors.PrimitiveConstructorSpec
+
+
+def specs() -> Constructor[Any]:
+    """elfatt,softmax@local_conv=true -> mechanisms with options."""
+    return _word("NAME[@OPTION=VALUE],…", parse_specs, print_specs)
+
+
+def numbers(name: str) -> Constructor[Any]:
+    """1024,4096 -> whole numbers of at least 1; UserError, which names the flag, for anything else."""
+
+    def read(text: str) -> tuple[int, ...]:
+        try:
+            found = tuple(int(word) for word in text.split(","))
+        except ValueError as error:
+            raise UserError(f"--{name} {text}: expected whole numbers with commas between") from error
+        if min(found) < 1:
+            raise UserError(f"--{name} {text}: expected numbers of at least 1")
+        return found
+
+    return _word("N,…", read, _joined)
+
+
+def backends() -> Constructor[Any]:
+    """torch,jax -> the frameworks."""
+
+    def read(text: str) -> tuple[str, ...]:
+        found = _words("backend", text)
+        for word in found:
+            if word not in attention_impls.BACKENDS:
+                raise UserError(f"--backend {word}: expected {' or '.join(attention_impls.BACKENDS)}, or both")
+        return found
+
+    return _word("torch|jax|torch,jax", read, _joined)
+
+
+def pairs(name: str) -> Constructor[Any]:
+    """a:b,a:c -> pairs of words."""
+
+    def read(text: str) -> tuple[tuple[str, str], ...]:
+        found = [word.partition(":") for word in _words(name, text)]
+        for first, _, second in found:
+            if not first or not second or first == second:
+                raise UserError(f"--{name} {text}: expected FIRST:SECOND, two different ones, commas between pairs")
+        return tuple((first, second) for first, _, second in found)
+
+    return _word("FIRST:SECOND,…", read, lambda value: _joined(":".join(pair) for pair in value))
+
+
+def _words(name: str, text: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        raise UserError(f"--{name} is empty: name one, or several with commas between")
+    return words
+
+
+def _joined(values: Iterable[Any]) -> str:
+    return ",".join(map(str, values))
+
+
+def _word(metavar: str, read: Callable[[str], Any], write: Callable[[Any], str]) -> Constructor[Any]:
+    return Constructor(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: read(words[0]),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [write(value)],
+    )

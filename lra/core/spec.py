@@ -1,0 +1,134 @@
+"""One spelling of a mechanism with options: elfatt@block_size=64@layout=2d.
+
+A name, then an option at a time as @name=value; dashes in names are underscores, values are YAML's. Several stand with
+commas between. A name or value with a comma, an @ or a quote in it stands in double quotes, with JSON's escapes. A
+folder is named by a path with a slash; where it stands alone it needs no quotes, whatever signs it has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import attention_impls
+from lra.core.documents import json_text, parse_yaml
+from lra.core.errors import UserError
+
+EXPECTED = "expected NAME@option=value, as in elfatt@block_size=64@layout=2d"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_NAME = re.compile(rf'{_QUOTED}|[^",@]+')
+_OPTION = re.compile(rf'@\s*([\w-]+)\s*=\s*({_QUOTED}|\[[^\[\]]*\]|[^",@\[\]]+)\s*')
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A mechanism and those of its options that differ from its card's."""
+
+    name: str
+    """That of a folder in attention_impls, or the path of a folder elsewhere, which has a slash."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """The mechanism that the text names; UserError for none or several."""
+        found = parse_specs(text)
+        if len(found) != 1:
+            raise UserError(f"--attn {text}: it names {len(found)} mechanisms, expected one")
+        return found[0]
+
+    def __str__(self) -> str:
+        return _name(self.name) + self.suffix
+
+    @property
+    def suffix(self) -> str:
+        """The options alone, as they follow the name."""
+        return "".join(f"@{name}={_value(value)}" for name, value in self.options.items())
+
+    @property
+    def label(self) -> str:
+        """The spelling for tables: of a folder only its last part."""
+        return Path(self.name).name + self.suffix
+
+    def covers(self, name: str, options: Mapping[str, Any]) -> bool:
+        """Whether a mechanism with these options is what this asks for; an option that it does not name may be any."""
+        return self.name == name and all(options.get(key) == value for key, value in self.options.items())
+
+
+def parse_specs(text: str) -> tuple[Spec, ...]:
+    """The mechanisms that a text names with commas between, each once, or all of them for "all"."""
+    if text.strip() == "all":
+        return tuple(map(Spec, attention_impls.names()))
+    if "/" in text and '"' not in text and Path(text).expanduser().is_dir():  # whatever signs its name has
+        return (Spec(text),)
+    found, at = [], 0
+    while at < len(text):
+        if text[at] in ", ":
+            at += 1
+            continue
+        spec, at = _parsed(text, at)
+        found += [spec] if spec not in found else []
+    if not found:
+        raise UserError(f"--attn is empty: {EXPECTED}, or several with commas between")
+    return tuple(found)
+
+
+def print_specs(specs: Sequence[Spec]) -> str:
+    """The inverse of `parse_specs`."""
+    return ",".join(map(str, specs))
+
+
+def _parsed(text: str, at: int) -> tuple[Spec, int]:
+    """The mechanism that begins at a place of the text, and where the next one does."""
+    match = _NAME.match(text, at)
+    if match is None:
+        raise UserError(f"--attn {text}: {EXPECTED}")
+    name, at, options = _unquoted(match[0].strip(), text), match.end(), {}
+    while match := _OPTION.match(text, at):
+        key, at = match[1].replace("-", "_"), match.end()
+        if key in options:
+            raise UserError(f"--attn {text}: option {key} stands twice: keep one")
+        options[key] = _read(match[2].strip(), text)
+    if text[at : at + 1] not in ("", ",") or not name:
+        raise UserError(f"--attn {text}: {EXPECTED}")
+    return Spec(name if "/" in name else name.replace("-", "_"), options), at
+
+
+def _unquoted(word: str, text: str) -> str:
+    if not word.startswith('"'):
+        return word
+    try:
+        return json.loads(word)
+    except ValueError as error:
+        raise UserError(f"--attn {text}: {word} is not quoted as JSON does it") from error
+
+
+def _read(value: str, text: str) -> Any:
+    return _unquoted(value, text) if value.startswith('"') else parse_yaml(value, f"--attn {text}")
+
+
+def _name(name: str) -> str:
+    """The name as `parse_specs` reads it back."""
+    return name if re.fullmatch(r'[^",@]+', name) and name == name.strip() else json_text(name, ensure_ascii=False)
+
+
+def _value(value: Any) -> str:
+    """A value on one line, in quotes where it would be read as anything else."""
+    if isinstance(value, str):
+        plain = re.fullmatch(r'[^",@\[\]{}\s][^",@\[\]{}]*', value) and value == value.strip()
+        if plain and _reads_back(value, value):
+            return value
+        return json_text(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return json_text(value)
+
+
+def _reads_back(text: str, value: Any) -> bool:
+    try:
+        return parse_yaml(text, "") == value
+    except UserError:
+        return False

@@ -1,0 +1,98 @@
+"""Child processes of this program: each answers lines of JSON on a pipe of its own, apart from all that is printed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from lra.core.documents import json_text, parse_json
+from lra.core.environment import ROOT
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a program to end."""
+
+
+class Child:
+    """A process that runs `serve` of a module, in a session of its own: what ends it comes from this process."""
+
+    def __init__(self, module: str, *, visible: bool) -> None:
+        """`visible`: it prints where this process does; else what it prints is kept for `last_words`."""
+        self._printed: Any = None if visible else tempfile.TemporaryFile()  # noqa: SIM115 - read when it has died
+        receiving, sending = os.pipe()
+        self._answers = os.fdopen(receiving, "rb")
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        self._process = subprocess.Popen(
+            # -P: a folder called tasks where the user stands is none of ours
+            [sys.executable, "-P", "-m", module, str(sending)],
+            stdin=subprocess.PIPE,
+            stdout=self._printed,
+            stderr=self._printed,
+            env={**os.environ, "PYTHONPATH": path},
+            pass_fds=(sending,),
+            start_new_session=True,
+        )
+        os.close(sending)
+
+    def ask(self, order: Any) -> Any:
+        """The answer to an order, both plain values; None where the process has died."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json_text(order).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        line = self._answers.readline()
+        return parse_json(line.decode(), "a worker's answer") if line.endswith(b"\n") else None
+
+    def end(self) -> int:
+        """Close the pipe, on which it ends by itself unless it is at work, and wait for it; its exit code."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # of an order that it did not live to read
+            self._process.stdin.close()
+        code = self._process.wait()
+        self._answers.close()
+        return code
+
+    def kill(self) -> int:
+        """End it at once; its exit code, which is the negative signal where it had not died before."""
+        self._process.kill()
+        self._process.communicate()
+        self._answers.close()
+        return self._process.returncode
+
+    def last_words(self) -> list[str]:
+        """The lines that it printed, unless they were visible."""
+        if self._printed is None:
+            return []
+        self._printed.seek(0)
+        return self._printed.read().decode(errors="replace").strip().splitlines()
+
+    @contextmanager
+    def taken_along(self) -> Iterator[Callable[[], bool]]:
+        """Inside, a signal that asks this process to end reaches the child instead; yields whether one came."""
+        seen: list[int] = []
+
+        def pass_on(number: int, frame: Any) -> None:
+            seen.append(number)
+            self._process.send_signal(number)
+
+        former = {number: signal.signal(number, pass_on) for number in ENDING}
+        try:
+            yield lambda: bool(seen)
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def serve(answer: Callable[[Any], Any]) -> None:
+    """Answer orders until the parent closes the pipe; the number of the pipe for answers is the first argument."""
+    with os.fdopen(int(sys.argv[1]), "w") as answers:
+        for line in sys.stdin:
+            answers.write(json_text(answer(parse_json(line, "an order"))) + "\n")
+            answers.flush()

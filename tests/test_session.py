@@ -1,0 +1,195 @@
+"""Several runs in one command: as data, each told by its own record, and continued where they were left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lra.core.config import Run
+from lra.core.environment import ROOT
+from lra.core.workers import Child
+from lra.training import data, record, snapshot
+from lra.training.session import Job, train_all
+from lra.training.snapshot import NEXT, SNAPSHOT
+from lra.training.trainer import Place, train_together
+from tests.small import Quiet, place, smoke_run
+
+SMOKE = ["--task", "listops", "--preset", "smoke", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _framework() -> None:
+    pytest.importorskip("torch")
+
+
+def command(*words: str, **more: Any) -> subprocess.Popen[str]:
+    line = [sys.executable, str(ROOT / "run_lra.py"), *SMOKE, *words]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+def waited_for(found: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Until something is there; the process must not have ended before."""
+    deadline = time.monotonic() + 120
+    while not found():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def records(results: Path) -> list[Path]:
+    return sorted((results / "runs").glob("*.json"))
+
+
+def test_a_job_is_the_same_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LRA_RAW", "raw")
+    run = replace(smoke_run("listops", "elfatt"), seed=7)
+    job = Job([run], Place(results=Path("out"), tensorboard=Path("boards"), resume=True, several=True))
+    back = Job.from_values(json.loads(json.dumps(job.as_values())))
+    assert back.runs == [run]
+    assert back.place == replace(
+        job.place, results=tmp_path / "out", raw=tmp_path / "raw", tensorboard=tmp_path / "boards"
+    )
+
+
+def test_seeds_are_told_by_their_own_records(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A folder with brackets in its name, a clock that is wrong, and records of other runs beside them."""
+    mine = tmp_path / "lin[v2]"
+    shutil.copytree(ROOT / "attention_impls" / "linear", mine)
+    run = smoke_run(attn=str(mine))
+    results = tmp_path / "res"
+    assert train_all([run], 1, place(results)) == 0
+    (other,) = records(results)
+    later = time.time() + 3600
+    os.utime(other, (later, later))
+    assert train_all([replace(run, seed=1)], 2, place(results)) == 0
+    said = capfd.readouterr().out.rpartition("on the test split")[2]
+    found = [record.load(path) for path in records(results) if path != other]
+    assert [each.seed for each in found] == [1, 2]
+    for each in found:
+        assert f"seed {each.seed}" in said
+        assert f"{100 * each.test_accuracy:.1f}" in said
+
+
+def test_one_failed_run_never_stops_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    runs = [smoke_run(learning_rate=1e9, warmup=1), smoke_run(attn="linear")]
+    assert train_all(runs, 1, place(tmp_path)) == 1
+    assert [record.load(path).attn for path in records(tmp_path)] == ["linear"]
+    assert "1 of 2 left a record; without one: softmax · seed 0" in capfd.readouterr().err
+
+
+def test_a_worker_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any) -> None:
+    monkeypatch.setattr(Child, "ask", lambda self, order: self.kill() and None)
+    assert train_all([smoke_run(), smoke_run(attn="linear")], 1, place(tmp_path)) == 1
+    assert "the process that trained softmax · seed 0 ended" in capfd.readouterr().err
+
+
+def test_resume_skips_what_is_finished_continues_and_starts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = smoke_run(steps=8, evaluate_every=4, chunk=2)
+    assert train_all([replace(run, seed=1)], 1, place(tmp_path / "whole")) == 0
+    assert train_all([run], 1, place(tmp_path / "cut")) == 0
+    assert train_all([replace(run, seed=1)], 1, place(tmp_path / "cut")) == 0
+    (_, second) = records(tmp_path / "cut")
+    begun = tmp_path / "cut" / ".work" / record.load(second).run_id
+    second.unlink()
+    prepared = data.prepare(run.task, run.data, data.source(None, 1))
+
+    def stop() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Exception, match="step 4 of 8"):
+        train_together([replace(run, seed=1)], prepared, place(tmp_path / "cut"), [Quiet({4: stop})])
+    assert (begun / SNAPSHOT).exists()
+    capfd.readouterr()
+    assert train_all([run], 3, place(tmp_path / "cut", resume=True)) == 0
+    said = capfd.readouterr().out
+    assert "seed 0 is finished" in said
+    assert "resumed at step 4 of 8" in said
+    whole, cut = ([record.load(path) for path in records(tmp_path / each)] for each in ("whole", "cut"))
+    assert [each.seed for each in cut] == [0, 1, 2]
+    assert cut[1].curve == whole[0].curve
+
+
+def test_a_finished_run_is_shown_and_recorded_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Killed between the record and the removal of the snapshot."""
+    run = smoke_run()
+    assert train_all([run], 1, place(tmp_path)) == 0
+    (path,) = records(tmp_path)
+    work = tmp_path / ".work" / record.load(path).run_id
+    shutil.copy(work / "best.safetensors", work / SNAPSHOT)
+    assert train_all([run], 1, place(tmp_path, resume=True)) == 0
+    assert f"seed 0 is finished: {path}" in capfd.readouterr().out
+    assert records(tmp_path) == [path]
+    assert not (work / SNAPSHOT).exists()
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_seeds_killed_while_they_are_saved_stand_at_one_step(renamed: int, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    base = smoke_run(backend="jax", steps=8, evaluate_every=4, chunk=2)
+    runs: list[Run] = [replace(base, seed=seed) for seed in (0, 1)]
+    prepared = data.prepare(base.task, base.data, data.source(None, 1))
+
+    def stop() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Exception, match="step 4 of 8"):
+        train_together(runs, prepared, place(tmp_path), [Quiet({4: stop}), Quiet()])
+    works = sorted((tmp_path / ".work").iterdir())
+    later = {work: (work / SNAPSHOT).read_bytes() for work in works}
+    for work in works[renamed:]:  # as if the others had not been given their names yet
+        (work / SNAPSHOT).rename(work / NEXT)
+    snapshot.settle(works)
+    assert {work: (work / SNAPSHOT).read_bytes() for work in works} == later
+    (works[0] / SNAPSHOT).rename(works[0] / NEXT)  # the second one's successor was never written
+    (works[1] / SNAPSHOT).write_bytes(b"an older state")
+    snapshot.settle(works)
+    assert not (works[0] / NEXT).exists()
+    assert (works[1] / SNAPSHOT).read_bytes() == b"an older state"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_takes_the_children_along_and_they_save(number: signal.Signals, tmp_path: Path) -> None:
+    words = ["--attn", "softmax,linear", "--train.steps", "100000", "--train.evaluate-every", "10"]
+    process = command(*words, "--results", str(tmp_path))
+    waited_for(lambda: any(path.read_text().count("\n") > 1 for path in tmp_path.glob(".work/*/metrics.csv")), process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "stopped and saved at step" in err
+    assert "0 of 2 left a record; without one: softmax · seed 0, linear · seed 0" in err
+    assert len(list(tmp_path.glob(f".work/*/{SNAPSHOT}"))) == 1
+
+
+def test_a_reader_who_leaves_is_no_loss(tmp_path: Path) -> None:
+    words = ["--attn", "linear", "--train.steps", "100000", "--train.evaluate-every", "10", "--train.chunk", "5"]
+    process = command(*words, "--results", str(tmp_path))
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("step"):
+        assert process.poll() is None
+    process.stdout.close()
+    assert process.wait(timeout=120) == 130
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert "stopped and saved at step" in said
+    assert "Traceback" not in said
+    assert list(tmp_path.glob(f".work/*/{SNAPSHOT}"))
+
+
+def test_a_command_without_an_output_trains(tmp_path: Path) -> None:
+    line = f'exec "$0" "$@" --results {tmp_path} >&- 2>&-'
+    words = [sys.executable, str(ROOT / "run_lra.py"), *SMOKE, "--attn", "linear"]
+    done = subprocess.run(["sh", "-c", line, *words], check=False, timeout=120)
+    assert done.returncode == 0
+    assert record.load(records(tmp_path)[0]).attn == "linear"
