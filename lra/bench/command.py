@@ -16,7 +16,7 @@ from lra.bench.runner import run_bench
 from lra.bench.screen import summary
 from lra.bench.table import TIMED, comma_separated, markdown, notes
 from lra.core.console import console, errors
-from lra.core.environment import ROOT, has_gpu
+from lra.core.environment import RESULTS, ROOT, has_gpu
 from lra.core.files import write_atomically
 from lra.core.flags import command_line
 
@@ -32,7 +32,7 @@ class BenchFlags(Wanted):
 
     device: Device | None = None
     """What to time; a GPU where there is one."""
-    results: Path = ROOT / "results"
+    results: Path = RESULTS
     """Records, tables and pictures go to its folder bench."""
     redraw: Path | None = None
     """Time nothing: write the tables and the picture of this record again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NamedTuple
@@ -35,6 +36,11 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 asked for the impossible, 130 asked to end."""
     open_streams()
     return told(lambda: _command(list(argv)))
+
+
+def command() -> None:
+    """The command `lra` of an installed package."""
+    sys.exit(main(sys.argv[1:]))
 
 
 def _command(argv: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra.core.environment import ROOT
+from lra.core.environment import RESULTS
 from lra.training.record_schema import write
 
 DESCRIPTION = "Write the layout of a record as JSON Schema."
@@ -15,7 +15,7 @@ DESCRIPTION = "Write the layout of a record as JSON Schema."
 class SchemaFlags:
     """The arguments of the command."""
 
-    results: Path = ROOT / "results"
+    results: Path = RESULTS
     """The folder that gets the file record.schema.json."""
 
 

@@ -16,7 +16,7 @@ from lra.cli.chosen import Chosen, Switch, TaskName
 from lra.core.arguments import specs
 from lra.core.config import BackendName, Model, Preset, Run, Seed, Train, as_dict, at_most
 from lra.core.documents import yaml_text
-from lra.core.environment import ROOT
+from lra.core.environment import RESULTS
 from lra.core.errors import UserError
 from lra.core.spec import Spec
 
@@ -53,7 +53,7 @@ class TrainFlags(Generic[Data, Options]):
     """How many seeds, from --seed on; JAX trains them in one program."""
     device: Device | None = None
     """Where to train; a GPU where the framework sees one."""
-    results: Path = ROOT / "results"
+    results: Path = RESULTS
     """Where records and checkpoints go."""
     raw: Path | None = None
     """Your own raw files (default: $LRA_RAW); generated tasks need none."""

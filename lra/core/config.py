@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import dacite
@@ -17,12 +16,13 @@ import attention_impls
 import tasks
 from attention_impls.base import AttentionError
 from lra.core.documents import read_yaml
+from lra.core.environment import DATA
 from lra.core.errors import UserError, did_you_mean
 from lra.core.ranges import problems, problems_in, shown
 from lra.core.spec import Spec
 from tasks.base import SPLITS, TaskError
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = DATA / "configs"
 BackendName = Literal["torch", "jax"]
 Preset = Literal["smoke", "quick", "standard"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)

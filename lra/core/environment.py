@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ from lra.core import allocator
 from tasks import limits
 
 ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT = (ROOT / "run_lra.py").is_file()
+"""Whether this is a clone of the repository, or an installed package."""
+DATA = ROOT if CHECKOUT else ROOT / "lra" / "data"
+"""Where configs and results/published.yaml lie."""
+RESULTS = ROOT / "results" if CHECKOUT else Path("results")
+"""Where results go if nobody says otherwise: an installed package leaves them where the user stands."""
+PACKAGE = "long-range-arena-suite"
 GIT_SECONDS = 10
 
 
@@ -47,6 +55,8 @@ def process_seconds() -> float:
 
 def git_state() -> dict[str, Any]:
     """The commit of the checkout and whether it was clean; where git cannot tell, both are None and `why` says why."""
+    if not CHECKOUT:
+        return {"commit": None, "clean": None, "why": f"an installed package, version {version(PACKAGE)}"}
     try:
         commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":!results")
     except _GitSilent as silent:

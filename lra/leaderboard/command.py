@@ -14,7 +14,7 @@ import tasks
 from lra.core.arguments import specs
 from lra.core.config import BackendName
 from lra.core.console import console, errors
-from lra.core.environment import ROOT
+from lra.core.environment import RESULTS
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.core.spec import Spec, print_specs
@@ -53,7 +53,7 @@ class LeaderboardFlags:
     """Take speeds from the bench records of this device, or part of its name; else of the one with most."""
     check: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write nothing; fail where the files are not what the records say."""
-    results: Path = ROOT / "results"
+    results: Path = RESULTS
     """The folder that holds runs and bench."""
 
     @property

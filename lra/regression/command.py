@@ -14,7 +14,7 @@ import tyro
 from lra.core.arguments import specs
 from lra.core.config import BackendName
 from lra.core.console import console, errors
-from lra.core.environment import ROOT, git_state
+from lra.core.environment import DATA, git_state
 from lra.core.errors import UserError
 from lra.core.spec import Spec
 from lra.regression import baselines
@@ -60,7 +60,7 @@ class CheckFlags:
     """Time nothing."""
     junit: Path | None = None
     """Write the verdicts to this file as JUnit XML."""
-    baselines: Path = ROOT / "results" / "baselines.yaml"
+    baselines: Path = DATA / "results" / "baselines.yaml"
     """What to compare with."""
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from lra.core.console import console, errors
 from lra.core.documents import json_text
-from lra.core.environment import ROOT
+from lra.core.environment import RESULTS
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.leaderboard.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
@@ -40,7 +40,7 @@ SCRIPTS = ("plots.js", "run.js", "page.js")
 class ReportFlags:
     """The arguments of the command."""
 
-    results: Path = ROOT / "results"
+    results: Path = RESULTS
     """The folder that holds runs and bench."""
     out: Path | None = None
     """Where the page goes; report.html in the folder of results by default."""

@@ -9,10 +9,10 @@ from typing import Literal
 import dacite
 
 from lra.core.documents import read_yaml
-from lra.core.environment import ROOT
+from lra.core.environment import DATA
 from lra.core.errors import UserError
 
-PATH = ROOT / "results" / "published.yaml"
+PATH = DATA / "results" / "published.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
