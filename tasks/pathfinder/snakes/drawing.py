@@ -10,7 +10,7 @@ from numba import njit
 import tasks.compiled  # noqa: F401 - decides where compiled code is kept
 
 if TYPE_CHECKING:
-    from tasks.snakes.stamps import Tables
+    from tasks.pathfinder.snakes.stamps import Tables
 
 # The rows of `Tables.brightness`.
 TARGET, DISTRACTOR = range(2)

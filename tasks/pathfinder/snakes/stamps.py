@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tasks.snakes.curves import SEED_DIRECTIONS
-from tasks.snakes.settings import Settings
+from tasks.pathfinder.snakes.curves import SEED_DIRECTIONS
+from tasks.pathfinder.snakes.settings import Settings
 
 # A paddle is refused where the sum of two masks reaches 1.8, that is 459 in bytes.
 MASK_SUM = 459

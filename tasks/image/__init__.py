@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Interval
 
 from tasks.base import Block, Shape, Source, Split, Task
-from tasks.image_forms import CLASSES, SIDE
+from tasks.image.forms import CLASSES, SIDE
 
 MOST = {"train": 45_000, "validation": 5_000, "test": 10_000}
 
@@ -46,7 +46,7 @@ def describe(options: Image) -> str:
 
 def build(options: Image, source: Source) -> Iterator[Block]:
     """Every image of every split, the same whatever form of the data they come from."""
-    from tasks.image_official import read
+    from tasks.image.official import read
 
     for block in read(source, TASK.counts(options)):
         yield block if options.size == SIDE else halved(block)
@@ -94,7 +94,7 @@ def _blocks(split: Split, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def picture(options: Image, splits: Mapping[str, Split], path: Path) -> None:
     """The first training images of each class and their mean."""
-    from tasks.image_picture import draw
+    from tasks.image.picture import draw
 
     draw(splits["train"], options.size, path)
 

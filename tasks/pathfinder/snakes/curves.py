@@ -17,7 +17,7 @@ from numba import njit
 import tasks.compiled  # noqa: F401 - decides where compiled code is kept
 
 if TYPE_CHECKING:
-    from tasks.snakes.stamps import Tables
+    from tasks.pathfinder.snakes.stamps import Tables
 
 COLUMNS = 5
 SEED_DIRECTIONS = 360
