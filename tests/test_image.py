@@ -13,8 +13,9 @@ import pytest
 
 from tasks import load, store
 from tasks.base import SPLITS, Block, Shape, Source, Split
-from tasks.image import Image, halved, mean_images
+from tasks.image import Image, halved
 from tasks.image.official import gray, read, split_numbers
+from tasks.image.references import mean_images
 from tests.cifar_forms import BATCH, write_binary
 
 TASK = load("image")
