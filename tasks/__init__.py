@@ -12,7 +12,7 @@ _PLACES = {
     "listops": ("tasks.listops", "TASK"),
     "text": ("tasks.text", "TASK"),
     "retrieval": ("tasks.retrieval", "TASK"),
-    "retrieval-aan1818": ("tasks.retrieval_aan", "TASK"),
+    "retrieval-aan1818": ("tasks.retrieval_aan1818", "TASK"),
     "image": ("tasks.image", "TASK"),
     "pathfinder": ("tasks.pathfinder", "TASK"),
     "pathx": ("tasks.pathfinder", "PATHX"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.retrieval_corpus import EDGES, NETWORK, PAPERS
+from tasks.retrieval_aan1818.corpus import EDGES, NETWORK, PAPERS
 
 
 def write(folder: Path, papers: int = 300) -> Path:

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tasks.snakes.settings import Settings
+from tasks.pathfinder.snakes.settings import Settings
 
 WORD = 2**64 - 1
 

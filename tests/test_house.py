@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -87,6 +89,12 @@ def test_imports_keep_to_their_floors() -> None:
     command = [lint_imports, "--no-logo", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    # The contract compares neighbours only; this sees a package and its own modules too, lazy imports included.
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules}).prepare()
 
 
 def test_every_dependency_is_pinned_inside_its_range() -> None:

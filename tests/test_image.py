@@ -13,8 +13,9 @@ import pytest
 
 from tasks import load, store
 from tasks.base import SPLITS, Block, Shape, Source, Split
-from tasks.image import Image, halved, mean_images
-from tasks.image_official import gray, read, split_numbers
+from tasks.image import Image, halved
+from tasks.image.official import gray, read, split_numbers
+from tasks.image.references import mean_images
 from tests.cifar_forms import BATCH, write_binary
 
 TASK = load("image")
@@ -72,7 +73,7 @@ def test_gray_is_the_truncated_weighted_sum() -> None:
 @pytest.mark.parametrize("size", [32, 16])
 def test_the_store_accepts_the_task(size: Literal[32, 16], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("tasks.image_official.read", lambda source, counts: read(source, counts, BATCH))
+    monkeypatch.setattr("tasks.image.official.read", lambda source, counts: read(source, counts, BATCH))
     write_binary(tmp_path / "cifar-10-batches-bin")
     options, pixels = replace(SMALL, size=size), size**2
     prepared = store.prepare(TASK, options, Source(raw=tmp_path))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tasks.base import Archive, Source, TaskError
-from tasks.image_official import ARCHIVE, find, gray, read, split_numbers
+from tasks.image.official import ARCHIVE, find, gray, read, split_numbers
 from tests.cifar_forms import (
     BATCH,
     framed,

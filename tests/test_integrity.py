@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from lra.cli.main import main
-from tasks import integrity, store
+from tasks import store
 from tasks.base import SPLITS, Source, TaskError
+from tasks.store import integrity
 from tests.toy import PAIRS, ToyOptions
 
 OPTIONS = ToyOptions(train=4, validation=4, test=4)

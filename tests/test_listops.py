@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tasks.base import SPLITS, Block, Source, Split, TaskError
 from tasks.listops import TASK, ListOps
-from tasks.listops_grammar import CLOSE, DIGIT, MAX, MIN, SM, VOCAB, decode, encode, evaluate
-from tasks.listops_trees import sample
+from tasks.listops.grammar import CLOSE, DIGIT, MAX, MIN, SM, VOCAB, decode, encode, evaluate
+from tasks.listops.trees import sample
 from tests.listops_data import SHORT, STANDARD, build, documents, join
 
 DRAWN = 10_000

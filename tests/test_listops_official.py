@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.base import SPLITS, Source, Split, TaskError
-from tasks.listops_grammar import CLOSE, MIN, WORDS, encode
+from tasks.listops.grammar import CLOSE, MIN, WORDS, encode
 from tests.listops_data import SHORT, build, documents
 
 COUNTS = {"train": 40, "validation": 7, "test": 9}

@@ -14,8 +14,8 @@ from PIL import Image
 from tasks import load, store
 from tasks.base import SPLITS, Block, Source, Split, TaskError
 from tasks.pathfinder import Pathfinder, marker_distances, settings
-from tasks.snakes.sampler import generate, image_states, margin_of
-from tasks.snakes.settings import Settings, settings_for
+from tasks.pathfinder.snakes.sampler import generate, image_states, margin_of
+from tasks.pathfinder.snakes.settings import Settings, settings_for
 from tests.snakes_plain import Plain
 
 TASK = load("pathfinder")

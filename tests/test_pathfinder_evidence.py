@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.snakes.sampler import generate
-from tasks.snakes.settings import settings_for
+from tasks.pathfinder.snakes.sampler import generate
+from tasks.pathfinder.snakes.settings import settings_for
 from tests.evidence.comparison import compare, disc_centres, holm, per_image, same, turning
 from tests.evidence.pathfinder import OURS, against_figures, generators, judge, originals
 

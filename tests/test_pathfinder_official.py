@@ -13,7 +13,7 @@ from PIL import Image
 from tasks import load
 from tasks.base import Source, TaskError
 from tasks.pathfinder import Pathfinder
-from tasks.pathfinder_official import cut, find, read_records
+from tasks.pathfinder.official import cut, find, read_records
 from tasks.tfds_records import official_order
 
 TASK = load("pathfinder")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks import load, retrieval_official, store
+from tasks import load, store
 from tasks.base import SPLITS, Source, Split, TaskError
-from tasks.retrieval import Retrieval
-from tasks.retrieval_documents import VOCAB, text
+from tasks.retrieval import Retrieval, official
+from tasks.retrieval.documents import VOCAB, text
 
 TASK = load("retrieval")
 COUNTS: dict[str, Any] = {"train": 40, "validation": 7, "test": 9}
@@ -40,7 +40,7 @@ def write(folder: Path, counts: dict[str, int] = COUNTS, ending: str = "\n") -> 
     """The three files of the release."""
     folder.mkdir(parents=True, exist_ok=True)
     written = {split: rows(split, count) for split, count in counts.items()}
-    for split, name in retrieval_official.FILES.items():
+    for split, name in official.FILES.items():
         content = "".join("\t".join(row) + ending for row in written[split])
         (folder / name).write_text(content, newline="")
     return written
@@ -74,7 +74,7 @@ def test_a_document_is_stored_once_a_split_across_blocks(tmp_path: Path, monkeyp
         documents = [text(found[split], i).decode() for i in range(len(found[split].offsets) - 1)]
         assert documents == list(dict.fromkeys(texts))
     whole = store.prepare(TASK, Retrieval(**COUNTS), Source()).hash
-    monkeypatch.setattr(retrieval_official, "BLOCK", 3)
+    monkeypatch.setattr(official, "BLOCK", 3)
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "another"))
     assert store.prepare(TASK, Retrieval(**COUNTS), Source(raw=tmp_path)).hash == whole
 
@@ -148,7 +148,7 @@ def test_a_bad_row_is_named(tmp_path: Path, line: bytes, complaint: str) -> None
 
 def test_a_file_without_lines_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
-    monkeypatch.setattr(retrieval_official, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(official, "LONGEST_LINE", 1000)
     (tmp_path / "new_aan_pairs.test.tsv").write_text("1.0\tA\tB\tb'" + "x" * 5000)
     with pytest.raises(TaskError, match=r"test\.tsv:1: 4 tab-separated columns"):
         read(tmp_path)
@@ -176,7 +176,7 @@ def test_references_and_picture(tmp_path: Path) -> None:
 def test_shared_words_are_seen(tmp_path: Path) -> None:
     """Pairs of the same paper against pairs of different ones: the words decide all of them."""
     write(tmp_path)
-    for name in retrieval_official.FILES.values():
+    for name in official.FILES.values():
         lines = [f"{int(k % 2)}.0\tA\tB\t{paper(k % 9)}\t{paper((k + 1 - k % 2) % 9)}\n" for k in range(40)]
         (tmp_path / name).write_text("".join(lines))
     ready = store.prepare(TASK, Retrieval(**COUNTS), Source(raw=tmp_path))

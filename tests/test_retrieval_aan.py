@@ -12,11 +12,11 @@ import pytest
 
 from tasks import load, store
 from tasks.base import SPLITS, Source, Split, TaskError
-from tasks.retrieval_aan import RetrievalAAN
-from tasks.retrieval_corpus import Corpus, find, pair_codes, read
-from tasks.retrieval_documents import text
-from tasks.retrieval_pairs import Pairs, divide, mixed, rewire
-from tasks.retrieval_references import by_popularity
+from tasks.retrieval.documents import text
+from tasks.retrieval.references import by_popularity
+from tasks.retrieval_aan1818 import RetrievalAAN
+from tasks.retrieval_aan1818.corpus import Corpus, find, pair_codes, read
+from tasks.retrieval_aan1818.pairs import Pairs, divide, mixed, rewire
 from tests.retrieval_data import write
 
 TASK = load("retrieval-aan1818")

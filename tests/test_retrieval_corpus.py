@@ -11,8 +11,8 @@ import pytest
 
 from tasks import load, store
 from tasks.base import Source, TaskError
-from tasks.retrieval_aan import RetrievalAAN
-from tasks.retrieval_corpus import EDGES, NETWORK, PAPERS, find, pair_codes, read
+from tasks.retrieval_aan1818 import RetrievalAAN
+from tasks.retrieval_aan1818.corpus import EDGES, NETWORK, PAPERS, find, pair_codes, read
 from tests.retrieval_data import cited, put, write
 
 TASK = load("retrieval-aan1818")

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks import inspection, store, text_sources
+from tasks import inspection, store
 from tasks import text as text_task
 from tasks.base import SPLITS, Source, Split, TaskError
-from tasks.text import TASK, Text, validation
-from tasks.text_sources import LABELS
+from tasks.text import TASK, Text, official, validation
+from tasks.text.official import LABELS
 
 EACH = 20  # reviews of one label in one split of the miniature
 SMALL = Text(train=36, validation=4, test=40, max_length=64)
@@ -37,7 +37,7 @@ def miniature(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     if "raw" not in request.fixturenames:
-        monkeypatch.setattr(text_sources, "EACH", EACH)
+        monkeypatch.setattr(official, "EACH", EACH)
         monkeypatch.setattr(text_task, "HELD_OUT", 4)
 
 
@@ -181,9 +181,9 @@ def test_real_reviews(raw: Path) -> None:
     assert np.median(lengths["test"]) == 963
     assert np.median(np.concatenate([lengths["train"], lengths["validation"]])) == 979
     digests = {split: inspection.example_digests(ready.splits[split]) for split in SPLITS}
-    official = np.concatenate([digests["train"], digests["validation"]])
-    assert len(official) - len(set(official.tolist())) == 96
+    both = np.concatenate([digests["train"], digests["validation"]])
+    assert len(both) - len(set(both.tolist())) == 96
     assert len(digests["test"]) - len(set(digests["test"].tolist())) == 199
-    assert len(inspection.shared(official, digests["test"])) == 123
+    assert len(inspection.shared(both, digests["test"])) == 123
     assert not inspection.shared(digests["train"], digests["validation"])
     assert 0.55 < ready.meta["references"]["byte counts"] < 0.65

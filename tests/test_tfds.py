@@ -18,13 +18,15 @@ from PIL import Image as Picture
 
 import tasks
 from lra.core.config import preset_values
-from tasks import image_official, store, text_sources
+from tasks import store
 from tasks.base import SPLITS, Archive, Source
 from tasks.image import Image
+from tasks.image.official import ARCHIVE as CIFAR
 from tasks.listops import ListOps
 from tasks.pathfinder import Pathfinder
-from tasks.retrieval_aan import RetrievalAAN
+from tasks.retrieval_aan1818 import RetrievalAAN
 from tasks.text import Text
+from tasks.text.official import ARCHIVE as IMDB
 
 tfds = pytest.importorskip("tensorflow_datasets")
 ours = pytest.importorskip("tasks.tfds")
@@ -122,7 +124,7 @@ def same_as_raw(name: str, options: Any, archive: Archive, raw: Path, folder: Pa
 
 
 def test_text_by_way_of_its_archive(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = text_sources.ARCHIVE
+    archive = IMDB
     with tarfile.open(place_for(archive, tmp_path), "w:gz", compresslevel=1) as file:
         for split in ("train", "test"):
             with lzma.open(raw / "imdb" / f"{split}.jsonl.xz") as lines:
@@ -133,7 +135,7 @@ def test_text_by_way_of_its_archive(raw: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.long
 def test_image_by_way_of_its_archive(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = image_official.ARCHIVE
+    archive = CIFAR
     labels = np.load(raw / "cifar10" / "labels.npz")
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     with tarfile.open(place_for(archive, tmp_path), "w:gz", compresslevel=1) as file:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy import ndimage, stats
 
-from tasks.snakes.settings import settings_for
-from tasks.snakes.stamps import tables
+from tasks.pathfinder.snakes.settings import settings_for
+from tasks.pathfinder.snakes.stamps import tables
 
 CENTRE = slice(14, 18)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.snakes.sampler import Images, generate
-from tasks.snakes.settings import Settings, settings_for
+from tasks.pathfinder.snakes.sampler import Images, generate
+from tasks.pathfinder.snakes.settings import Settings, settings_for
 from tests.evidence.comparison import Told, compare, holm, likeness, per_image, same, tell_apart
 
 OURS = "ours"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import NOT_NUMPY, TaskError
-from tasks.image_forms import SIDE, Form, Images
+from tasks.image.forms import SIDE, Form, Images
 from tasks.png import read_png
 from tasks.tfds_records import prepared_folder, read_records
 

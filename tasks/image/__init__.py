@@ -15,7 +15,8 @@ import numpy as np
 from annotated_types import Interval
 
 from tasks.base import Block, Shape, Source, Split, Task
-from tasks.image_forms import CLASSES, SIDE
+from tasks.image.forms import CLASSES, SIDE
+from tasks.image.references import references
 
 MOST = {"train": 45_000, "validation": 5_000, "test": 10_000}
 
@@ -46,7 +47,7 @@ def describe(options: Image) -> str:
 
 def build(options: Image, source: Source) -> Iterator[Block]:
     """Every image of every split, the same whatever form of the data they come from."""
-    from tasks.image_official import read
+    from tasks.image.official import read
 
     for block in read(source, TASK.counts(options)):
         yield block if options.size == SIDE else halved(block)
@@ -60,41 +61,9 @@ def halved(block: Block) -> Block:
     return replace(block, tokens=tokens.reshape(-1), lengths=np.full(len(block.labels), small**2, np.int64))
 
 
-def references(options: Image, splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, and of the class whose mean image is nearest (Euclidean).
-
-    The last two are fitted on train.
-    """
-    train, test = splits["train"], splits["test"]
-    known = np.unique(train.labels)
-    means = mean_images(train, options.size)[known]
-    nearness = np.concatenate([images @ means.T for images, _ in _blocks(test, options.size)]) - (means**2).sum(1) / 2
-    return {
-        "chance": 1 / CLASSES,
-        "majority": float((test.labels == np.bincount(train.labels).argmax()).mean()),
-        "nearest mean image": float((test.labels == known[nearness.argmax(1)]).mean()),
-    }
-
-
-def mean_images(split: Split, size: int) -> np.ndarray:
-    """(10, size²) the mean image of each class in gray values; zeros for a class that is not there."""
-    sums = np.zeros((CLASSES, size**2))
-    for images, labels in _blocks(split, size):
-        sums += (labels == np.arange(CLASSES)[:, None]).astype(np.float64) @ images
-    return sums / np.maximum(np.bincount(split.labels, minlength=CLASSES), 1)[:, None]
-
-
-def _blocks(split: Split, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(n, size²) images as float64 and (n,) labels, some at a time."""
-    images = split.tokens.reshape(-1, size**2)
-    for first in range(0, len(split), 1000):
-        part = slice(first, first + 1000)
-        yield images[split.examples[part, 0]].astype(np.float64), split.labels[part]
-
-
 def picture(options: Image, splits: Mapping[str, Split], path: Path) -> None:
     """The first training images of each class and their mean."""
-    from tasks.image_picture import draw
+    from tasks.image.picture import draw
 
     draw(splits["train"], options.size, path)
 

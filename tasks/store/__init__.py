@@ -21,12 +21,12 @@ import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from tasks import description
 from tasks.base import SPLITS, Source, Split, Task, TaskError
-from tasks.description import LAYOUT
-from tasks.integrity import Tell, checksums, compare, damaged, flush, sync
-from tasks.opening import open_splits, problems
-from tasks.writer import SplitWriter
+from tasks.store import description
+from tasks.store.description import LAYOUT
+from tasks.store.integrity import Tell, checksums, compare, damaged, flush, sync
+from tasks.store.opening import open_splits, problems
+from tasks.store.writer import SplitWriter
 
 BUILDING = ".building"  # the end of the name of a folder that is not whole yet
 Progress = Callable[[int], None]  # called with the number of examples that have just been written

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 import tasks.compiled  # noqa: F401 - decides where compiled code is kept
-from tasks.listops_grammar import CLOSE, DIGIT, MAX, MED, MIN
+from tasks.listops.grammar import CLOSE, DIGIT, MAX, MED, MIN
 
 OPERATOR_PROBABILITY = 0.25
 PATIENCE = 10_000  # trees tried for every one asked for; bounds that fewer than one in so many meets are refused

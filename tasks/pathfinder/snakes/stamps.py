@@ -15,37 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tasks.snakes.curves import SEED_DIRECTIONS
-from tasks.snakes.settings import Settings
+from tasks.pathfinder.snakes.settings import Settings
+from tasks.pathfinder.snakes.tables import SEED_DIRECTIONS, Tables
 
 # A paddle is refused where the sum of two masks reaches 1.8, that is 459 in bytes.
 MASK_SUM = 459
-
-
-class Tables(NamedTuple):
-    """The tables for one margin. Directions 0..359 are first paddles, -180..179 degrees; 360 + c is candidate c.
-
-    Few arrays, because compiled code pays for each of them: curves.py and drawing.py name the rows of the larger ones.
-    """
-
-    size: int
-    frame: int
-    stride: int
-    starts: np.ndarray  # (3, directions + 1): list d of a kind is pixels[starts[kind, d]:starts[kind, d + 1]]
-    pixels: np.ndarray  # (n, 2) int64: flat offset from the pixel the paddle starts from, byte
-    pivot_step: np.ndarray  # (directions, 2) float64: from one pivot to the next
-    seed_step: np.ndarray  # (3, 360, 2) float64
-    seed_area: np.ndarray  # (360, 4) y0, y1, x0, x1: where the first curve may start, ends excluded
-    candidates: np.ndarray  # (c, 2) int64: the next head, relative to the pivot
-    choices: np.ndarray  # (directions, c) candidates with a positive weight, -1 after the last
-    weights: np.ndarray  # (directions, c) their continuity weights
-    disc: np.ndarray  # flat offsets of the small disc that widens the mask
-    free: np.ndarray  # (256,) float64: one minus a mask
-    window: np.ndarray  # (3, pixels of the framed window) uint8
-    lit_starts: np.ndarray  # (directions + 1): a paddle's brightness is lit[lit_starts[d]:lit_starts[d + 1]]
-    lit: np.ndarray  # (n, 2) int64: flat offset, byte
-    brightness: np.ndarray  # (2, 256) float64
-    markers: np.ndarray  # (classes, classes, side, side) uint8: discs by their distance from the borders
 
 
 class _Stamps(NamedTuple):

@@ -18,11 +18,11 @@ import numpy as np
 from annotated_types import Interval
 
 from tasks.base import SPLITS, Block, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
-from tasks.listops_grammar import CLOSE, VOCAB
+from tasks.listops.grammar import CLOSE, VOCAB
 from tasks.parallel import in_order
 
 if TYPE_CHECKING:
-    from tasks.listops_trees import Trees
+    from tasks.listops.trees import Trees
 
 BLOCK = 1000  # expressions drawn from one random stream
 BARREN = 20  # blocks in a row with almost nothing new, after which the supply counts as used up
@@ -102,7 +102,7 @@ def _without_brackets(block: Block) -> Block:
 
 def _complete(options: ListOps, source: Source) -> Iterator[Block]:
     if options.source == "official":
-        from tasks.listops_official import read
+        from tasks.listops.official import read
 
         yield from read(source, TASK.counts(options), shape(options).max_length)
         return
@@ -115,7 +115,7 @@ def _complete(options: ListOps, source: Source) -> Iterator[Block]:
 
 def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
     """Block number -> its expressions, each block from a stream of its own."""
-    from tasks.listops_trees import sample  # compiling and loading numba is left to those who generate
+    from tasks.listops.trees import sample  # compiling and loading numba is left to those who generate
 
     def draw(block: int) -> Trees:
         stream = np.random.SeedSequence([options.seed, SPLITS.index(split), block])
@@ -195,7 +195,7 @@ def _first_tokens(split: Split) -> np.ndarray:
 
 def picture(options: ListOps, splits: Mapping[str, Split], path: Path) -> None:
     """Some expressions, one of them as a tree, and the lengths and labels of the training set."""
-    from tasks.listops_picture import draw
+    from tasks.listops.picture import draw
 
     draw(splits["train"], shape(options).max_length, path)
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tasks.base import TaskError
-from tasks.image_forms import SIDE, Form, Images
+from tasks.image.forms import SIDE, Form, Images
 
 Parsed = tuple[np.ndarray, np.ndarray]  # (n, 3072) channel after channel, (n,) labels
 PIXELS = 3 * SIDE**2

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.base import SPLITS, TaskError
-from tasks.snakes.curves import COLUMNS, sample
-from tasks.snakes.drawing import draw
-from tasks.snakes.settings import Settings
-from tasks.snakes.stamps import tables
+from tasks.pathfinder.snakes.curves import COLUMNS, sample
+from tasks.pathfinder.snakes.drawing import draw
+from tasks.pathfinder.snakes.settings import Settings
+from tasks.pathfinder.snakes.stamps import tables
 
 # An image that needs more attempts than this is impossible: 64×64 hard, the hardest set, needs 4,500 on average.
 PATIENCE = 2_000_000

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
-from tasks.listops_grammar import CLOSE, DIGIT, MIN, WORDS, decode, evaluate
+from tasks.listops.grammar import CLOSE, DIGIT, MIN, WORDS, decode, evaluate
 
 INK, ACCENT, FAINT = "#22303c", "#2f6f9f", "#8a97a3"
 COLOURS = {"[MIN": "#2f6f9f", "[MAX": "#b4532a", "[MED": "#3f7d4e", "[SM": "#7a4f9a"}

@@ -17,7 +17,7 @@ from annotated_types import Interval
 
 from tasks.base import SPLITS, Block, Examples, Seed, Shape, Source, Split, Task, TaskError
 from tasks.parallel import in_order
-from tasks.snakes.settings import Level, Settings, settings_for
+from tasks.pathfinder.snakes.settings import Level, Settings, settings_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def describe(options: Pathfinder) -> str:
 def build(options: Pathfinder, source: Source) -> Iterator[Block]:
     """Every image of every split, the same whatever the number of processes."""
     if options.source == "official":
-        from tasks.pathfinder_official import read
+        from tasks.pathfinder.official import read
 
         yield from read(source, options.size, options.level, TASK.counts(options))
         return
@@ -114,7 +114,7 @@ def _parts(options: Pathfinder) -> Iterator[tuple[str, int, int]]:
 
 
 def _drawer(options: Pathfinder) -> Callable[[tuple[str, int, int]], Block]:
-    from tasks.snakes.sampler import generate  # compiling and loading numba is left to those who generate
+    from tasks.pathfinder.snakes.sampler import generate  # compiling and loading numba is left to those who generate
 
     chosen = settings(options)
     pixels = options.size**2
@@ -155,7 +155,7 @@ def references(options: Pathfinder, splits: Mapping[str, Split]) -> dict[str, fl
 
 def picture(options: Pathfinder, splits: Mapping[str, Split], path: Path) -> None:
     """The first images of the training set, those with the discs on one curve beside the others."""
-    from tasks.pathfinder_picture import draw
+    from tasks.pathfinder.picture import draw
 
     named = {128: "Path-X", 256: "Path-256"}.get(options.size, "Pathfinder")
     draw(splits["train"], options.size, f"{named}: {describe(options)}", path)

@@ -9,27 +9,28 @@ Random numbers come from xoshiro256++ (Blackman and Vigna), a state of four 64-b
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 
 import tasks.compiled  # noqa: F401 - decides where compiled code is kept
-
-if TYPE_CHECKING:
-    from tasks.snakes.stamps import Tables
+from tasks.pathfinder.snakes.tables import (
+    BLANK,
+    CORE,
+    EDGE,
+    INSIDE,
+    LIMIT,
+    MASK,
+    SEED_DIRECTIONS,
+    TO_HEAD,
+    TO_PIVOT,
+    TO_SECOND,
+    Tables,
+)
 
 COLUMNS = 5
-SEED_DIRECTIONS = 360
 # A pixel is free for a first paddle while its mask is at most 0.3, that is 76 in bytes.
 FREE_MASK = 76
-# The kinds of lists in `Tables.starts`: the mask; the mask already there from which on the paddle is refused; the full
-# part of a first paddle's mask, for the search of free places (empty where that search never succeeds).
-MASK, LIMIT, CORE = range(3)
-# The rows of `Tables.window`: the mask before the first paddle, 1 inside the window, 1 on the window's edge.
-BLANK, INSIDE, EDGE = range(3)
-# The rows of `Tables.seed_step`: from a tail to its head, from there to the pivot behind the tail, to the second tail.
-TO_HEAD, TO_PIVOT, TO_SECOND = range(3)
 
 
 @njit(cache=True, nogil=True, inline="always")

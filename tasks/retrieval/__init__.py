@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.base import Block, Examples, Length, Shape, Source, Split, Task
-from tasks.retrieval_documents import VOCAB
+from tasks.retrieval.documents import VOCAB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +40,21 @@ def describe(options: Retrieval) -> str:
 
 def build(options: Retrieval, source: Source) -> Iterator[Block]:
     """Every pair of every split, read line by line."""
-    from tasks.retrieval_official import read
+    from tasks.retrieval.official import read
 
     yield from read(source, TASK.counts(options), options.max_length)
 
 
 def references(options: Retrieval, splits: Mapping[str, Split]) -> dict[str, float]:
     """Test accuracy of guessing, of the commonest label, of popularity and of shared words."""
-    from tasks.retrieval_references import references as measure  # SciPy is left to those who prepare data
+    from tasks.retrieval.references import references as measure  # SciPy is left to those who prepare data
 
     return measure(splits)
 
 
 def picture(options: Retrieval, splits: Mapping[str, Split], path: Path) -> None:
     """Some pairs side by side, the lengths, and how popular the documents of either label are."""
-    from tasks.retrieval_picture import draw
+    from tasks.retrieval.picture import draw
 
     draw(splits["train"], options.max_length, f"Retrieval, {describe(options)}", path)
 

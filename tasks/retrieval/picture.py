@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
-from tasks.retrieval_documents import popularity, text
+from tasks.retrieval.documents import popularity, text
 
 INK, ACCENT, FAINT = "#22303c", "#2f6f9f", "#8a97a3"
 COLOURS = ("#b4532a", "#2f6f9f")

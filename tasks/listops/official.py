@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import Block, Source, TaskError
-from tasks.listops_grammar import encode, evaluate
+from tasks.listops.grammar import encode, evaluate
 
 FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
 FOLDERS = ("", "listops-1000", "lra_release/lra_release/listops-1000", "lra_release/listops-1000", "listops")

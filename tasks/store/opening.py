@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.base import NOT_NUMPY, SPLITS, Split, Task
-from tasks.integrity import TOKENS, damaged
+from tasks.store.integrity import TOKENS, damaged
 
 
 def open_splits(folder: Path, task: Task) -> dict[str, Split]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import SPLITS
-from tasks.integrity import damaged, sync
+from tasks.store.integrity import damaged, sync
 
 LAYOUT = 2  # of the files in a prepared folder; folders of another layout are not opened
 _KINDS = {

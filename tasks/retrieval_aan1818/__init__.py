@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import Block, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
-from tasks.retrieval_corpus import Corpus, find, read
-from tasks.retrieval_documents import VOCAB, block
-from tasks.retrieval_pairs import Division, divide, mixed
+from tasks.retrieval.documents import VOCAB, block
+from tasks.retrieval_aan1818.corpus import Corpus, find, read
+from tasks.retrieval_aan1818.pairs import Division, divide, mixed
 
 BLOCK = 500
 PAPERS = 1711  # of 1,818: those up to 2012
@@ -97,8 +97,8 @@ def references(options: RetrievalAAN, splits: Mapping[str, Split]) -> dict[str, 
 
     No model is shown when a paper appeared, but a text may tell it.
     """
-    from tasks.retrieval_references import by_level  # SciPy is left to those who prepare data
-    from tasks.retrieval_references import references as measure
+    from tasks.retrieval.references import by_level  # SciPy is left to those who prepare data
+    from tasks.retrieval.references import references as measure
 
     train, test = splits["train"], splits["test"]
     return {**measure(splits), "years between": by_level(train, test, train.extras["years"], test.extras["years"])}
@@ -106,7 +106,7 @@ def references(options: RetrievalAAN, splits: Mapping[str, Split]) -> dict[str, 
 
 def picture(options: RetrievalAAN, splits: Mapping[str, Split], path: Path) -> None:
     """Some pairs side by side, the lengths, and how popular the documents of either label are."""
-    from tasks.retrieval_picture import draw
+    from tasks.retrieval.picture import draw
 
     draw(splits["train"], options.max_length, f"Retrieval (AAN 1818), {describe(options)}", path)
 

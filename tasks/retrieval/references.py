@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from tasks.base import Split
-from tasks.retrieval_documents import popularity, text
+from tasks.retrieval.documents import popularity, text
 
 BUCKETS = 8192  # of hashed words
 FITTED = 10_000  # training pairs that the rule on words is fitted on, at most

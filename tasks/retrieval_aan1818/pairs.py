@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.base import SPLITS
-from tasks.retrieval_corpus import Corpus, pair_codes
+from tasks.retrieval_aan1818.corpus import Corpus, pair_codes
 
 Division = Literal["papers", "pairs"]
 PAPER_SHARES = (0.6, 0.1, 0.3)  # train, validation, test: 36, 1 and 9 % of the citations lie inside one of them

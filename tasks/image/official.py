@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import Archive, Block, Source, TaskError
-from tasks.image_batches import BINARY, PYTHON, find_batches, from_archive
-from tasks.image_forms import BATCH, CLASSES, SIDE, Form, Images
-from tasks.image_png import find_records, find_strips
+from tasks.image.batches import BINARY, PYTHON, find_batches, from_archive
+from tasks.image.forms import BATCH, CLASSES, SIDE, Form, Images
+from tasks.image.png import find_records, find_strips
 from tasks.tfds_records import official_order
 
 ARCHIVE = Archive(

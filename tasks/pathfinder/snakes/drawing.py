@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numba import njit
 
 import tasks.compiled  # noqa: F401 - decides where compiled code is kept
-
-if TYPE_CHECKING:
-    from tasks.snakes.stamps import Tables
-
-# The rows of `Tables.brightness`.
-TARGET, DISTRACTOR = range(2)
+from tasks.pathfinder.snakes.tables import DISTRACTOR, TARGET, Tables
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import Block, Source, TaskError
-from tasks.retrieval_documents import LAST_BYTE, block
+from tasks.retrieval.documents import LAST_BYTE, block
 
 FILES = {
     "train": "new_aan_pairs.train.tsv",

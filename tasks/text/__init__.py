@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Interval
 
 from tasks.base import Block, Length, Seed, Shape, Source, Split, Task, TaskError
-from tasks.text_sources import Review, read
+from tasks.text.official import Review, read
 
 VOCAB = 0xF4 + 2  # padding's 0, then byte + 1; no byte of UTF-8 is above 0xF4
 HELD_OUT = 2_500  # of the official training set, half of them positive
@@ -145,7 +145,7 @@ def histograms(split: Split) -> np.ndarray:
 
 def picture(options: Text, splits: Mapping[str, Split], path: Path) -> None:
     """Some reviews as they are read, and the lengths of the training set."""
-    from tasks.text_picture import draw
+    from tasks.text.picture import draw
 
     draw(splits["train"], options.max_length, f"Text: {describe(options)}", path)
 

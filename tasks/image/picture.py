@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
-from tasks.image import mean_images
-from tasks.image_forms import CLASSES
+from tasks.image.forms import CLASSES
+from tasks.image.references import mean_images
 
 INK = "#22303c"
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
