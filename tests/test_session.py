@@ -18,6 +18,7 @@ import pytest
 
 from lra.core.config import Run
 from lra.core.environment import ROOT
+from lra.core.failures import ending_signals, told
 from lra.core.workers import Child
 from lra.training import data, record, snapshot
 from lra.training.session import Job, train_all
@@ -162,7 +163,9 @@ def test_seeds_killed_while_they_are_saved_stand_at_one_step(renamed: int, tmp_p
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_takes_the_children_along_and_they_save(number: signal.Signals, tmp_path: Path) -> None:
     words = ["--attn", "softmax,linear", "--train.steps", "100000", "--train.evaluate-every", "10"]
+    former = signal.signal(number, signal.default_int_handler)  # a job in the background ignores it, and so its child
     process = command(*words, "--results", str(tmp_path))
+    signal.signal(number, former)
     waited_for(lambda: any(path.read_text().count("\n") > 1 for path in tmp_path.glob(".work/*/metrics.csv")), process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -170,6 +173,42 @@ def test_a_signal_takes_the_children_along_and_they_save(number: signal.Signals,
     assert "stopped and saved at step" in err
     assert "0 of 2 left a record; without one: softmax · seed 0, linear · seed 0" in err
     assert len(list(tmp_path.glob(f".work/*/{SNAPSHOT}"))) == 1
+
+
+def test_a_child_that_is_still_starting_ends_without_a_word() -> None:
+    child = Child("lra.training.worker", visible=False)
+    with child.taken_along() as stopped:
+        time.sleep(0.3)
+        signal.raise_signal(signal.SIGINT)
+        assert child.ask({}) is None
+        assert stopped()
+    assert child.end() == -signal.SIGTERM
+    assert child.last_words() == []
+
+
+def test_a_terminal_that_closes_is_ignored_as_nohup_wants() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert told(lambda: int(signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)) == 0
+        assert signal.SIGHUP not in ending_signals()
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    assert signal.SIGHUP in ending_signals() or former == signal.SIG_IGN
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["--help"], ["schema", "--results", "nowhere"]], ids=lambda words: words[0]
+)
+@pytest.mark.parametrize("both", [False, True])
+def test_a_reader_who_is_gone_from_the_start_gets_no_complaint(words: list[str], both: bool, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    errors = writing if both else subprocess.PIPE
+    line = [sys.executable, str(ROOT / "run_lra.py"), *words]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(line, stdout=writing, stderr=errors, cwd=tmp_path, env=env, check=False, timeout=120)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (130, None if both else b"")
 
 
 def test_a_reader_who_leaves_is_no_loss(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ class Console(RichConsole):
     """Rich's, but a reader who has gone is an error that a training run saves at, not the end of the process."""
 
     def on_broken_pipe(self) -> None:
-        """Print no more, which would fail again at the end of the process."""
+        """Print no more."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise BrokenPipeError
 
 
@@ -43,3 +42,14 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+
+
+def abandon_streams() -> None:
+    """Let the streams that nobody reads lead nowhere, or they would fail once more at the end of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from attention_impls.base import AttentionError
+from lra.core.console import abandon_streams
 from lra.core.errors import UserError
 from tasks.base import TaskError
 
@@ -15,14 +17,44 @@ from tasks.base import TaskError
 def told(action: Callable[[], int]) -> int:
     """The exit code of an action: its own, 1 failed, 2 asked for the impossible, 130 asked to end.
 
-    SIGTERM and a closed terminal end it in good order, as Ctrl-C does.
+    SIGTERM, a closed terminal and a reader who leaves end it in good order, as Ctrl-C does.
     """
+    with _interrupted_by_all():
+        try:
+            try:
+                return _told(action)
+            finally:
+                sys.stdout.flush()  # what is still in it may have no reader either
+        except BrokenPipeError:
+            abandon_streams()
+            return 130
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that ask this process to end; a closed terminal does not where `nohup` started it."""
+    asked = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    return [number for number in asked if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextmanager
+def _interrupted_by_all() -> Iterator[None]:
+    """Inside, each of them raises KeyboardInterrupt; but Ctrl-C, which has its handler, and in other threads."""
     former = {}
     if threading.current_thread() is threading.main_thread():
-        ending = (signal.SIGTERM, signal.SIGHUP)
-        former = {number: signal.signal(number, signal.default_int_handler) for number in ending}
+        others = [number for number in ending_signals() if number != signal.SIGINT]
+        former = {number: signal.signal(number, signal.default_int_handler) for number in others}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _told(action: Callable[[], int]) -> int:
     try:
         return action()
+    except BrokenPipeError:
+        raise
     except (UserError, TaskError, AttentionError) as error:
         return fail(str(error), 2)
     except MemoryError as error:
@@ -31,9 +63,6 @@ def told(action: Callable[[], int]) -> int:
         return fail("stopped; nothing half-written is left", 130)
     except OSError as error:
         return fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def fail(message: str, code: int) -> int:

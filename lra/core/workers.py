@@ -13,9 +13,7 @@ from typing import Any
 
 from lra.core.documents import json_text, parse_json
 from lra.core.environment import ROOT
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that ask a program to end."""
+from lra.core.failures import ending_signals
 
 
 class Child:
@@ -75,14 +73,17 @@ class Child:
 
     @contextmanager
     def taken_along(self) -> Iterator[Callable[[], bool]]:
-        """Inside, a signal that asks this process to end reaches the child instead; yields whether one came."""
+        """Inside, a signal that asks this process to end ends the child instead; yields whether one came.
+
+        The child gets SIGTERM, which ends a Python that is still starting without a word.
+        """
         seen: list[int] = []
 
         def pass_on(number: int, frame: Any) -> None:
             seen.append(number)
-            self._process.send_signal(number)
+            self._process.terminate()
 
-        former = {number: signal.signal(number, pass_on) for number in ENDING}
+        former = {number: signal.signal(number, pass_on) for number in ending_signals()}
         try:
             yield lambda: bool(seen)
         finally:
@@ -92,7 +93,7 @@ class Child:
 
 def serve(answer: Callable[[Any], Any]) -> None:
     """Answer orders until the parent closes the pipe; the number of the pipe for answers is the first argument."""
-    with os.fdopen(int(sys.argv[1]), "w") as answers:
+    with suppress(BrokenPipeError), os.fdopen(int(sys.argv[1]), "w") as answers:  # of a parent that was killed
         for line in sys.stdin:
             answers.write(json_text(answer(parse_json(line, "an order"))) + "\n")
             answers.flush()

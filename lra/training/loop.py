@@ -16,7 +16,7 @@ import numpy as np
 from lra.backends import Sums
 from lra.backends.lanes import Lanes
 from lra.core.config import Run
-from lra.core.workers import ENDING
+from lra.core.failures import ending_signals
 from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.model.padding import WHOLE
 from lra.model.schedule import one_cycle
@@ -209,7 +209,7 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     seen: list[int] = []
-    former = {number: signal.getsignal(number) for number in ENDING}
+    former = {number: signal.getsignal(number) for number in ending_signals()}
 
     def note(number: int, frame: Any) -> None:
         seen.append(number)
