@@ -144,6 +144,8 @@ class Task:
     references: Callable[[Any, Mapping[str, Split]], dict[str, float]]  # test accuracy of rules without learning
     picture: Callable[[Any, Mapping[str, Split], Path], None]  # writes one PNG that shows the examples
     towers: int = 1
+    order: int = 1000
+    """Its place in the tables, a number that stands in the definition; equal ones stand by name."""
 
     check: Callable[[Any], None] = _anything
     """Raises TaskError, in one line, for options that are in their ranges and yet do not go together."""

@@ -37,7 +37,7 @@ class Config(tfds.core.BuilderConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What all builders share; a subclass names the task."""
+    """What all builders share; a subclass names the task. A task without a subclass here gets one."""
 
     TASK: ClassVar[str]
     BUILDER_CONFIGS: ClassVar = [Config(name="standard", description="what the standard preset trains on")]
@@ -93,36 +93,6 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return ["tokens"] if towers == 1 else [f"tokens_{tower}" for tower in range(towers)]
 
 
-class LraListops(Builder):
-    """ListOps."""
-
-    TASK = "listops"
-
-
-class LraText(Builder):
-    """Text: IMDB as bytes."""
-
-    TASK = "text"
-
-
-class LraRetrieval(Builder):
-    """Retrieval: the official pairs of AAN papers."""
-
-    TASK = "retrieval"
-
-
-class LraRetrievalAan1818(Builder):
-    """Retrieval from 1,818 ACL papers."""
-
-    TASK = "retrieval-aan1818"
-
-
-class LraImage(Builder):
-    """Image: CIFAR-10 in gray."""
-
-    TASK = "image"
-
-
 class LraPathfinder32(Builder):
     """Pathfinder at 32×32."""
 
@@ -136,13 +106,12 @@ class LraPathfinder64(Builder):
     BUILDER_CONFIGS: ClassVar = [Config(name="standard", options=Pathfinder(size=64))]
 
 
-class LraPathx(Builder):
-    """Path-X: Pathfinder at 128×128."""
+def _define(name: str) -> None:
+    """Make the builder of one task; its dataset is called as the task, with `lra_` before and no dash."""
+    title = "".join(word.capitalize() for word in ("lra", *name.split("-")))
+    body = {"TASK": name, "__doc__": f"{tasks.load(name).title}.", "__module__": __name__}
+    globals()[title] = type(title, (Builder,), body)
 
-    TASK = "pathx"
 
-
-class LraPath256(Builder):
-    """Path-256: Pathfinder at 256×256."""
-
-    TASK = "path256"
+for _name in sorted({*tasks.names()} - {builder.TASK for builder in Builder.__subclasses__()}):
+    _define(_name)

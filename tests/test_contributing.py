@@ -1,4 +1,4 @@
-"""CONTRIBUTING's four commands add a mechanism, tried on a copy of this repository."""
+"""CONTRIBUTING's commands add a mechanism and a task, tried on a copy of this repository."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lra.core.environment import ROOT
 
-COMMANDS = re.search(r"## Add an attention\n.*?```bash\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def copy_of_the_repository(place: Path) -> Path:
+def copy_of_the_repository(place: Path) -> None:
     """The files that git knows or would add, without what is ignored."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -29,21 +30,37 @@ def copy_of_the_repository(place: Path) -> Path:
         if (ROOT / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / name)
-    return place
 
 
-def test_four_commands_add_a_mechanism(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    assert COMMANDS is not None
-    lines = COMMANDS[1].strip().splitlines()
-    assert len(lines) == 4
-    place = copy_of_the_repository(tmp_path / "copy")
-    for line in lines:
+def try_out(section: str, place: Path, tests: int) -> None:
+    """Run a section's commands in a copy of the repository; each must succeed, pytest with at least so many tests."""
+    found = re.search(rf"## {section}\n.*?```bash\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    copy_of_the_repository(place)
+    for line in found[1].strip().splitlines():
         command = re.sub(r"\bpython\b", sys.executable, line)
         done = subprocess.run(command, shell=True, cwd=place, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         if "pytest" in line:
-            assert re.search(r"\b[1-9]\d+ passed", done.stdout), done.stdout[-500:]
-    assert "## mine: Softmax (2017)" in (place / "attention_impls" / "README.md").read_text()
-    (path,) = (place / "results" / "runs").glob("listops-mine-torch-smoke-*.json")
-    assert json.loads(path.read_text())["attn"] == "mine"
+            passed = re.search(r"(\d+) passed", done.stdout)
+            assert passed is not None
+            assert int(passed[1]) >= tests
+
+
+def the_record(place: Path, name: str) -> dict[str, Any]:
+    (path,) = (place / "results" / "runs").glob(f"{name}-torch-smoke-*.json")
+    return json.loads(path.read_text())
+
+
+def test_the_commands_add_a_mechanism(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    try_out("Add an attention", tmp_path, tests=10)
+    assert "## mine: Softmax (2017)" in (tmp_path / "attention_impls" / "README.md").read_text()
+    assert the_record(tmp_path, "listops-mine")["attn"] == "mine"
+
+
+def test_the_commands_add_a_task(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    try_out("Add a task", tmp_path, tests=7)
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
+    assert the_record(tmp_path, "mine-softmax")["task"] == "mine"

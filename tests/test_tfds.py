@@ -8,7 +8,6 @@ import lzma
 import subprocess
 import sys
 import tarfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 from PIL import Image as Picture
 
 import tasks
-from lra.core.config import preset_values
 from tasks import store
 from tasks.base import SPLITS, Archive, Source
 from tasks.image import Image
@@ -69,12 +67,6 @@ def test_every_task_has_a_builder_with_its_version_and_the_standard_data() -> No
     for builder in builders:
         assert tfds.builder_cls(builder.name) is builder
         assert builder.VERSION.major == tasks.load(builder.TASK).version
-
-
-@pytest.mark.parametrize("name", tasks.names())
-def test_the_standard_preset_is_a_tasks_own_defaults(name: str) -> None:
-    options = tasks.load(name).options
-    assert asdict(options(**preset_values(name, "standard")["data"])) == asdict(options())
 
 
 def test_tensorflow_is_never_imported() -> None:

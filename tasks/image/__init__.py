@@ -71,6 +71,7 @@ def picture(options: Image, splits: Mapping[str, Split], path: Path) -> None:
 TASK = Task(
     name="image",
     title="Image",
+    order=50,
     version=1,
     classes=CLASSES,
     vocab=256,

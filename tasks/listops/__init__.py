@@ -203,6 +203,7 @@ def picture(options: ListOps, splits: Mapping[str, Split], path: Path) -> None:
 TASK = Task(
     name="listops",
     title="ListOps",
+    order=10,
     version=1,
     classes=10,
     vocab=VOCAB,

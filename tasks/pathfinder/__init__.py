@@ -44,22 +44,6 @@ class Pathfinder:
     """Seed of the generator."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PathX(Pathfinder):
-    """Which Path-X data is meant."""
-
-    size: Literal[128] = 128
-    """Pixels a side."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Path256(Pathfinder):
-    """Which Path-256 data is meant."""
-
-    size: Literal[256] = 256
-    """Pixels a side."""
-
-
 def check(options: Pathfinder) -> None:
     """Raise TaskError for images that the generator cannot draw or the release does not have."""
     settings(options)
@@ -164,6 +148,7 @@ def picture(options: Pathfinder, splits: Mapping[str, Split], path: Path) -> Non
 TASK = Task(
     name="pathfinder",
     title="Pathfinder",
+    order=60,
     version=1,
     classes=2,
     vocab=256,
@@ -176,5 +161,3 @@ TASK = Task(
     references=references,
     picture=picture,
 )
-PATHX = replace(TASK, name="pathx", title="Path-X", options=PathX)
-PATH256 = replace(TASK, name="path256", title="Path-256", options=Path256)

@@ -62,6 +62,7 @@ def picture(options: Retrieval, splits: Mapping[str, Split], path: Path) -> None
 TASK = Task(
     name="retrieval",
     title="Retrieval",
+    order=30,
     version=1,
     classes=2,
     vocab=VOCAB,

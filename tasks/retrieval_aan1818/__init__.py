@@ -119,6 +119,7 @@ def size(task: Task, options: RetrievalAAN) -> int:
 TASK = Task(
     name="retrieval-aan1818",
     title="Retrieval (AAN 1818)",
+    order=40,
     version=1,
     classes=2,
     vocab=VOCAB,

@@ -153,6 +153,7 @@ def picture(options: Text, splits: Mapping[str, Split], path: Path) -> None:
 TASK = Task(
     name="text",
     title="Text",
+    order=20,
     version=1,
     classes=2,
     vocab=VOCAB,
