@@ -18,12 +18,15 @@ import pytest
 
 from lra.core.config import Run
 from lra.core.environment import ROOT
+from lra.core.errors import UserError
 from lra.core.failures import ending_signals, told
+from lra.core.identity import run_id
 from lra.core.workers import Child
 from lra.training import data, record, snapshot
-from lra.training.session import Job, train_all
+from lra.training.loop import Diverged, Interrupted, Lane
+from lra.training.session import Job, train_all, train_job
 from lra.training.snapshot import NEXT, SNAPSHOT
-from lra.training.trainer import Place, train_together
+from lra.training.trainer import Place, alone, train_together
 from tests.small import Quiet, place, smoke_run
 
 SMOKE = ["--task", "listops", "--preset", "smoke", "--device", "cpu"]
@@ -153,11 +156,60 @@ def test_seeds_killed_while_they_are_saved_stand_at_one_step(renamed: int, tmp_p
         (work / SNAPSHOT).rename(work / NEXT)
     snapshot.settle(works)
     assert {work: (work / SNAPSHOT).read_bytes() for work in works} == later
-    (works[0] / SNAPSHOT).rename(works[0] / NEXT)  # the second one's successor was never written
-    (works[1] / SNAPSHOT).write_bytes(b"an older state")
-    snapshot.settle(works)
-    assert not (works[0] / NEXT).exists()
-    assert (works[1] / SNAPSHOT).read_bytes() == b"an older state"
+    third = tmp_path / ".work" / "another run"
+    third.mkdir()
+    (third / SNAPSHOT).write_bytes(b"a state of another process")
+    (works[0] / SNAPSHOT).rename(works[0] / NEXT)
+    snapshot.settle([*works, third])
+    assert {work: (work / SNAPSHOT).read_bytes() for work in works} == later
+    for older in (b"an older state", None):  # None: it was the first time that they were saved
+        (works[0] / NEXT).write_bytes(later[works[0]])  # the second one's successor was never written
+        for work in works:
+            (work / SNAPSHOT).write_bytes(older) if older else (work / SNAPSHOT).unlink()
+        snapshot.settle(works)
+        assert not (works[0] / NEXT).exists()
+        for work in works:
+            assert (work / SNAPSHOT).read_bytes() == older if older else not (work / SNAPSHOT).exists()
+
+
+def test_a_seed_that_diverges_never_stops_those_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One of several that stand at different steps, and so are trained in parts."""
+    run = smoke_run(steps=8, evaluate_every=4, chunk=2)
+    prepared = data.prepare(run.task, run.data, data.source(None, 1))
+    quiet = Quiet({4: lambda: signal.raise_signal(signal.SIGINT)})
+    with pytest.raises(Interrupted):
+        train_together([replace(run, seed=1)], prepared, place(tmp_path), [quiet])
+    monkeypatch.setattr(Lane, "add", diverging_with_seed(0))
+    job = Job([run, replace(run, seed=1)], place(tmp_path, resume=True, several=True))
+    code, paths = train_job(job)
+    told = capfd.readouterr()
+    assert (code, [record.load(path).seed for path in paths]) == (1, [1])
+    assert "error: seed 0: it diverged" in told.err
+    assert "seed 1" in told.out.rpartition("on the test split")[2]
+
+
+def diverging_with_seed(seed: int) -> Callable[..., None]:
+    """`Lane.add` with which one seed diverges at once."""
+    add = Lane.add
+
+    def added(lane: Lane, *sums: Any) -> None:
+        lane.diverged = Diverged("it diverged") if lane.run.seed == seed else None
+        add(lane, *sums)
+
+    return added
+
+
+def test_what_a_running_process_saves_is_left_alone(tmp_path: Path) -> None:
+    run = smoke_run()
+    prepared = data.prepare(run.task, run.data, data.source(None, 1))
+    work = tmp_path / ".work" / run_id(run, prepared.hash)
+    with alone([work]):
+        (work / NEXT).write_bytes(b"half a state")
+        with pytest.raises(UserError, match="another process is training this very run"):
+            train_all([run], 1, place(tmp_path, resume=True))
+        assert (work / NEXT).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -22,7 +22,7 @@ from lra.core.flags import command_of
 from lra.core.identity import revisions
 from lra.training import data, record, record_schema
 from lra.training.loop import Diverged, Interrupted
-from lra.training.trainer import train
+from lra.training.trainer import first_losses, train
 from tasks import limits
 from tasks.base import Source
 from tests.small import Quiet, place, smoke_run
@@ -100,6 +100,14 @@ def test_fresh_discards_and_resume_needs_something(tmp_path: Path) -> None:
         train(run, prepared(run), place(tmp_path), Quiet({2: lambda: os.kill(os.getpid(), signal.SIGINT)}))
     result, _ = train(run, prepared(run), place(tmp_path, fresh=True), Quiet())
     assert len(result.curve) == 2
+
+
+def test_the_first_losses_need_no_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no call ends with the last of them."""
+    run = smoke_run(steps=60, evaluate_every=60, chunk=8)
+    whole, _ = train(run, prepared(run), place(tmp_path), Quiet())
+    monkeypatch.setattr("lra.training.loop.Loop._validate", lambda _: pytest.fail("the run went to its end"))
+    assert first_losses(run, prepared(run), place(tmp_path)) == whole.first_losses
 
 
 def test_a_finished_run_is_recorded_again_beside_the_first(tmp_path: Path) -> None:

@@ -48,22 +48,22 @@ class Several:
     """A Callback that passes on to others, in their order."""
 
     def __init__(self, *callbacks: Callback) -> None:
-        self._watches = callbacks
+        self._callbacks = callbacks
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
-        for each in self._watches:
+        for each in self._callbacks:
             each.starts(history, facts)
 
     def advances(self, history: History, losses: np.ndarray) -> None:
-        for each in self._watches:
+        for each in self._callbacks:
             each.advances(history, losses)
 
     def evaluates(self, history: History) -> None:
-        for each in self._watches:
+        for each in self._callbacks:
             each.evaluates(history)
 
     def ends(self) -> None:
-        for each in self._watches:
+        for each in self._callbacks:
             each.ends()
 
 

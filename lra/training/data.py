@@ -56,12 +56,12 @@ def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
         f"up to {size / 1e6:,.{0 if size > 1e7 else 1}f} MB in {store.folder(task, options)}"
     )
     started = time.monotonic()
-    callback = _Watch(None if None in counts.values() else sum(counts.values()))
+    watch = _Watch(None if None in counts.values() else sum(counts.values()))
     told = replace(origin, tell=lambda where: console.print(f"source: {where}", markup=False))
     try:
-        ready = store.prepare(task, options, told, callback, _tell)
+        ready = store.prepare(task, options, told, watch, _tell)
     finally:
-        callback.stop()
+        watch.stop()
     total = sum(ready.meta["counts"].values())
     console.print(f"prepared {total:,} examples in {duration(time.monotonic() - started)}")
     return ready

@@ -42,9 +42,19 @@ class Interrupted(Exception):
 class Lane:
     """One run among those that are trained together, and what it has seen."""
 
-    def __init__(self, run: Run, blueprint: Blueprint, work: Path, callback: Callback, found: Snapshot | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        blueprint: Blueprint,
+        work: Path,
+        callback: Callback,
+        found: Snapshot | None,
+        together: Sequence[str] = (),
+    ) -> None:
+        """`together`: the ids of all runs in the process, where there are others."""
         self.run, self.blueprint, self.work, self.callback = run, blueprint, work, callback
         self.facts = snapshot.facts(run, work.name)
+        self._together = list(together)
         self.snapshot = found and found.arrays
         self.history = History() if found is None else History.from_arrays(found.arrays)
         self.weights = initial_weights(blueprint)
@@ -63,6 +73,7 @@ class Lane:
     def save(self, state: Weights) -> None:
         """Write the next snapshot: the backend's state, what the lane has seen, whether its loss is still a number."""
         facts = self.facts | ({"diverged": str(self.diverged)} if self.diverged else {})
+        facts |= {"together": self._together} if self._together else {}
         checkpoint.save_atomically(state | self.history.arrays(), self.work / NEXT, facts)
 
     def require_number(self, name: str, loss: float, step: int) -> None:
@@ -81,6 +92,7 @@ class Loop:
     def __init__(
         self, lanes: Sequence[Lane], backend: Lanes, data: Prepared, clock: AwakeClock, *, padded: bool
     ) -> None:
+        assert len({lane.history.step for lane in lanes}) == 1, "lanes take their steps together"
         self.lanes, self.backend, self._data, self._clock = lanes, backend, data, clock
         self._warm: float | None = None  # when the first call had ended
         self._meter = Meter(lambda: clock.asleep)
@@ -96,9 +108,10 @@ class Loop:
         return self.lanes[0].history.step
 
     def fit(self, last: int | None = None) -> None:
-        """Train to the last step, or to an earlier one. Diverged where no lane's loss is a number any more.
+        """Train to the last step, or to the end of the call that takes step `last`.
 
-        Interrupted, with a snapshot saved, after what asks a process to end, or where nobody reads what it prints.
+        Diverged where no lane's loss is a number any more. Interrupted, with a snapshot saved, after what asks a
+        process to end, or where nobody reads what it prints.
         """
         facts = self.backend.environment()
         for lane in self.lanes:
@@ -109,7 +122,7 @@ class Loop:
             saved = time.monotonic()
             for chunks in ahead(self._chunks()):
                 unheard = self._take(chunks)
-                if self.step == last:
+                if last is not None and self.step >= last:
                     return
                 if (stopped() or unheard) and self.step < self._plan.steps:
                     self._save()

@@ -31,7 +31,7 @@ from lra.training.screen import (
     seeds_table,
     untimed,
 )
-from lra.training.trainer import Outcome, Place, make_blueprint, train_together
+from lra.training.trainer import Outcome, Place, alone, make_blueprint, train_together
 from tasks.store import Prepared
 
 MOST_SEEDS = 1000  # of one command
@@ -99,11 +99,10 @@ def train_job(job: Job, why_preset: str = "") -> tuple[int, list[Path]]:
         shown = _callbacks(part, prepared, place)
         try:
             found = train_together(part, prepared, place, shown)
-        except (Diverged, Interrupted) as stop:
+        except Interrupted as stop:
             shown[0].ends()
-            failed = isinstance(stop, Diverged)
-            errors.print(f"error: {stop}" if failed else str(stop), markup=False)
-            return (1 if failed else 130), [each[1] for each in outcomes.values() if not isinstance(each, Diverged)]
+            errors.print(str(stop), markup=False)
+            return 130, [each[1] for each in outcomes.values() if not isinstance(each, Diverged)]
         finally:
             shown[0].ends()
         outcomes |= {each.seed: outcome for each, outcome in zip(part, found, strict=True)}
@@ -123,7 +122,7 @@ def train_in_turn(jobs: Sequence[Job]) -> int:
         console.print(f"\n[{number} of {len(jobs)}] {job.title}", markup=False)
         code, left = _elsewhere(job)
         paths += left
-        if code == 0:
+        if len(left) == len(job.runs):
             without.remove(job.title)
         if stopped := code == 130:
             break
@@ -160,13 +159,13 @@ def _left(runs: Sequence[Run], prepared: Prepared, place: Place) -> tuple[dict[i
     if not place.resume:
         return {}, [list(runs)]
     works = {each.seed: checkpoint.folder(place.results, run_id(each, prepared.hash)) for each in runs}
-    snapshot.settle(list(works.values()))
-    steps = {each.seed: snapshot.step(works[each.seed]) for each in runs}
-    found = {each.seed: record.find(place.results, each, works[each.seed].name) for each in runs}
-    if all(found.values()):  # killed between a record and the removal of its snapshot
-        for work in works.values():
-            snapshot.remove(work)
-        steps = dict.fromkeys(steps)
+    with alone(list(works.values())):
+        snapshot.settle(list(works.values()))
+        found = {each.seed: record.find(place.results, each, works[each.seed].name) for each in runs}
+        if all(found.values()):  # killed between a record and the removal of its snapshot
+            for work in works.values():
+                snapshot.remove(work)
+        steps = {each.seed: snapshot.step(works[each.seed]) for each in runs}
     done = {seed: path for seed, path in found.items() if path is not None and steps[seed] is None}
     for seed, path in done.items():
         console.print(f"seed {seed} is finished: {path}", markup=False)
@@ -189,7 +188,7 @@ def _show(runs: Sequence[Run], outcomes: Sequence[Outcome], prepared: Prepared, 
     """The outcome of one run at length, or of several seeds side by side; the exit code and the records."""
     console.print()
     found = [outcome for outcome in outcomes if not isinstance(outcome, Diverged)]
-    if len(runs) == 1:
+    if len(runs) == 1 and found:
         console.print(result_table(found[0][0]))
         for line in result_lines(found[0][0]):
             console.print(line, markup=False)
@@ -197,7 +196,8 @@ def _show(runs: Sequence[Run], outcomes: Sequence[Outcome], prepared: Prepared, 
         _show_all([each for each, _ in found])
     for run, outcome in zip(runs, outcomes, strict=True):
         if isinstance(outcome, Diverged):
-            errors.print(f"error: seed {run.seed}: {outcome}", markup=False)
+            which = f"seed {run.seed}: " if len(runs) > 1 else ""
+            errors.print(f"error: {which}{outcome}", markup=False)
             continue
         console.print(f"record: {outcome[1]}", markup=False)
         if len(runs) == 1:

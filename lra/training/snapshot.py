@@ -46,6 +46,7 @@ def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
     """The run's snapshot; checkpoint.Refused says what does not fit."""
     arrays, found = checkpoint.read(path)
     diverged = found.pop("diverged", None)
+    found.pop("together", None)
     for check in (
         _other_origin(found, facts(run, run_id)),
         other_arrays(arrays, _expected(arrays, initial_weights(blueprint))),
@@ -60,24 +61,29 @@ def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
 def step(work: Path) -> int | None:
     """The step of the snapshot in a run's folder; None where there is none, 0 for one that `read` will refuse."""
     path = work / SNAPSHOT
-    return _step(path) or 0 if path.exists() else None
+    return _stand(path)[0] or 0 if path.exists() else None
 
 
 def settle(works: Sequence[Path]) -> None:
     """End what was interrupted while runs of one process were saved: all have their older or all their newer state.
 
-    Names are given only when every successor is written. So a run that has one either stands beside runs that have
-    theirs or have taken it over, and takes it over too; or one is missing, and no name was given yet.
+    Names are given only when every successor is written. So if each run of the process has a successor of the same
+    step or has taken it over, the others take theirs over too; else no name was given yet, and the older states hold.
     """
-    later = {work: _step(work / NEXT) for work in works if (work / NEXT).exists()}
-    begun = [work for work in works if work in later or (work / SNAPSHOT).exists()]
-    wanted = set(later.values())
-    complete = len(wanted) == 1 and None not in wanted and all(work in later or step(work) in wanted for work in begun)
+    later = [work for work in works if (work / NEXT).exists()]
+    complete = [work for work in later if _complete(work)]
     for work in later:
-        if complete:
+        if work in complete:
             (work / NEXT).replace(work / SNAPSHOT)
         else:
             (work / NEXT).unlink()
+
+
+def _complete(work: Path) -> bool:
+    """Whether every run that was saved together with this one has its successor."""
+    step, together = _stand(work / NEXT)
+    saved = [{_stand(work.parent / each / name)[0] for name in (SNAPSHOT, NEXT)} for each in together]
+    return step is not None and all(step in steps for steps in saved)
 
 
 def remove(work: Path) -> None:
@@ -86,12 +92,13 @@ def remove(work: Path) -> None:
         (work / name).unlink(missing_ok=True)
 
 
-def _step(path: Path) -> int | None:
-    """The step of a snapshot; None for what cannot be read."""
+def _stand(path: Path) -> tuple[int | None, list[str]]:
+    """The step of a snapshot, None for what cannot be read; and the ids of the runs that were saved with it."""
     try:
-        return int(checkpoint.read(path)[0]["history.whole"][0])
+        arrays, found = checkpoint.read(path)
+        return int(arrays["history.whole"][0]), found.get("together", [])
     except (UserError, KeyError, IndexError):
-        return None
+        return None, []
 
 
 def _other_origin(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:

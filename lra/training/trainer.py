@@ -97,14 +97,18 @@ def train(run: Run, data: Prepared, place: Place, callback: Callback) -> tuple[r
     SIGTERM; the last two leave a snapshot that `place.resume` continues.
     """
     [outcome] = train_together([run], data, place, [callback])
-    assert not isinstance(outcome, Diverged), "a single run that diverges has raised"
+    if isinstance(outcome, Diverged):
+        raise outcome
     return outcome
 
 
 def train_together(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequence[Callback]) -> list[Outcome]:
     """The same for runs that differ in their seed, in one program; a seed that diverges keeps the others going."""
     with _opened(runs, data, place, callbacks) as loop:
-        loop.fit()
+        try:
+            loop.fit()
+        except Diverged as stop:
+            return [lane.diverged or stop for lane in loop.lanes]
         for lane in loop.lanes:
             lane.callback.ends()
         return _leave_records(loop, data, place)
@@ -123,12 +127,13 @@ def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequen
     task = tasks.load(runs[0].task)
     blueprints = [make_blueprint(run, task) for run in runs]
     works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
+    together = [work.name for work in works] if len(works) > 1 else []
     with backends.pinned(runs[0].backend), ExitStack() as held:
-        for work in works:
-            held.enter_context(_alone(work))
+        held.enter_context(alone(works))
+        snapshot.settle(works)
         found = [_find_snapshot(*each, place) for each in zip(runs, blueprints, works, strict=True)]
         lanes = [
-            Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), callback), own)
+            Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), callback), own, together)
             for run, blueprint, work, callback, own in zip(runs, blueprints, works, callbacks, found, strict=True)
         ]
         clock = held.enter_context(AwakeClock())
@@ -239,11 +244,15 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
 
 
 @contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Hold the run's folder against a second process training the same run."""
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work / "lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise UserError(f"another process is training this very run in {work}: wait for it or change --seed") from error
+def alone(works: Sequence[Path]) -> Iterator[None]:
+    """Hold the runs' folders against a second process training the same run; UserError where there is one."""
+    with ExitStack() as held:
+        for work in works:
+            work.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(FileLock(work / "lock", timeout=0))
+            except Timeout as error:
+                raise UserError(
+                    f"another process is training this very run in {work}: wait for it or change --seed"
+                ) from error
+        yield
