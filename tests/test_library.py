@@ -14,6 +14,7 @@ from lra.bench.plan import Wanted
 from lra.core.environment import ROOT
 from lra.core.spec import Spec
 from lra.training import record
+from tests.bench_records import bench_record
 from tests.small import smoke_run
 
 WHEEL = """
@@ -44,11 +45,16 @@ def test_what_is_no_record_is_warned_of(tmp_path: Path) -> None:
         assert lra.load_records(tmp_path) == []
 
 
-def test_a_benchmark_is_made(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_benchmark_is_what_bench_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    wanted = Wanted(attn=(Spec("linear"),), lengths=(32,), batch=(1,), samples=2)
-    assert [cell.label for cell in lra.benchmark(wanted, results=tmp_path).cells] == ["linear"]
-    assert capfd.readouterr().out == ""
+    asked = []
+    monkeypatch.setattr(
+        "lra.library.run_bench", lambda *order: asked.append(order) or (bench_record(), tmp_path, False)
+    )
+    assert lra.benchmark(Wanted(attn=(Spec("linear"),), lengths=(32,)), results=tmp_path) == bench_record()
+    [(plan, results, command)] = asked
+    assert ([cell.label for cell in plan.cells], results) == (["linear"], tmp_path)
+    assert command == "python run_lra.py bench --attn linear --lengths 32"
 
 
 def test_nothing_else_is_an_attribute() -> None:
