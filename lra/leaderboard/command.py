@@ -22,8 +22,7 @@ from lra.leaderboard.page import page
 from lra.leaderboard.sheets import fields, to_csv, to_json
 from lra.plotting.figures import KINDS, Picture, pictures
 from lra.plotting.growth import growth
-from lra.scores import board, overrides, published
-from lra.scores import speeds as timings
+from lra.scores import board, overrides, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
 
@@ -63,47 +62,47 @@ class LeaderboardFlags:
         return self.format is not None or any(each is not None for each in chosen)
 
 
-def leaderboard(view: LeaderboardFlags) -> int:
+def leaderboard(flags: LeaderboardFlags) -> int:
     """Run the command: 0 done, 1 stale files or records that cannot be read (the others are shown)."""
-    if view.check and view.prints:
+    if flags.check and flags.prints:
         raise UserError("--check looks at the files, which no other flag changes: give it alone or with --results")
-    if view.task is not None:
-        tasks.load(view.task)  # knows the nearest name
-    boards, complaints = _read(view)
+    if flags.task is not None:
+        tasks.load(flags.task)  # knows the nearest name
+    boards, complaints = _read(flags)
     for line in complaints:
         errors.print(f"left out: {line}", markup=False)
     if not boards:
-        raise UserError(_nothing(view))
-    _require_row(boards, view.relative_to)
-    if view.check:
-        return max(_check(boards, view.results), int(bool(complaints)))
-    if view.prints:
-        sys.stdout.write(_text(boards, view))
+        raise UserError(_nothing(flags))
+    _require_row(boards, flags.relative_to)
+    if flags.check:
+        return max(_check(boards, flags.results), int(bool(complaints)))
+    if flags.prints:
+        sys.stdout.write(_text(boards, flags))
     else:
-        _write(boards, view.results)
+        _write(boards, flags.results)
     return int(bool(complaints))
 
 
-def _read(view: LeaderboardFlags) -> tuple[list[Board], list[str]]:
-    records, complaints = board.read(view.results)
-    timed, more = timings.read(view.results)
+def _read(flags: LeaderboardFlags) -> tuple[list[Board], list[str]]:
+    records, complaints = board.read(flags.results)
+    timed, more = speeds.read(flags.results)
     kept = [
         each
         for each in records
-        if view.preset in (None, each.preset)
-        and view.task in (None, each.task)
-        and (view.attn is None or any(spec.covers(each.attn, overrides.options(each)) for spec in view.attn))
-        and view.backend in (None, each.backend)
+        if flags.preset in (None, each.preset)
+        and flags.task in (None, each.task)
+        and (flags.attn is None or any(spec.covers(each.attn, overrides.options(each)) for spec in flags.attn))
+        and flags.backend in (None, each.backend)
     ]
-    return board.boards(kept, timings.choose(timed, view.device)), complaints + more
+    return board.boards(kept, speeds.choose(timed, flags.device)), complaints + more
 
 
-def _nothing(view: LeaderboardFlags) -> str:
-    attn = None if view.attn is None else print_specs(view.attn)
-    filters = {"preset": view.preset, "task": view.task, "attn": attn, "backend": view.backend}
+def _nothing(flags: LeaderboardFlags) -> str:
+    attn = None if flags.attn is None else print_specs(flags.attn)
+    filters = {"preset": flags.preset, "task": flags.task, "attn": attn, "backend": flags.backend}
     asked = "".join(f" --{name} {value}" for name, value in filters.items() if value is not None)
     return (
-        f"no record in {view.results / 'runs'} for leaderboard{asked} (presets {', '.join(board.PRESETS)}): "
+        f"no record in {flags.results / 'runs'} for leaderboard{asked} (presets {', '.join(board.PRESETS)}): "
         "train one first, run_lra.py --task listops --attn elfatt, or ask for less"
     )
 
@@ -116,12 +115,12 @@ def _require_row(boards: list[Board], name: str | None) -> None:
         raise UserError(f"--relative-to {name}: no such row: {hint}available: {', '.join(known)}")
 
 
-def _text(boards: list[Board], view: LeaderboardFlags) -> str:
-    if view.format in ("csv", "json"):
-        rows = [row for each in boards for row in fields(each, view.relative_to)]
-        return to_csv(rows) if view.format == "csv" else to_json(rows)
-    tables = [grid(each, relative_to=view.relative_to) for each in boards]
-    if view.format == "latex":
+def _text(boards: list[Board], flags: LeaderboardFlags) -> str:
+    if flags.format in ("csv", "json"):
+        rows = [row for each in boards for row in fields(each, flags.relative_to)]
+        return to_csv(rows) if flags.format == "csv" else to_json(rows)
+    tables = [grid(each, relative_to=flags.relative_to) for each in boards]
+    if flags.format == "latex":
         return "\n".join(latex(each) for each in tables)
     return "\n".join(f"{each.title}\n\n{markdown(each)}\n" for each in tables)
 

@@ -22,8 +22,7 @@ from lra.leaderboard.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTRO
 from lra.plotting.growth import growth
 from lra.report.data import board_values, identities, mechanism_values, picture_values, run_values
 from lra.report.model_index import find, model_index
-from lra.scores import board, published
-from lra.scores import speeds as timings
+from lra.scores import board, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import NONE
 from lra.training.record import Record
@@ -50,23 +49,23 @@ class ReportFlags:
     """Print the record of this run, named by its id or the beginning of it, as Hugging Face's model-index in YAML."""
 
 
-def report(view: ReportFlags) -> int:
+def report(flags: ReportFlags) -> int:
     """Run the command: 0 done, 1 records that cannot be read (the page has the others)."""
-    records, complaints = board.read(view.results)
-    timed, more = timings.read(view.results)
+    records, complaints = board.read(flags.results)
+    timed, more = speeds.read(flags.results)
     for line in complaints + more:
         errors.print(f"left out: {line}", markup=False)
     if not records:
         raise UserError(
-            f"no record in {view.results / 'runs'} for report (presets {', '.join(board.PRESETS)}): "
+            f"no record in {flags.results / 'runs'} for report (presets {', '.join(board.PRESETS)}): "
             "train one first, run_lra.py --task listops --attn elfatt"
         )
     runs = identities(records)
-    if view.model_index is not None:
-        sys.stdout.write(model_index(find(runs, view.model_index)))
+    if flags.model_index is not None:
+        sys.stdout.write(model_index(find(runs, flags.model_index)))
         return int(bool(complaints))
-    path = view.out or view.results / "report.html"
-    content = page(board.boards(records, timings.choose(timed, view.device)), runs).encode()
+    path = flags.out or flags.results / "report.html"
+    content = page(board.boards(records, speeds.choose(timed, flags.device)), runs).encode()
     write_atomically(content, path)
     console.print(f"{path} ({len(content) / 1e3:,.0f} kB, {len(runs)} runs)", markup=False)
     return int(bool(complaints + more))

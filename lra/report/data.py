@@ -15,7 +15,7 @@ import tasks
 from attention_impls.__main__ import costs
 from lra.leaderboard.page import controls, facts
 from lra.plotting.figures import Growth, Panel, Picture, pareto, pictures
-from lra.scores import overrides as variant
+from lra.scores import overrides
 from lra.scores.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
 from lra.scores.tables import HEADINGS, NO_RULE, best_rule, labels, parameters, rate
@@ -136,7 +136,7 @@ def run_values(runs: Mapping[str, Record]) -> dict[str, Values]:
 
 def _run(each: Record) -> Values:
     return {
-        **_named(each.attn, variant.words(each)),
+        **_named(each.attn, overrides.words(each)),
         "id": each.run_id,
         "task": each.task,
         "title": tasks.load(each.task).title,
@@ -163,11 +163,11 @@ def _run(each: Record) -> Values:
         "samples_per_second": each.samples_per_second,
         "memory": each.peak_memory_bytes / 1e6,
         "config": {part: each.config[part] for part in ("data", "options", "model", "train")},
-        "changed": [word for part in ("data", "model", "train") for word in variant.changes(each, part)],
+        "changed": [word for part in ("data", "model", "train") for word in overrides.changes(each, part)],
         "untimed": "" if each.timing in (None, ALONE) else each.timing,
         "environment": each.environment | _surroundings(each),
         "git": each.git,
-        "command": variant.command(each),
+        "command": overrides.command(each),
     }
 
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import tasks
 from lra.core.errors import UserError
-from lra.scores import overrides as variant
-from lra.scores import significance
+from lra.scores import overrides, significance
 from lra.scores.significance import Estimate
 from lra.scores.speeds import Speeds, Timing
 from lra.training import record
@@ -169,7 +168,7 @@ def _board(preset: str, records: list[Record], speeds: Speeds | None) -> Board:
     columns = _columns(records)
     grouped: dict[tuple, list[Record]] = {}
     for each in records:
-        grouped.setdefault(variant.key(each), []).append(each)
+        grouped.setdefault(overrides.key(each), []).append(each)
     rows = [_row(group, columns, speeds) for group in grouped.values()]
     averages = [
         each
@@ -200,7 +199,7 @@ def _columns(records: list[Record]) -> list[Column]:
             data=each.data,
             data_hash=each.data_hash,
             origin=_origin(each),
-            whole=not variant.changes(each, "data"),
+            whole=not overrides.changes(each, "data"),
             examples=each.test_examples,
             validation=each.validation,
             references=each.references,
@@ -239,7 +238,7 @@ def _averages(columns: list[Column]) -> list[Average]:
 
 def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> Row:
     first = group[0]
-    options = variant.options(first)
+    options = overrides.options(first)
     cells = []
     for column in columns:
         mine = [each for each in group if (each.task, each.task_version, each.data_hash) == column.key]
@@ -248,7 +247,7 @@ def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> R
     return Row(
         attn=first.attn,
         options=options,
-        words=variant.words(first),
+        words=overrides.words(first),
         backend=first.backend,
         cells=tuple(cells),
         training=speeds.of(first.attn, options, first.backend, "train") if speeds else None,
