@@ -260,6 +260,12 @@ def test_a_preset_that_was_edited_wrongly_is_told(
         resolve("listops", "softmax", preset="smoke")
 
 
+def test_a_task_without_its_values_is_told_where_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lra.core.config.CONFIGS", tmp_path)
+    with pytest.raises(UserError, match=r"listops\.yaml is missing: the values of task listops stand there"):
+        resolve("listops", "softmax")
+
+
 @pytest.mark.parametrize("seeds", [0, -1, 10**18])
 def test_the_seeds_of_one_command_are_counted(seeds: int) -> None:
     with pytest.raises(UserError, match="expected at least 1 and at most 1,000"):

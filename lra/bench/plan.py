@@ -167,7 +167,7 @@ def make_plan(wanted: Wanted, device: Device) -> Plan:
 
 def blueprint_of(cell: Cell, length: int | None = None) -> Blueprint:
     """The layer or model of a cell, at another length where one is given; UserError for options that cannot be."""
-    run: Run = resolve(TASK, cell.attn, backend=cell.backend, preset="standard", seed=cell.seed)
+    run: Run = resolve(TASK, Spec(cell.attn), backend=cell.backend, preset="standard", seed=cell.seed)
     task = tasks.load(TASK)
     mechanism = attention_impls.load(cell.attn).on(cell.backend)
     options = mechanism_options(cell.attn, cell.options)

@@ -153,6 +153,8 @@ def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:
     """The data, model and train blocks of one preset, `standard` filled in where it is silent."""
     tasks.load(task)
     path = CONFIGS / f"{task}.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: the values of task {task} stand there, write it like listops.yaml")
     blocks = read_yaml(path)
     try:
         chosen, base = blocks[preset], blocks["standard"]

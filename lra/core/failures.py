@@ -38,7 +38,7 @@ def ending_signals() -> list[signal.Signals]:
 
 @contextmanager
 def _interrupted_by_all() -> Iterator[None]:
-    """Inside, each of them raises KeyboardInterrupt; but Ctrl-C, which has its handler, and in other threads."""
+    """Inside, SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does. Only the main thread may set handlers."""
     former = {}
     if threading.current_thread() is threading.main_thread():
         others = [number for number in ending_signals() if number != signal.SIGINT]

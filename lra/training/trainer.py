@@ -93,8 +93,8 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
 def train(run: Run, data: Prepared, place: Place, callback: Callback) -> tuple[record.Record, Path]:
     """Train, evaluate and record one run; returns the record and where it was saved.
 
-    Raises UserError for what the user can repair, Diverged for a loss that is no number, Interrupted after Ctrl-C or
-    SIGTERM; the last two leave a snapshot that `place.resume` continues.
+    Raises UserError for what the user can repair, Diverged for a loss that is no number, Interrupted after what asks a
+    process to end; that leaves a snapshot, which `place.resume` continues.
     """
     [outcome] = train_together([run], data, place, [callback])
     if isinstance(outcome, Diverged):
@@ -219,9 +219,9 @@ def _dims(run: Run, shape: Shape) -> Dims:
 
 
 def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> Snapshot | None:
-    """The snapshot to go on from; never a silent choice between going on and starting over.
+    """The snapshot to continue from; whether to continue or to start over is never chosen in silence.
 
-    One that does not fit is renamed, and UserError says why; --fresh deletes the snapshot that would be gone on from.
+    One that does not fit is renamed, and UserError says why; --fresh deletes the one that --resume would take.
     """
     path = work / SNAPSHOT
     if place.fresh and path.exists():
