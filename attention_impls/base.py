@@ -24,7 +24,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Interval
-from jaxtyping import Float, Int
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,10 +34,6 @@ Iterations = Annotated[int, Interval(ge=0, le=1000)]
 
 Law = Literal[True] | str
 """True where the law holds, else the reason why it does not."""
-
-# What `attend` of a reference.py takes and gives, in NumPy.
-Tokens = Float[np.ndarray, "B N H D"]
-Lengths = Int[np.ndarray, " B"]
 
 
 class AttentionError(ValueError):

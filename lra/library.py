@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lra import backends
-from lra.backends import Device
 from lra.bench.plan import Wanted, make_plan
 from lra.bench.record import BenchRecord
 from lra.bench.runner import run_bench
 from lra.core.config import Run, resolve, settled
-from lra.core.console import console, errors
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError
-from lra.core.flags import command_line
+from lra.core.frameworks import Device
+from lra.terminal.console import console, errors
+from lra.terminal.flags import command_line
 from lra.training import data, record
 from lra.training.callbacks import Silent
 from lra.training.history import Callback

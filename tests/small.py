@@ -13,9 +13,9 @@ from attention_impls.base import Dims
 from lra import backends
 from lra.core.config import Model, Run, Train, resolve
 from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
+from lra.model.blueprint import Blueprint
 from lra.model.padding import WHOLE, Grouping
 from lra.model.schedule import one_cycle
-from lra.model.weights import Blueprint
 from lra.training.history import History
 from lra.training.trainer import Place
 from tasks.base import Split

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tyro
 
+from lra.bench import command
 from lra.bench.command import BenchFlags
 from lra.bench.plan import Plan, blueprint_of, make_plan
 from lra.cli.main import main
@@ -60,6 +62,17 @@ def test_the_precision_follows_the_device() -> None:
     pytest.importorskip("torch")
     words = ("--attn", "linear", "--lengths", "64")
     assert [plan(*words, device=device).dtype for device in ("cpu", "gpu")] == ["float32", "bfloat16"]
+
+
+@pytest.mark.parametrize(("answers", "device"), [((0, 0), "gpu"), ((0, 1), "cpu"), ((1,), "cpu")])
+def test_a_gpu_is_timed_where_every_framework_sees_one(
+    answers: tuple[int, ...], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(answers)
+    monkeypatch.setattr(command, "has_gpu", lambda: True)
+    monkeypatch.setattr(command.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, left.pop(0)))
+    assert command._device(("torch", "jax")) == device
+    assert left == []
 
 
 def test_too_many_cells_are_timed_some_lengths_at_a_time() -> None:

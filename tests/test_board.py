@@ -13,7 +13,7 @@ from lra.core.config import Train, from_dict
 from lra.core.errors import UserError
 from lra.leaderboard.page import facts
 from lra.scores import overrides as variant
-from lra.scores import speeds as timings
+from lra.scores import speeds
 from lra.scores.board import FIVE, boards, read
 from lra.scores.tables import grid, labels
 from lra.training.record import Record
@@ -202,14 +202,14 @@ def test_bench_records_of_one_device_and_length_fill_the_speeds(tmp_path: Path) 
     write_timing(tmp_path, "softmax", 0.001, what="attend")
     write_timing(tmp_path, "softmax", 0.001, started="2025-01-01")
     write_timing(tmp_path, "linear", 0.001, status="out of memory", samples=[], calls=[])
-    timed, complaints = timings.read(tmp_path)
+    timed, complaints = speeds.read(tmp_path)
     assert complaints == []
-    speeds = timings.choose(timed)
-    assert speeds is not None
-    assert (speeds.device, speeds.length) == ("a GPU, float32, 2 heads of 32", 4096)
+    chosen = speeds.choose(timed)
+    assert chosen is not None
+    assert (chosen.device, chosen.length) == ("a GPU, float32, 2 heads of 32", 4096)
     records = [made("listops", name, 0.5) for name in ("elfatt", "softmax", "linear")]
     records.append(made("listops", "softmax", 0.5, options={"local_conv": True}))
-    (board,) = boards(records, speeds)
+    (board,) = boards(records, chosen)
     texts = {row[0].text: [cell.text for cell in row[-3:]] for row in grid(board).rows}
     assert texts["`elfatt`"] == ["80.0", "400.0", "500.0"]
     assert texts["`softmax`"] == ["16.0", "–", "500.0"]
@@ -220,11 +220,11 @@ def test_bench_records_of_one_device_and_length_fill_the_speeds(tmp_path: Path) 
 
 def test_a_device_can_be_asked_for_by_a_part_of_its_name(tmp_path: Path) -> None:
     write_timing(tmp_path, "softmax", 0.5)
-    timed, _ = timings.read(tmp_path)
-    assert timings.choose(timed, "gpu") is not None
+    timed, _ = speeds.read(tmp_path)
+    assert speeds.choose(timed, "gpu") is not None
     with pytest.raises(UserError, match="--device H200: no bench record of it; devices with bench records: a GPU"):
-        timings.choose(timed, "H200")
-    assert timings.choose([]) is None
+        speeds.choose(timed, "H200")
+    assert speeds.choose([]) is None
 
 
 def test_the_device_with_most_cells_is_shown_and_the_others_are_named(tmp_path: Path) -> None:
@@ -233,12 +233,12 @@ def test_the_device_with_most_cells_is_shown_and_the_others_are_named(tmp_path: 
     write_timing(tmp_path, "softmax", 0.5, device="new", started="2025-01-01")
     write_timing(tmp_path, "softmax", 0.2, device="new", what="infer", started="2025-01-01")
     write_timing(tmp_path, "softmax", 0.1, device="new", backend="jax", started="2025-01-01")
-    speeds = timings.choose(timings.read(tmp_path)[0])
-    assert speeds is not None
-    assert speeds.device.startswith("new")
-    assert speeds.others == ("old, float32, 2 heads of 32",)
-    assert {each.device for each in speeds.timings} == {speeds.device}
-    (board,) = boards([made("listops", "softmax", 0.5)], speeds)
+    chosen = speeds.choose(speeds.read(tmp_path)[0])
+    assert chosen is not None
+    assert chosen.device.startswith("new")
+    assert chosen.others == ("old, float32, 2 heads of 32",)
+    assert {each.device for each in chosen.timings} == {chosen.device}
+    (board,) = boards([made("listops", "softmax", 0.5)], chosen)
     (fact,) = [fact for fact in facts(board) if fact.startswith("Speed")]
     assert "4,096 tokens, batch 8" in fact
     assert "one device, that with most: new, float32" in fact
@@ -248,11 +248,11 @@ def test_the_device_with_most_cells_is_shown_and_the_others_are_named(tmp_path: 
 def test_of_devices_with_as_many_cells_the_one_timed_last_is_shown(tmp_path: Path) -> None:
     write_timing(tmp_path, "softmax", 0.5, device="z", started="2025-01-01")
     write_timing(tmp_path, "softmax", 0.5, device="a", started="2025-06-01")
-    timed, _ = timings.read(tmp_path)
+    timed, _ = speeds.read(tmp_path)
     for order in (timed, timed[::-1]):
-        speeds = timings.choose(order)
-        assert speeds is not None
-        assert speeds.device.startswith("a,")
+        chosen = speeds.choose(order)
+        assert chosen is not None
+        assert chosen.device.startswith("a,")
 
 
 def test_processors_with_other_cores_are_other_devices(tmp_path: Path) -> None:
@@ -261,14 +261,14 @@ def test_processors_with_other_cores_are_other_devices(tmp_path: Path) -> None:
         values = json.loads(path.read_text())
         values["environment"] |= {"cores": cores, "threads": threads}
         path.write_text(json.dumps(values))
-    assert {each.device.split(")")[0] for each in timings.read(tmp_path)[0]} == {
+    assert {each.device.split(")")[0] for each in speeds.read(tmp_path)[0]} == {
         "cpu (a CPU, 2 cores",
         "cpu (a CPU, 64 cores",
         "cpu (a CPU, 2 cores, OMP_NUM_THREADS=1",
     }
     values["environment"] |= {"usable_cores": 1}  # a process that is kept from the other one
     path.write_text(json.dumps(values))
-    assert "cpu (a CPU, 1 cores, OMP_NUM_THREADS=1" in {each.device.split(")")[0] for each in timings.read(tmp_path)[0]}
+    assert "cpu (a CPU, 1 cores, OMP_NUM_THREADS=1" in {each.device.split(")")[0] for each in speeds.read(tmp_path)[0]}
 
 
 def test_differences_are_to_the_same_backend() -> None:

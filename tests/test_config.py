@@ -122,7 +122,7 @@ def cli(*words: str) -> None:
     """Run a command; what it refuses is raised again, from the one line that it printed."""
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
-        patch.setattr("lra.core.failures.fail", lambda message, code: said.append(message) or code)
+        patch.setattr("lra.terminal.failures.fail", lambda message, code: said.append(message) or code)
         assert main(words) == 2
     raise UserError(*said)
 

@@ -10,11 +10,11 @@ from board_records import write_timing
 from lra.plotting.figures import Growth, Picture
 from lra.plotting.growth import growth
 from lra.plotting.plots import draw
-from lra.scores import speeds as timings
+from lra.scores import speeds
 
 
 def shown(results: Path) -> dict[str, Picture]:
-    return {each.name: each for each in growth(timings.choose(timings.read(results)[0]))}
+    return {each.name: each for each in growth(speeds.choose(speeds.read(results)[0]))}
 
 
 def lines(picture: Picture) -> dict[tuple[str, str], Growth]:

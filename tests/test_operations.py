@@ -10,7 +10,8 @@ import pytest
 from small import MODEL, blueprint
 
 from lra.bench.operations import attend_cost, dense_layers, infer_cost, train_cost
-from lra.model.weights import Blueprint, initial_weights
+from lra.model.blueprint import Blueprint
+from lra.model.weights import initial_weights
 
 torch = pytest.importorskip("torch")
 

@@ -21,7 +21,7 @@ from lra.plotting.figures import Panel, Picture, Point, pareto, pictures, speed_
 from lra.plotting.plots import draw
 from lra.plotting.speed import fronts, name_points
 from lra.plotting.style import COLOURS, DARK, INK, MUTED, PAPER
-from lra.scores import speeds as timings
+from lra.scores import speeds
 from lra.scores.board import FIVE, boards
 
 
@@ -34,7 +34,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Picture]:
     records += [made("listops", "softmax", 0.5, backend="jax"), made("pathfinder", "linear", 0.5)]
     write_timing(folder, "elfatt", 0.1, memory_bytes=200_000_000)
     write_timing(folder, "softmax", 0.4)
-    return {each.name: each for each in pictures(boards(records, timings.choose(timings.read(folder)[0])))}
+    return {each.name: each for each in pictures(boards(records, speeds.choose(speeds.read(folder)[0])))}
 
 
 def luminance(colour: str) -> float:

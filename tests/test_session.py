@@ -19,15 +19,16 @@ import pytest
 from lra.core.config import Run
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
-from lra.core.failures import ending_signals, told
 from lra.core.identity import run_id
-from lra.core.workers import Child
+from lra.core.workers import Child, ending_signals
+from lra.terminal.failures import told
 from lra.training import data, record, snapshot
 from lra.training.loop import Diverged, Interrupted, Lane
 from lra.training.session import Job, train_all, train_job
 from lra.training.snapshot import NEXT, SNAPSHOT
 from lra.training.trainer import Place, alone, train_together
 from tests.small import Quiet, place, smoke_run
+from tests.stopped import waited_for
 
 SMOKE = ["--task", "listops", "--preset", "smoke", "--device", "cpu"]
 
@@ -40,15 +41,6 @@ def _framework() -> None:
 def command(*words: str, **more: Any) -> subprocess.Popen[str]:
     line = [sys.executable, str(ROOT / "run_lra.py"), *SMOKE, *words]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
-
-
-def waited_for(found: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Until something is there; the process must not have ended before."""
-    deadline = time.monotonic() + 120
-    while not found():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def records(results: Path) -> list[Path]:
@@ -225,17 +217,6 @@ def test_a_signal_takes_the_children_along_and_they_save(tmp_path: Path) -> None
     assert "stopped and saved at step" in err
     assert "0 of 2 left a record; without one: softmax · seed 0, linear · seed 0" in err
     assert len(list(tmp_path.glob(f".work/*/{SNAPSHOT}"))) == 1
-
-
-def test_a_child_that_is_still_starting_ends_without_a_word() -> None:
-    child = Child("lra.training.worker", visible=False)
-    with child.taken_along() as stopped:
-        time.sleep(0.3)
-        signal.raise_signal(signal.SIGINT)
-        assert child.ask({}) is None
-        assert stopped()
-    assert child.end() == -signal.SIGTERM
-    assert child.last_words() == []
 
 
 def test_a_terminal_that_closes_is_ignored_as_nohup_wants() -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lra.model.batches import Chunk
+from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
-from lra.model.weights import Blueprint, Weights, initial_weights
+from lra.model.weights import Weights, initial_weights
 from tests import small
 
 torch = pytest.importorskip("torch")

@@ -18,8 +18,8 @@ from board_records import made, write
 from lra.core.config import Model, Run, Train
 from lra.core.environment import ROOT, process_seconds
 from lra.core.errors import UserError
-from lra.core.flags import command_of
 from lra.core.identity import revisions
+from lra.terminal.flags import command_of
 from lra.training import data, record, record_schema
 from lra.training.loop import Diverged, Interrupted
 from lra.training.trainer import first_losses, train

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.base import Arrays, Dims
 from attention_impls.flow import EPSILON, Options
-from attention_impls.ops.reference_ops import Example, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
 
 
 def attend(

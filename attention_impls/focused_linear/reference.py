@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.base import Arrays, Dims
 from attention_impls.focused_linear import BIAS, EPSILON, POSITION, SCALE, WEIGHT, Options
-from attention_impls.ops.reference_ops import Example, each_example
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example
 
 
 def attend(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.base import Arrays, Dims
 from attention_impls.linear import EPSILON, Options
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.reference_ops import Example, depthwise_conv, each_example
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, depthwise_conv, each_example
 
 
 def attend(

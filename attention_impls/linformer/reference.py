@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.base import Arrays, Dims
 from attention_impls.linformer import KEYS, VALUES, Options
-from attention_impls.ops.reference_ops import Example, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
 
 
 def attend(

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from attention_impls.base import Lengths, Tokens
-
+Tokens = Float[np.ndarray, "B N H D"]
+Lengths = Int[np.ndarray, " B"]
 Example = Float[np.ndarray, "n H D"]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
-from attention_impls.ops.reference_ops import Example, each_example
+from attention_impls.base import Arrays, Dims
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example
 from attention_impls.performer import PROJECTION, Options, added
 
 

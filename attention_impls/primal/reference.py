@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.base import Arrays, Dims
+from attention_impls.ops.reference_ops import Lengths, Tokens
 from attention_impls.primal import BIAS, LAMBDA, PROJECTION_E, PROJECTION_R, WEIGHT, Options
 
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
+from attention_impls.base import Arrays, Dims
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.reference_ops import Example, depthwise_conv, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, depthwise_conv, each_example, softmax
 from attention_impls.softmax import Options
 
 

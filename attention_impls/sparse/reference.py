@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
-from attention_impls.ops.reference_ops import Example, each_example, softmax
+from attention_impls.base import Arrays, Dims
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
 from attention_impls.sparse import Options
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from attention_impls.base import Arrays, Dims, Lengths, Tokens
-from attention_impls.ops.reference_ops import Example, each_example, softmax
+from attention_impls.base import Arrays, Dims
+from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
 from attention_impls.synthesizer import ALPHA, Options
 from attention_impls.synthesizer import inputs as letters
 

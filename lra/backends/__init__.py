@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,17 +14,16 @@ from jaxtyping import Float, Int
 
 from lra.core import allocator
 from lra.core.errors import UserError
+from lra.core.frameworks import Device, require_installed
 from lra.model.batches import Chunk
+from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
-from lra.model.weights import Blueprint, Weights
+from lra.model.weights import Weights
 
-Device = Literal["cpu", "gpu"]
 Products = Literal["float32", "bfloat16"]
 
 PRECISION: dict[Products, str] = {"float32": "float32", "bfloat16": "bfloat16 products, float32 sums"}
 """How a record tells what matrix products are taken in; the first word is their dtype."""
-
-_NEEDS = {"torch": ("torch",), "jax": ("jax", "flax", "optax")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +117,6 @@ class Clock(Protocol):
         ...
 
 
-def installed(name: str) -> bool:
-    """Whether the framework's packages are there; loads none of them."""
-    return all(find_spec(package) for package in _NEEDS[name])
-
-
 def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
     """The backend of that name on that device; None means a GPU where the framework sees one."""
     require_installed(name)
@@ -132,11 +125,6 @@ def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
         have = ", ".join(blueprint.mechanism.backends)
         raise UserError(f"{blueprint.mechanism.name} has no {name} implementation; it has: {have}")
     return import_module(f"lra.backends.{name}.backend").open_backend(blueprint, device)
-
-
-def usual() -> str:
-    """The framework where none is named: PyTorch, or the one that is installed."""
-    return next((name for name in _NEEDS if installed(name)), "torch")
 
 
 def on_gpu(name: str, device: Device | None) -> bool:
@@ -171,13 +159,6 @@ def products_of(blueprint: Blueprint, *, on_gpu: bool) -> Products:
     if chosen == "auto":
         return "bfloat16" if on_gpu else "float32"
     return chosen
-
-
-def require_installed(name: str) -> None:
-    """Raise UserError where a framework's packages are missing; loads none of them."""
-    if not installed(name):
-        missing = ", ".join(package for package in _NEEDS[name] if not find_spec(package))
-        raise UserError(f"the {name} backend needs {missing}: pip install -e '.[{name}]', or choose another --backend")
 
 
 def host_peak_memory() -> int:

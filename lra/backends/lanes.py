@@ -10,10 +10,12 @@ from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from lra import backends
-from lra.backends import Backend, Device, Sums
+from lra.backends import Backend, Sums
+from lra.core.frameworks import Device
 from lra.model.batches import Chunk
+from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
-from lra.model.weights import Blueprint, Weights
+from lra.model.weights import Weights
 
 TOGETHER = ("jax",)
 """The backends that train several seeds in one program."""

@@ -7,18 +7,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from lra.backends import Device
 from lra.bench import record as bench_record
 from lra.bench.plan import Wanted, make_plan
 from lra.bench.record import FAILED, UNEQUAL, BenchRecord
 from lra.bench.runner import run_bench
 from lra.bench.screen import summary
 from lra.bench.table import TIMED, comma_separated, markdown, notes
-from lra.core.console import console, errors
 from lra.core.environment import RESULTS, ROOT, has_gpu
 from lra.core.files import write_atomically
-from lra.core.flags import command_line
+from lra.core.frameworks import Device
+from lra.terminal.arguments import Where, devices
+from lra.terminal.console import console, errors
+from lra.terminal.flags import command_line
 
 DESCRIPTION = (
     "Time attentions against length: each in a process of its own, woken in turn, after it was found equal to its "
@@ -30,11 +32,11 @@ DESCRIPTION = (
 class BenchFlags(Wanted):
     """The arguments of the command."""
 
-    device: Device | None = None
+    device: Annotated[Device, devices()] | None = None
     """What to time; a GPU where there is one."""
-    results: Path = RESULTS
+    results: Where = RESULTS
     """Records, tables and pictures go to its folder bench."""
-    redraw: Path | None = None
+    redraw: Where | None = None
     """Time nothing: write the tables and the picture of this record again."""
 
 

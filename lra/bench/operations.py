@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lra.model.weights import PROJECTIONS, Blueprint
+from lra.model.blueprint import Blueprint
+from lra.model.weights import PROJECTIONS
 
 FLOAT32 = 4  # bytes of a learned number and of its moments, whatever the arithmetic's precision
 OPTIMISER_ACCESSES = 7  # AdamW: weight, gradient and two moments in, weight and two moments out

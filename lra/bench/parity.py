@@ -10,7 +10,7 @@ import numpy as np
 from attention_impls.base import Arrays
 from lra.backends import Clock
 from lra.bench.plan import Cell, blueprint_of
-from lra.model.weights import Blueprint
+from lra.model.blueprint import Blueprint
 
 # Odd, so that no block divides it; on a GPU an even one too, since some kernels there take nothing else.
 LENGTHS = {"cpu": (131,), "gpu": (131, 128)}

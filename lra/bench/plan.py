@@ -11,13 +11,13 @@ from annotated_types import Interval
 import attention_impls
 import tasks
 from attention_impls.base import Dims
-from lra.backends import Device, require_installed
-from lra.core.arguments import backends, numbers, pairs, specs
 from lra.core.config import BackendName, Run, mechanism_options, resolve
 from lra.core.errors import UserError
+from lra.core.frameworks import Device, require_installed
 from lra.core.ranges import problems
 from lra.core.spec import Spec
-from lra.model.weights import Blueprint
+from lra.model.blueprint import Blueprint
+from lra.terminal.arguments import backends, numbers, pairs, specs
 
 What = Literal["attend", "train", "infer"]
 Kind = Literal["attend", "train", "infer", "product", "copy"]

@@ -10,7 +10,7 @@ from rich.table import Table
 from lra.bench.plan import Cell
 from lra.bench.record import MEASURED, BenchRecord, Timing
 from lra.bench.table import BASELINE, Achieved, growth_rows, number, percent
-from lra.core.console import LINE_EVERY_SECONDS, console
+from lra.terminal.console import LINE_EVERY_SECONDS, console
 
 
 class BenchScreen:

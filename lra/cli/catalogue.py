@@ -8,10 +8,10 @@ from rich.table import Table
 
 import attention_impls
 import tasks
-from lra.backends import installed
 from lra.core.config import PRESETS, preset_values, resolve
-from lra.core.console import console
+from lra.core.frameworks import installed
 from lra.model.weights import initial_weights, parameter_count
+from lra.terminal.console import console
 from lra.training.trainer import make_blueprint
 
 COUNTED = "pathfinder"  # the task whose model the table's parameters belong to

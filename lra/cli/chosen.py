@@ -16,11 +16,12 @@ import tyro
 
 import attention_impls
 import tasks
-from lra import backends
 from lra.core.config import Run, as_dict, from_dict, resolve
 from lra.core.documents import read_json, read_yaml
 from lra.core.errors import UserError
+from lra.core.frameworks import usual
 from lra.core.spec import Spec, parse_specs
+from lra.terminal.arguments import read_device
 
 SHOWN = {"task": "pathfinder", "attn": "elfatt"}  # whose options --help shows where none are named
 Switch = tyro.conf.FlagCreatePairsOff[bool]
@@ -68,12 +69,18 @@ class Chosen:
         if self.config is not None:
             return self._from_file(self.config, spec), f", from {self.config}"
         preset, why = self.preset, ""
-        backend: Any = self.backend or backends.usual()
+        backend: Any = self.backend or usual()
         if preset is None:
-            on_gpu = not self.help and backends.on_gpu(backend, self.device)  # pyright: ignore[reportArgumentType]
-            preset, why = ("standard", " (a GPU is here)") if on_gpu else ("quick", " (no GPU)")
+            preset, why = ("standard", " (a GPU is here)") if self._on_gpu(backend) else ("quick", " (no GPU)")
         attn = spec or Spec(SHOWN["attn"])
         return resolve(self.task or SHOWN["task"], attn, backend=backend, preset=preset), why
+
+    def _on_gpu(self, backend: str) -> bool:
+        if self.help:
+            return False
+        from lra.backends import on_gpu  # --help needs none of it
+
+        return on_gpu(backend, None if self.device is None else read_device(self.device))
 
     def _from_file(self, path: Path, spec: Spec | None) -> Run:
         """A run from --print-config's YAML or a record's JSON; flags may repeat what it says, not contradict it."""

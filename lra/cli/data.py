@@ -12,6 +12,7 @@ import tyro
 from lra.cli.chosen import Chosen, TaskName
 from lra.core.config import Preset, Run, at_most
 from lra.core.errors import UserError
+from lra.terminal.arguments import Number, Where
 
 ACTIONS = ("prepare", "verify", "show", "list")
 DESCRIPTION = (
@@ -30,13 +31,13 @@ class DataFlags(Generic[Data]):
     preset: Preset
     """smoke: is it wired; quick: does it learn, in minutes on a CPU; standard: ranked."""
     data: Annotated[Data, tyro.conf.arg(name="data")]
-    count: int | None = None
+    count: Number | None = None
     """At most so many examples in each split."""
-    raw: Path | None = None
+    raw: Where | None = None
     """Your own raw files (default: $LRA_RAW); generated tasks need none."""
-    processes: int | None = None
+    processes: Number | None = None
     """Processes that prepare data; as many as there are usable cores."""
-    out: Path | None = None
+    out: Where | None = None
     """Where `show` writes its picture; <task>.png by default."""
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import tyro
 
-from lra.core.console import open_streams
 from lra.core.errors import UserError, did_you_mean
-from lra.core.failures import told
+from lra.terminal.console import open_streams
+from lra.terminal.failures import told
 
 Command = Callable[[Sequence[str]], int]
 

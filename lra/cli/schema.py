@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from lra.core.environment import RESULTS
+from lra.terminal.arguments import Where
 from lra.training.record_schema import write
 
 DESCRIPTION = "Write the layout of a record as JSON Schema."
@@ -15,7 +15,7 @@ DESCRIPTION = "Write the layout of a record as JSON Schema."
 class SchemaFlags:
     """The arguments of the command."""
 
-    results: Path = RESULTS
+    results: Where = RESULTS
     """The folder that gets the file record.schema.json."""
 
 

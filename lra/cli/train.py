@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
 import tyro
 
 import attention_impls
-from lra.backends import Device
 from lra.cli.chosen import Chosen, Switch, TaskName
-from lra.core.arguments import specs
 from lra.core.config import BackendName, Model, Preset, Run, Seed, Train, as_dict, at_most
 from lra.core.documents import yaml_text
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError
-from lra.core.spec import Spec
+from lra.core.frameworks import Device
+from lra.core.spec import Spec, Specs
+from lra.terminal.arguments import Number, Where, devices, specs
 
 ATTN = (
     f"Which attention: {', '.join(attention_impls.names())}; with options, as elfatt@block_size=64; several with "
@@ -34,7 +33,7 @@ class TrainFlags(Generic[Data, Options]):
 
     task: TaskName
     """Which task."""
-    attn: Annotated[tuple[Spec, ...], specs(), tyro.conf.arg(name="attn", help=ATTN)]
+    attn: Annotated[Specs, specs(), tyro.conf.arg(name="attn", help=ATTN)]
     backend: BackendName
     """Which framework."""
     preset: Preset
@@ -45,19 +44,19 @@ class TrainFlags(Generic[Data, Options]):
     options: Annotated[Options, tyro.conf.arg(name="attn")]
     model: Model
     train: Train
-    config: Path | None = None
+    config: Where | None = None
     """Take the configuration from a record or from --print-config; flags still win."""
-    count: int | None = None
+    count: Number | None = None
     """At most so many examples in each split."""
     seeds: int = 1
     """How many seeds, from --seed on; JAX trains them in one program."""
-    device: Device | None = None
+    device: Annotated[Device, devices()] | None = None
     """Where to train; a GPU where the framework sees one."""
-    results: Path = RESULTS
+    results: Where = RESULTS
     """Where records and checkpoints go."""
-    raw: Path | None = None
+    raw: Where | None = None
     """Your own raw files (default: $LRA_RAW); generated tasks need none."""
-    processes: int | None = None
+    processes: Number | None = None
     """Processes that prepare data; as many as there are usable cores."""
     resume: Switch = False
     """Continue what was begun with this configuration; of several runs, skip the finished and start the others."""
@@ -65,7 +64,7 @@ class TrainFlags(Generic[Data, Options]):
     """Start over, discarding an unfinished run of this configuration."""
     padded: Switch = False
     """Pad every example to the longest: the same result, slower; to see what padding costs."""
-    tensorboard: Path | None = None
+    tensorboard: Where | None = None
     """Write TensorBoard event files too, in a folder of the run's own."""
     print_config: Switch = False
     """Print the resolved configuration and stop."""
@@ -112,7 +111,7 @@ def _read(chosen: Chosen, spec: Spec | None, argv: Sequence[str]) -> tuple[Run, 
     parts = {field.name: getattr(base, field.name) for field in fields(Run) if field.name != "attn"}
     flags = tyro.cli(
         TrainFlags[type(base.data), type(base.options)],
-        default=TrainFlags(attn=(spec,), **parts),
+        default=TrainFlags(attn=Specs((spec,)), **parts),
         args=list(argv),
         prog="run_lra.py",
         description=_description(base),

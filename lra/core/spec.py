@@ -58,12 +58,16 @@ class Spec:
         return self.name == name and all(options.get(key) == value for key, value in self.options.items())
 
 
-def parse_specs(text: str) -> tuple[Spec, ...]:
+class Specs(tuple[Spec, ...]):
+    """Several, of which `parse_specs` and `print_specs` are the spelling."""
+
+
+def parse_specs(text: str) -> Specs:
     """The mechanisms that a text names with commas between, each once, or all of them for "all"."""
     if text.strip() == "all":
-        return tuple(map(Spec, attention_impls.names()))
+        return Specs(map(Spec, attention_impls.names()))
     if "/" in text and '"' not in text and Path(text).expanduser().is_dir():  # whatever signs its name has
-        return (Spec(text),)
+        return Specs((Spec(text),))
     found, at = [], 0
     while at < len(text):
         if text[at] in ", ":
@@ -73,7 +77,7 @@ def parse_specs(text: str) -> tuple[Spec, ...]:
         found += [spec] if spec not in found else []
     if not found:
         raise UserError(f"--attn is empty: {EXPECTED}, or several with commas between")
-    return tuple(found)
+    return Specs(found)
 
 
 def print_specs(specs: Sequence[Spec]) -> str:

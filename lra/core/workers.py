@@ -13,7 +13,12 @@ from typing import Any
 
 from lra.core.documents import json_text, parse_json
 from lra.core.environment import ROOT
-from lra.core.failures import ending_signals
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that ask this process to end; a closed terminal does not where `nohup` started it."""
+    asked = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    return [number for number in asked if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Child:
@@ -75,7 +80,7 @@ class Child:
     def taken_along(self) -> Iterator[Callable[[], bool]]:
         """Inside, a signal that asks this process to end ends the child instead; yields whether one came.
 
-        The child gets SIGTERM, which ends a Python that is still starting without a word.
+        Ctrl-Z pauses both. The child gets SIGTERM, which ends a Python that is still starting without a word.
         """
         seen: list[int] = []
 
@@ -83,7 +88,13 @@ class Child:
             seen.append(number)
             self._process.terminate()
 
-        former = {number: signal.signal(number, pass_on) for number in ending_signals()}
+        def pause(number: int, frame: Any) -> None:
+            self._process.send_signal(signal.SIGSTOP)
+            os.kill(os.getpid(), signal.SIGSTOP)  # returns when the user's shell has continued this process
+            self._process.send_signal(signal.SIGCONT)
+
+        handlers = dict.fromkeys(ending_signals(), pass_on) | {signal.SIGTSTP: pause}
+        former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield lambda: bool(seen)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+import attention_impls
 import tasks
-from lra.core.arguments import specs
 from lra.core.config import BackendName
-from lra.core.console import console, errors
 from lra.core.environment import RESULTS
-from lra.core.errors import UserError
+from lra.core.errors import UserError, did_you_mean
 from lra.core.files import write_atomically
 from lra.core.spec import Spec, print_specs
 from lra.leaderboard.page import page
@@ -25,6 +23,8 @@ from lra.plotting.growth import growth
 from lra.scores import board, overrides, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
+from lra.terminal.arguments import Where, specs
+from lra.terminal.console import console, errors
 
 DESCRIPTION = (
     "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "
@@ -52,7 +52,7 @@ class LeaderboardFlags:
     """Take speeds from the bench records of this device, or part of its name; else of the one with most."""
     check: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write nothing; fail where the files are not what the records say."""
-    results: Path = RESULTS
+    results: Where = RESULTS
     """The folder that holds runs and bench."""
 
     @property
@@ -101,8 +101,11 @@ def _nothing(flags: LeaderboardFlags) -> str:
     attn = None if flags.attn is None else print_specs(flags.attn)
     filters = {"preset": flags.preset, "task": flags.task, "attn": attn, "backend": flags.backend}
     asked = "".join(f" --{name} {value}" for name, value in filters.items() if value is not None)
+    known = attention_impls.names()
+    strange = [spec.name for spec in flags.attn or () if spec.name not in known]
+    hint = did_you_mean(strange[0], known) if strange else ""
     return (
-        f"no record in {flags.results / 'runs'} for leaderboard{asked} (presets {', '.join(board.PRESETS)}): "
+        f"no record in {flags.results / 'runs'} for leaderboard{asked} (presets {', '.join(board.PRESETS)}):{hint} "
         "train one first, run_lra.py --task listops --attn elfatt, or ask for less"
     )
 
@@ -110,9 +113,7 @@ def _nothing(flags: LeaderboardFlags) -> str:
 def _require_row(boards: list[Board], name: str | None) -> None:
     known = sorted({row.name for each in boards for row in each.rows})
     if name is not None and name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(f"--relative-to {name}: no such row: {hint}available: {', '.join(known)}")
+        raise UserError(f"--relative-to {name}: no such row:{did_you_mean(name, known)} available: {', '.join(known)}")
 
 
 def _text(boards: list[Board], flags: LeaderboardFlags) -> str:

@@ -8,57 +8,18 @@ parameters of its own changes none of the encoder's.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from attention_impls import Mechanism
-from attention_impls.base import Dims
-from lra.core.config import Model, Train
 from lra.core.environment import free_memory
 from lra.core.errors import UserError
+from lra.model.blueprint import Blueprint
 
 Weights = dict[str, np.ndarray]
 
 PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
 DRAWN_BYTES = 12  # of each number: it is drawn in float64, then kept in float32
 CONSTANT = "constant/"  # prefix of arrays that are drawn and stored, but not learned
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blueprint:
-    """What a backend builds and trains: the encoder, its attention and the optimiser's settings."""
-
-    model: Model
-    train: Train
-    mechanism: Mechanism
-    options: Any
-    dims: Dims
-    classes: int
-    towers: int
-    seed: int
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Which of x, q, k, v the mechanism takes."""
-        return self.mechanism.card.inputs_of(self.options)
-
-
-def with_kernel(facts: dict[str, Any], blueprint: Blueprint) -> dict[str, Any]:
-    """A backend's facts, with the kernel that its attention runs on where the mechanism has several."""
-    kernel = blueprint.mechanism.card.kernel
-    if kernel is None:
-        return facts
-    used = kernel(
-        blueprint.options,
-        blueprint.dims,
-        backend=facts["framework"].split()[0],
-        device="cpu" if facts["device"] == "cpu" else "gpu",
-        dtype=facts["precision"].split()[0],
-        ragged=blueprint.dims.grid is None,
-    )
-    return facts | {"attention_kernel": used}
 
 
 def initial_weights(blueprint: Blueprint) -> Weights:

@@ -6,14 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from lra.core.arguments import specs
 from lra.core.config import BackendName
-from lra.core.console import console, errors
 from lra.core.environment import DATA, git_state
 from lra.core.errors import UserError
 from lra.core.spec import Spec
@@ -30,6 +27,8 @@ from lra.regression.verdict import (
     of_nothing,
     of_throughput,
 )
+from lra.terminal.arguments import Where, specs
+from lra.terminal.console import console, errors
 from lra.training.record import Record
 from lra.training.trainer import Diverged
 from tasks.base import TaskError
@@ -58,9 +57,9 @@ class CheckFlags:
     """Measure the baselines of these cells anew, write them and print what changed."""
     skip_throughput: Switch = False
     """Time nothing."""
-    junit: Path | None = None
+    junit: Where | None = None
     """Write the verdicts to this file as JUnit XML."""
-    baselines: Path = DATA / "results" / "baselines.yaml"
+    baselines: Where = DATA / "results" / "baselines.yaml"
     """What to compare with."""
 
 

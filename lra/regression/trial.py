@@ -13,10 +13,10 @@ from lra.bench.plan import Wanted, make_plan
 from lra.bench.record import MEASURED, Ratio
 from lra.bench.runner import Bench
 from lra.bench.screen import BenchScreen
-from lra.core.console import console
 from lra.core.errors import UserError
 from lra.core.spec import Spec
 from lra.regression.baselines import Cell
+from lra.terminal.console import console
 from lra.training import data, trainer
 from lra.training.callbacks import Silent
 from lra.training.history import FIRST_STEPS

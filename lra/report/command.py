@@ -13,7 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from lra.core.console import console, errors
 from lra.core.documents import json_text
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError
@@ -25,6 +24,8 @@ from lra.report.model_index import find, model_index
 from lra.scores import board, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import NONE
+from lra.terminal.arguments import Where
+from lra.terminal.console import console, errors
 from lra.training.record import Record
 
 DESCRIPTION = (
@@ -39,9 +40,9 @@ SCRIPTS = ("plots.js", "run.js", "page.js")
 class ReportFlags:
     """The arguments of the command."""
 
-    results: Path = RESULTS
+    results: Where = RESULTS
     """The folder that holds runs and bench."""
-    out: Path | None = None
+    out: Where | None = None
     """Where the page goes; report.html in the folder of results by default."""
     device: str | None = None
     """Take speeds from the bench records of this device, or part of its name; else of the one with most."""

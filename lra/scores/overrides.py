@@ -9,7 +9,7 @@ from typing import Any
 import attention_impls
 import tasks
 from lra.core.config import Model, Train, neutral, preset_values
-from lra.core.flags import flag_words
+from lra.terminal.flags import flag_words
 from lra.training.record import Record
 
 # Configuration that changes no number, or that a column tells as its origin.

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import tasks
-from lra.core.console import console, duration
 from lra.core.errors import UserError
+from lra.terminal.console import console, duration
 from tasks import inspection, limits, store
 from tasks.base import SPLITS, Archive, Source
 from tasks.download import fetch

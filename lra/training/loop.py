@@ -16,11 +16,12 @@ import numpy as np
 from lra.backends import Sums
 from lra.backends.lanes import Lanes
 from lra.core.config import Run
-from lra.core.failures import ending_signals
 from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
+from lra.model.blueprint import Blueprint
 from lra.model.padding import WHOLE
 from lra.model.schedule import one_cycle
-from lra.model.weights import Blueprint, Weights, initial_weights, parameter_count
+from lra.model.weights import Weights, initial_weights, parameter_count
+from lra.terminal.failures import ending_signals
 from lra.training import checkpoint, snapshot
 from lra.training.clock import AwakeClock
 from lra.training.disturbance import Meter

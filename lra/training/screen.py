@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from lra.core.config import Run, spelled
-from lra.core.console import LINE_EVERY_SECONDS, console, duration
+from lra.terminal.console import LINE_EVERY_SECONDS, console, duration
 from lra.training.disturbance import ALONE
 from lra.training.history import History
 from lra.training.record import CLEAR, Record, standard_error

@@ -13,10 +13,11 @@ import tasks
 from lra import backends
 from lra.backends.lanes import TOGETHER
 from lra.core.config import Run, as_dict, from_dict, settled, spelled
-from lra.core.console import console, errors
 from lra.core.errors import UserError
+from lra.core.frameworks import require_installed
 from lra.core.identity import run_id
 from lra.core.workers import Child
+from lra.terminal.console import console, errors
 from lra.training import checkpoint, data, record, snapshot
 from lra.training.callbacks import METRICS, Several, Silent, TensorBoard, require_tensorboard
 from lra.training.history import Callback
@@ -82,7 +83,7 @@ def require_possible(run: Run, place: Place) -> None:
         raise UserError("--resume and --fresh exclude each other: continue, or start over")
     if place.tensorboard:
         require_tensorboard()
-    backends.require_installed(run.backend)
+    require_installed(run.backend)
     data.source(place.raw, place.processes)
     make_blueprint(run, tasks.load(run.task))
 

@@ -16,8 +16,9 @@ import numpy as np
 from lra.core.config import Run, Train
 from lra.core.errors import UserError
 from lra.core.identity import revisions
+from lra.model.blueprint import Blueprint
 from lra.model.state import other_arrays, state_arrays
-from lra.model.weights import Blueprint, Weights, initial_weights, within
+from lra.model.weights import Weights, initial_weights, within
 from lra.training import checkpoint
 from lra.training.history import History
 

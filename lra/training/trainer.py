@@ -16,15 +16,16 @@ import attention_impls
 import tasks
 from attention_impls.base import Dims
 from lra import backends
-from lra.backends import Device
 from lra.backends.lanes import Lanes, open_lanes
 from lra.core.config import Run, as_dict
 from lra.core.environment import environment, git_state
 from lra.core.errors import UserError
 from lra.core.files import set_aside
-from lra.core.flags import command_of
+from lra.core.frameworks import Device
 from lra.core.identity import revisions, run_id
-from lra.model.weights import Blueprint, require_memory, with_kernel
+from lra.model.blueprint import Blueprint, with_kernel
+from lra.model.weights import require_memory
+from lra.terminal.flags import command_of
 from lra.training import checkpoint, record, snapshot
 from lra.training.callbacks import METRICS, MetricsFile, Several, Silent
 from lra.training.clock import AwakeClock

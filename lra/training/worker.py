@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lra.core.failures import told
 from lra.core.workers import serve
+from lra.terminal.failures import told
 from lra.training.session import Job, train_job
 
 

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import tasks
-from lra.backends import Device
 from lra.bench import record as bench_record
 from lra.core.config import Run, as_dict, resolve, settled
 from lra.core.environment import ROOT, has_gpu
 from lra.core.errors import UserError
-from lra.core.flags import command_of
+from lra.core.frameworks import Device
 from lra.core.identity import run_id
+from lra.terminal.flags import command_of
 from lra.training import checkpoint, record
 from lra.training.loop import SNAPSHOT
 from tasks import store

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import attention_impls
-from lra import backends
 from lra.core.config import resolve
 from lra.core.environment import ROOT, environment, git_state
+from lra.core.frameworks import installed
 from lra.training import data
 from lra.training.callbacks import Silent
 from lra.training.trainer import Place, train
@@ -39,7 +39,7 @@ def wired(task: str, attn: str, backend: str, results: Path) -> str:
 def page(results: Path) -> str:
     """The table in Markdown: one row a mechanism, one column a task, PyTorch and JAX in each cell."""
     names, rows = FIVE + LONG, []
-    known = [name for name in ("torch", "jax") if backends.installed(name)]
+    known = [name for name in ("torch", "jax") if installed(name)]
     for attn in attention_impls.names():
         chosen = names if attn == "elfatt" else FIVE
         cells = [" / ".join(wired(task, attn, name, results) for name in known) for task in chosen]

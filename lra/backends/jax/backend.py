@@ -11,15 +11,17 @@ import numpy as np
 import optax
 from flax import nnx
 
-from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, products_of
+from lra.backends import PRECISION, Products, Sums, host_peak_memory, products_of
 from lra.backends.jax.device import open_device
 from lra.backends.jax.dropout import Dropping
 from lra.backends.jax.encoder import Arrays, skeleton, with_weights
 from lra.backends.jax.switches import switches
+from lra.core.frameworks import Device
 from lra.model.batches import NO_EXAMPLE, Chunk
+from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
 from lra.model.state import require_state
-from lra.model.weights import CONSTANT, Blueprint, Weights, learned, within
+from lra.model.weights import CONSTANT, Weights, learned, within
 
 
 class State(NamedTuple):

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lra.backends import Device
 from lra.backends.jax.device import open_device
-from lra.model.weights import Blueprint, Weights
+from lra.core.frameworks import Device
+from lra.model.blueprint import Blueprint
+from lra.model.weights import Weights
 
 
 class JaxClock:

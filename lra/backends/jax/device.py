@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from lra.backends import Device
 from lra.core.errors import UserError
+from lra.core.frameworks import Device
 from tasks.store import home
 
 WORTH_KEEPING = 0.5  # seconds of compilation
@@ -24,6 +24,9 @@ def open_device(device: Device | None) -> Any:
     # The loop waits for every chunk anyway; handing it to another thread only moves its buffers between heaps.
     config.update("jax_cpu_enable_async_dispatch", False)
     try:
-        return jax.devices(device)[0]
+        found = jax.devices(device)[0]
     except RuntimeError as error:
         raise UserError(f"--device {device} was asked for, but JAX sees none: use --device cpu") from error
+    if found.platform not in ("cpu", "gpu"):
+        raise UserError(f"JAX would take a {found.platform}, which is not supported: use --device cpu")
+    return found

@@ -14,8 +14,9 @@ from jaxtyping import Array, Float, Int
 
 from lra.backends import Products
 from lra.backends.jax.dropout import Dropout
+from lra.model.blueprint import Blueprint
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
-from lra.model.weights import CONSTANT, PROJECTIONS, Blueprint, Weights
+from lra.model.weights import CONSTANT, PROJECTIONS, Weights
 
 NORM_EPSILON = 1e-5
 

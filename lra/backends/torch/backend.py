@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lra.backends import PRECISION, Device, Products, Sums, host_peak_memory, products_of
+from lra.backends import PRECISION, Products, Sums, host_peak_memory, products_of
 from lra.backends.torch.cuda_graph import CapturedStep, CudaRecorder, Recorder
 from lra.backends.torch.encoder import Encoder, canonical, to_numpy, turned
 from lra.backends.torch.step import Batch, batches, eager_step, on_device, sums
 from lra.backends.torch.switches import switches
 from lra.core.errors import UserError
+from lra.core.frameworks import Device
 from lra.model.batches import Chunk
+from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
 from lra.model.state import require_state
-from lra.model.weights import Blueprint, Weights, within
+from lra.model.weights import Weights, within
 
 REASON = 200  # characters of an error that a record repeats
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lra.backends import Device
 from lra.core.errors import UserError
-from lra.model.weights import Blueprint, Weights
+from lra.core.frameworks import Device
+from lra.model.blueprint import Blueprint
+from lra.model.weights import Weights
 
 
 class TorchClock:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from lra.backends import Products
 from lra.backends.torch.dropout import Dropout, Dropping
+from lra.model.blueprint import Blueprint
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
-from lra.model.weights import CONSTANT, PROJECTIONS, Blueprint, Weights
+from lra.model.weights import CONSTANT, PROJECTIONS, Weights
 
 NORM_EPSILON = 1e-5
 

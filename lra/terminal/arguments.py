@@ -1,17 +1,31 @@
-"""Types of flags whose value is one word with commas in it, as tyro reads and prints them."""
+"""Types of flags that tyro cannot know: how it reads and prints their one word."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import tyro
 
 import attention_impls
 from lra.core.errors import UserError
+from lra.core.frameworks import Device
 from lra.core.spec import parse_specs, print_specs
 
 Constructor = tyro.constructors.PrimitiveConstructorSpec
+
+Number = Annotated[int, tyro.conf.arg(metavar="INT")]
+Where = Annotated[
+    Path,
+    Constructor(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: Path(words[0]).expanduser(),  # no shell expands the ~ of --results=~/x
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
 
 
 def specs() -> Constructor[Any]:
@@ -45,6 +59,25 @@ def backends() -> Constructor[Any]:
         return found
 
     return _word("torch|jax|torch,jax", read, _joined)
+
+
+def devices() -> Constructor[Any]:
+    """cpu or gpu."""
+    return Constructor(
+        nargs=1,
+        metavar="cpu|gpu",
+        instance_from_str=lambda words: read_device(words[0]),
+        is_instance=lambda value: value in get_args(Device),
+        str_from_instance=lambda value: [value],
+    )
+
+
+def read_device(text: str) -> Device:
+    """UserError for every other device."""
+    for known in get_args(Device):
+        if text == known:
+            return known
+    raise UserError(f"--device {text}: expected cpu or gpu; a GPU is one with CUDA, no other kind is supported")
 
 
 def pairs(name: str) -> Constructor[Any]:

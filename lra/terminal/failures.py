@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from attention_impls.base import AttentionError
-from lra.core.console import abandon_streams
 from lra.core.errors import UserError
+from lra.core.workers import ending_signals
+from lra.terminal.console import abandon_streams
 from tasks.base import TaskError
 
 
@@ -28,12 +29,6 @@ def told(action: Callable[[], int]) -> int:
         except BrokenPipeError:
             abandon_streams()
             return 130
-
-
-def ending_signals() -> list[signal.Signals]:
-    """The signals that ask this process to end; a closed terminal does not where `nohup` started it."""
-    asked = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    return [number for number in asked if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
 
 
 @contextmanager

@@ -1,0 +1,29 @@
+"""The two frameworks, before any of them is loaded: which are installed, which one is taken, what devices they have."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal
+
+from lra.core.errors import UserError
+
+Device = Literal["cpu", "gpu"]
+
+_NEEDS = {"torch": ("torch",), "jax": ("jax", "flax", "optax")}
+
+
+def installed(name: str) -> bool:
+    """Whether the framework's packages are there; loads none of them."""
+    return all(find_spec(package) for package in _NEEDS[name])
+
+
+def usual() -> str:
+    """The framework where none is named: PyTorch, or the one that is installed."""
+    return next((name for name in _NEEDS if installed(name)), "torch")
+
+
+def require_installed(name: str) -> None:
+    """Raise UserError where a framework's packages are missing; loads none of them."""
+    if not installed(name):
+        missing = ", ".join(package for package in _NEEDS[name] if not find_spec(package))
+        raise UserError(f"the {name} backend needs {missing}: pip install -e '.[{name}]', or choose another --backend")

@@ -1,0 +1,45 @@
+"""What a backend builds and trains, before there is any number in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from attention_impls import Mechanism
+from attention_impls.base import Dims
+from lra.core.config import Model, Train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """What a backend builds and trains: the encoder, its attention and the optimiser's settings."""
+
+    model: Model
+    train: Train
+    mechanism: Mechanism
+    options: Any
+    dims: Dims
+    classes: int
+    towers: int
+    seed: int
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Which of x, q, k, v the mechanism takes."""
+        return self.mechanism.card.inputs_of(self.options)
+
+
+def with_kernel(facts: dict[str, Any], blueprint: Blueprint) -> dict[str, Any]:
+    """A backend's facts, with the kernel that its attention runs on where the mechanism has several."""
+    kernel = blueprint.mechanism.card.kernel
+    if kernel is None:
+        return facts
+    used = kernel(
+        blueprint.options,
+        blueprint.dims,
+        backend=facts["framework"].split()[0],
+        device="cpu" if facts["device"] == "cpu" else "gpu",
+        dtype=facts["precision"].split()[0],
+        ragged=blueprint.dims.grid is None,
+    )
+    return facts | {"attention_kernel": used}

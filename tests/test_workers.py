@@ -1,0 +1,60 @@
+"""Child processes: what ends them, what pauses them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lra.core.environment import ROOT
+from lra.core.workers import Child
+from tests.stopped import waited_for
+
+
+@pytest.fixture(autouse=True)
+def _framework() -> None:
+    pytest.importorskip("torch")
+
+
+def test_a_child_that_is_still_starting_ends_without_a_word() -> None:
+    child = Child("lra.training.worker", visible=False)
+    with child.taken_along() as stopped:
+        time.sleep(0.3)
+        signal.raise_signal(signal.SIGINT)
+        assert child.ask({}) is None
+        assert stopped()
+    assert child.end() == -signal.SIGTERM
+    assert child.last_words() == []
+
+
+PAUSED = """
+from lra.core.workers import Child
+child = Child("lra.training.worker", visible=False)
+with child.taken_along():
+    print(child._process.pid, flush=True)
+    child.ask({})
+"""
+
+
+def test_ctrl_z_pauses_the_child_too(tmp_path: Path) -> None:
+    script = tmp_path / "paused.py"
+    script.write_text(PAUSED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout is not None
+    both = [psutil.Process(parent.pid), psutil.Process(int(parent.stdout.readline()))]
+    try:
+        parent.send_signal(signal.SIGTSTP)
+        waited_for(lambda: all(each.status() == psutil.STATUS_STOPPED for each in both), parent)
+        parent.send_signal(signal.SIGCONT)
+        waited_for(lambda: all(each.status() != psutil.STATUS_STOPPED for each in both), parent)
+    finally:
+        for each in both:
+            each.kill()
+        parent.communicate()
