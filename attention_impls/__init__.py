@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from attention_impls.adapter import adapt, adapt_card, default_card
-from attention_impls.base import Attention, AttentionError
+from attention_impls.base import Attention, AttentionError, Layer
+from attention_impls.contract import kept
 
 HERE = Path(__file__).parent
 BACKENDS = ("torch", "jax")
@@ -43,11 +44,17 @@ class Mechanism:
         if backend not in self.backends:
             raise ValueError(f"{self.name} has no {backend!r} code: it has {', '.join(self.backends)}")
         code = self._code(backend)
-        return code.attend if hasattr(code, "attend") else adapt(backend, code.Attention)
+        attend = code.attend if hasattr(code, "attend") else adapt(backend, code.Attention)
+        return kept(attend, self.card, backend)
 
     def reference(self) -> Callable[..., Any]:
         """The `attend` of reference.py: NumPy float64, written from the paper's equations."""
-        return importlib.import_module(f"{self.module}.reference").attend
+        attend = importlib.import_module(f"{self.module}.reference").attend
+
+        def call(*inputs: Any, **given: Any) -> Any:
+            return attend(*inputs, layer=Layer(**given))
+
+        return call
 
     def on(self, backend: str) -> Mechanism:
         """Itself; or, where its code is a module, with a card that has that module's arrays. Loads the framework."""

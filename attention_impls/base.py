@@ -7,25 +7,26 @@ Axis letters, here and in every annotation of this package:
 A mechanism is a folder with a card (`__init__.py`) and one `attend` in each of torch_impl.py, jax_impl.py and
 reference.py:
 
-    attend(q, k, v, *, lengths, params, constants, options, dims) -> out
+    attend(q, k, v, layer) -> out
 
 q, k, v, out: (B, N, H, D). A card that names other `inputs` gets those, in its order; x is the layer's normed input
-(B, N, C). lengths: (B,) int32, the real tokens come first; or None, every position is real. params are learned,
-constants are drawn once; both are {name: array} as the card's callables made them. `attend` is pure and
-deterministic, keeps the inputs' dtype, returns zeros at padded positions (so an example of length 0 is all zeros), and
-uses the padded length N in no formula. Padding may hold any finite number.
+(B, N, C). `layer` says where and with what it is called (`Layer`). All inputs are zero where there is no token, and so
+will the result be: the caller sees to both (contract.py), and to sequences that are too long. What remains for a
+mechanism is that padded keys get no weight. `attend` is pure and deterministic, keeps the inputs' dtype, and uses the
+padded length N in no formula.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import numpy as np
 from annotated_types import Interval
 
 Arrays = dict[str, np.ndarray]
+Options = TypeVar("Options")
 
 # Ranges of options: lra checks what a field declares, for every way in. The longest sequence has 65,536 tokens.
 Count = Annotated[int, Interval(ge=1, le=65_536)]
@@ -49,6 +50,34 @@ class Dims:
     width: int
     max_length: int
     grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(Generic[Options]):
+    """Where and with what an attention is called. Arrays are those of the framework at hand."""
+
+    options: Options
+    """Those of the card's `options`."""
+    dims: Dims
+    params: dict[str, Any]
+    """Learned arrays by name, as the card's `params` made them."""
+    constants: dict[str, Any]
+    """Arrays that were drawn once, as the card's `constants` made them."""
+    lengths: Any = None
+    """(B,) int32, the real tokens come first; None: every position is real."""
+    real: Any = None
+    """(B, N) bool, True where a token is real; None: every position is."""
+    kernel: str = ""
+    """Which of several kernels runs, as the card's `kernel` says; empty where it has one."""
+    index: int = 0
+    """The layer's place among `depth`; 0 is the first."""
+    depth: int = 1
+    carry: Any = None
+    """What the layer below handed on, where the card says `carries`; None in the first."""
+    residual: Any = None
+    """(B, N, C): the stream that the layer's output is added to, not normed, where the card wants it."""
+    drop: Callable[[Any], Any] | None = None
+    """Dropout of a (B, N, C) array inside the mechanism; None in evaluation, laws and parity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,22 +168,23 @@ class Attention:
     equals_softmax_when: tuple[Equality, ...] = ()
     library_softmax: str = ""
     """Why the JAX softmax is computed in float32 whatever the inputs' dtype; empty where it is not."""
-    key_bias_invariant: bool = False
-    """Whether a vector added to every key changes nothing, so that the key projection's bias gets no gradient."""
     penalty: bool = False
     """Whether `attend` returns (out, penalty (B,)) for the loss."""
+    residual: bool = False
+    """Whether `attend` wants `layer.residual`."""
+    carries: bool = False
+    """Whether `attend` returns, last, a tree of arrays with a row for each example: the next layer's `carry`."""
     kernel: Callable[..., str] | None = None
     """(options, dims, *, backend, device, dtype, ragged) -> which of several kernels runs there, for records.
 
     device is "cpu" or "gpu", dtype as NumPy spells it, ragged whether `lengths` are given.
     """
 
+    def parts(self, found: Any) -> tuple[Any, Any, Any]:
+        """What `attend` returned as (out, penalty, carry), None for what the card does not have."""
+        out, *more = found if self.penalty or self.carries else (found,)
+        return out, more[0] if self.penalty else None, more[-1] if self.carries else None
+
     def inputs_of(self, options: Any) -> tuple[str, ...]:
         """The `inputs` under these options."""
         return self.inputs(options) if callable(self.inputs) else self.inputs
-
-
-def check_length(tokens: int, dims: Dims) -> None:
-    """Raise ValueError where a sequence is longer than the parameters were made for."""
-    if tokens > dims.max_length:
-        raise ValueError(f"{tokens} tokens given, at most {dims.max_length} expected: raise max_length or cut them")

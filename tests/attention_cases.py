@@ -165,8 +165,9 @@ def reference_loss(case: Case, inputs: Inputs, cotangent: np.ndarray) -> float:
 
 def _reference(case: Case, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     given = [inputs.arrays[letter] for letter in case.mechanism.card.inputs_of(case.options)]
-    out = case.mechanism.reference()(*given, **keywords_of(case, inputs), lengths=inputs.lengths)
-    return out if case.mechanism.card.penalty else (out, np.zeros(()))
+    found = case.mechanism.reference()(*given, **keywords_of(case, inputs), lengths=inputs.lengths)
+    out, penalty, _ = case.mechanism.card.parts(found)
+    return out, np.zeros(()) if penalty is None else penalty
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -195,7 +196,7 @@ def _torch(case: Case, inputs: Inputs, cotangent: np.ndarray | None, dtype: str)
         lengths=None if inputs.lengths is None else torch.tensor(inputs.lengths),
         **keywords_of(case, inputs) | {"params": params, "constants": tensors(inputs.constants, False)},
     )
-    out, penalty = out if case.mechanism.card.penalty else (out, None)
+    out, penalty, _ = case.mechanism.card.parts(out)
     assert out.dtype == getattr(torch, dtype)
     found = out.detach().to(torch.promote_types(out.dtype, torch.float32)).numpy()
     if cotangent is None:
@@ -236,7 +237,7 @@ def jax_call(attend: Any, case: Case, dims: Dims) -> Any:
             keywords = {"params": params, "constants": constants, "options": case.options, "dims": dims}
             ordered = [given[letter] for letter in card.inputs_of(case.options)]  # JAX sorts the keys of a dict
             out = attend(*ordered, lengths=lengths, **keywords)
-            out, penalty = out if card.penalty else (out, None)
+            out, penalty, _ = card.parts(out)
             if weight is None:
                 return out.sum(), out
             return (out * weight).sum() + (0 if penalty is None else penalty.sum()), out

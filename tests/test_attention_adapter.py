@@ -152,7 +152,11 @@ def test_a_card_and_its_options_may_stand_beside_a_module(folder: Path) -> None:
     [
         ("class Attention", "class Attentoin", "has neither `attend` nor `class Attention`"),
         ("(self, dims)", "(self, width)", "wants width: its constructor is given dims, options"),
-        ('return torch.einsum("bhnm,bmhd->bnhd"', 'return torch.einsum("bhnm,bmhd->bhnd"', "expected that of v"),
+        (
+            'return torch.einsum("bhnm,bmhd->bnhd"',
+            'return torch.einsum("bhnm,bmhd->bhnd"',
+            "expected shape (B, N, H, D)",
+        ),
     ],
 )
 def test_a_mistake_gets_one_line(

@@ -13,6 +13,7 @@ import pytest
 from attention_cases import Case, cotangent_for, dims_for, draw, error, gradients, jax_call, output, reference
 from attention_meter import jaxpr_footprint
 
+import attention_impls
 from attention_impls.flash import Options
 from attention_impls.flash.kernels import kernel_used
 
@@ -118,7 +119,7 @@ def test_the_way_to_a_librarys_function(
     functions = {"flash_attn_func": flash_attn_func, "flash_attn_varlen_func": flash_attn_varlen_func}
     monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(**functions))  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", flash_attn_varlen_func)
-    monkeypatch.setattr(torch_impl, "kernel_used", lambda *args, **keywords: kernel)
+    monkeypatch.setattr("attention_impls.flash.kernel_used", lambda *args, **keywords: kernel)
     monkeypatch.setattr(torch_impl, "PADDING", 16)  # so that the padding of 37 tokens is more than one sequence
     found, by_stand_in = gradients(CASE, "torch", inputs, cotangent_for(inputs))
     np.testing.assert_allclose(found, expected, atol=1e-12)
@@ -137,7 +138,7 @@ def test_torchs_function_takes_what_the_stand_in_takes() -> None:
 @pytest.mark.parametrize("lengths", [None, (1000, 0, 1, 613)], ids=str)
 def test_a_gpu_gives_the_reference(lengths: tuple[int, ...] | None) -> None:
     torch = pytest.importorskip("torch")
-    from attention_impls.flash.torch_impl import attend
+    attend = attention_impls.load("flash").attend("torch")
 
     rng = np.random.default_rng(0)
     q, k, v, do = (torch.tensor(rng.normal(size=(4, 1000, 2, 32)), dtype=torch.float32) for _ in range(4))

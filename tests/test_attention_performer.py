@@ -7,7 +7,7 @@ import pytest
 from attention_cases import Case, draw, error, output, reference
 
 from attention_impls import performer, softmax
-from attention_impls.base import Dims
+from attention_impls.base import Dims, Layer
 from attention_impls.performer.reference import attend
 from attention_impls.softmax.reference import attend as exact_attend
 from lra.core.config import mechanism_options
@@ -20,11 +20,11 @@ def error_against_softmax(features: int, rng: np.random.Generator, draws: int) -
     """Root of the mean squared error of the output, over `draws` projections, for one small input."""
     options = performer.Options(features=features)
     q, k, v = (scale * np.random.default_rng(0).normal(size=(1, 16, 1, 8)) for scale in (0.3, 0.3, 1.0))
-    exact = exact_attend(q, k, v, lengths=None, params={}, constants={}, options=softmax.Options(), dims=DIMS)
+    exact = exact_attend(q, k, v, Layer(params={}, constants={}, options=softmax.Options(), dims=DIMS))
     squares = []
     for _ in range(draws):
         constants = performer.constants(options, DIMS, rng)
-        found = attend(q, k, v, lengths=None, params={}, constants=constants, options=options, dims=DIMS)
+        found = attend(q, k, v, Layer(params={}, constants=constants, options=options, dims=DIMS))
         squares.append(np.mean((found - exact) ** 2))
     return float(np.sqrt(np.mean(squares)))
 

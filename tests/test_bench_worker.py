@@ -125,7 +125,7 @@ def test_a_mechanism_that_differs_from_its_reference_gets_no_figure(backend: str
 
 
 def test_a_wrong_gradient_is_found_too(tmp_path: Path) -> None:
-    folder = outside(tmp_path, "torch", "(q, k, v, real)", "(q, k.detach(), v, real)")
+    folder = outside(tmp_path, "torch", "(q, k, v, layer.real)", "(q, k.detach(), v, layer.real)")
     said = answer({"cell": vars(cell(attn=str(folder)))}, [])
     assert said["status"] == UNEQUAL
     assert "its gradient is" in said["why"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from attention_cases import Arrays, Case, Inputs, cotangent_for, dims_for, draw, gradients, reference
 
+from attention_impls.base import Layer
 from attention_impls.elfatt import Options
 
 torch = pytest.importorskip("torch")
@@ -87,7 +88,7 @@ def new_memory_is_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fused(monkeypatch: pytest.MonkeyPatch) -> None:
     """ELFATT takes its fused kernels wherever it runs."""
-    monkeypatch.setattr("attention_impls.elfatt.torch_impl.kernel_used", lambda *args, **keywords: "fused")
+    monkeypatch.setattr("attention_impls.elfatt.kernel_used", lambda *args, **keywords: "fused")
 
 
 def drawn(cell: Cell, dtype: str) -> Inputs:
@@ -121,8 +122,9 @@ def computed(
     weight = replace(given, arrays={"out": cotangent})
     weight = weight if inputs.lengths is None else weight.padded_to(cell.tokens, garbage)
     lengths = None if inputs.lengths is None else torch.tensor(inputs.lengths, device=device)
-    keywords = {"params": params, "constants": {}, "options": cell.case.options, "dims": inputs.dims}
-    out = attend(*arrays.values(), lengths=lengths, **keywords)
+    given = {"params": params, "constants": {}, "options": cell.case.options, "dims": inputs.dims, "lengths": lengths}
+    # Not by way of the contract, which would zero the garbage.
+    out = attend(*arrays.values(), layer=Layer(kernel="fused", **given))
     wanted = arrays | params
     found = torch.autograd.grad(out, list(wanted.values()), tensor(weight.arrays["out"]))
     every = {"out": out.detach()} | dict(zip(wanted, found, strict=True))
@@ -145,7 +147,7 @@ def check(cell: Cell, dtype: str, device: str) -> None:
     inputs = drawn(cell, dtype)
     cotangent = torch.tensor(cotangent_for(inputs)).to(getattr(torch, dtype)).double().numpy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("attention_impls.elfatt.torch_impl.kernel_used", lambda *args, **keywords: "composed")
+        patch.setattr("attention_impls.elfatt.kernel_used", lambda *args, **keywords: "composed")
         expected = gradients(cell.case, "torch", inputs, cotangent)[1]
     found = computed(cell, inputs, cotangent, dtype, device)
     assert_close(found, {"out": reference(cell.case, inputs)} | expected, BOUND[dtype])

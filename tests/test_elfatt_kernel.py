@@ -100,7 +100,7 @@ def test_a_composition_needs_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)  # pyright: ignore[reportArgumentType]
     inputs = draw(Case("elfatt", Options(block_size=16)), 37, (37, 20))
     assert np.isfinite(output(Case("elfatt", Options(block_size=16)), "torch", inputs)).all()
-    monkeypatch.setattr("attention_impls.elfatt.torch_impl.kernel_used", lambda *args, **keywords: "fused")
+    monkeypatch.setattr("attention_impls.elfatt.kernel_used", lambda *args, **keywords: "fused")
     with pytest.raises(ImportError, match="triton"):
         output(Case("elfatt", Options(block_size=16)), "torch", inputs)
 

@@ -75,11 +75,5 @@ def construct(module_class: type, **offered: Any) -> Any:
     return module_class(**{name: value for name, value in offered.items() if name in named})
 
 
-def check_output(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise AttentionError where a module returns another shape than v's."""
-    if found != expected:
-        raise AttentionError(f"class Attention returned shape {found}, expected that of v: (B, N, H, D) = {expected}")
-
-
 def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))

@@ -12,9 +12,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from attention_impls.adapter import check_output, construct
-from attention_impls.base import Arrays, Dims, check_length
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.adapter import construct
+from attention_impls.base import Arrays, Dims, Layer
 
 _Flat = dict[tuple[Any, ...], Any]
 
@@ -29,27 +28,14 @@ def arrays(module_class: type[nnx.Module], options: Any, dims: Dims, seed: int) 
 def attend_with(module_class: type[nnx.Module]) -> Callable[..., Array]:
     """The `attend` that calls the module with the arrays it is given."""
 
-    def attend(
-        q: Array,
-        k: Array,
-        v: Array,
-        *,
-        lengths: Array | None,
-        params: dict[str, Array],
-        constants: dict[str, Array],
-        options: Any,
-        dims: Dims,
-    ) -> Array:
-        check_length(q.shape[1], dims)
-        graph, learned, keys, others = _skeleton(module_class, options, dims)
-        own = nnx.from_flat_state({path: params[_name(path)] for path in learned})
-        rest = {path: _as_drawn(constants[_name(path)], drawn) for path, drawn in others.items()}
+    def attend(q: Array, k: Array, v: Array, layer: Layer[Any]) -> Array:
+        graph, learned, keys, others = _skeleton(module_class, layer.options, layer.dims)
+        own = nnx.from_flat_state({path: layer.params[_name(path)] for path in learned})
+        rest = {path: _as_drawn(layer.constants[_name(path)], drawn) for path, drawn in others.items()}
         module = nnx.merge(graph, own, keys, nnx.from_flat_state(rest))
-        real = None if lengths is None else real_tokens(lengths, q.shape[1])
-        out = module(q, k, v, real)
-        check_output(out.shape, v.shape)
-        return zero_padding(out, real)
+        return module(q, k, v, layer.real)
 
+    attend.__module__ = module_class.__module__  # which errors name
     return attend
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from attention_impls.adapter import check_output, construct
-from attention_impls.base import Arrays, Dims, check_length
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.adapter import construct
+from attention_impls.base import Arrays, Dims, Layer
 
 
 def arrays(module_class: type[nn.Module], options: Any, dims: Dims, seed: int) -> tuple[Arrays, Arrays]:
@@ -28,28 +27,15 @@ def arrays(module_class: type[nn.Module], options: Any, dims: Dims, seed: int) -
 def attend_with(module_class: type[nn.Module]) -> Callable[..., Tensor]:
     """The `attend` that calls the module with the arrays it is given."""
 
-    def attend(
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        lengths: Tensor | None,
-        params: dict[str, Tensor],
-        constants: dict[str, Tensor],
-        options: Any,
-        dims: Dims,
-    ) -> Tensor:
-        check_length(q.shape[1], dims)
-        module = _skeleton(module_class, options, dims)
+    def attend(q: Tensor, k: Tensor, v: Tensor, layer: Layer[Any]) -> Tensor:
+        module = _skeleton(module_class, layer.options, layer.dims)
         buffers = {
-            name: constants[name] if buffer.is_floating_point() else constants[name].to(buffer.dtype)
+            name: layer.constants[name] if buffer.is_floating_point() else layer.constants[name].to(buffer.dtype)
             for name, buffer in module.named_buffers()
         }
-        real = None if lengths is None else real_tokens(lengths, q.shape[1])
-        out = functional_call(module, params | buffers, (q, k, v, real))
-        check_output(tuple(out.shape), tuple(v.shape))
-        return zero_padding(out, real)
+        return functional_call(module, layer.params | buffers, (q, k, v, layer.real))
 
+    attend.__module__ = module_class.__module__  # which errors name
     return attend
 
 

@@ -58,5 +58,4 @@ CARD = Attention(
         "tied to the image's size; here a row of p = 49 numbers an agent is stretched over the example's true length "
         "by linear interpolation: token t stands at (t + ½) p / L − ½. No class token, so none of its biases."
     ),
-    key_bias_invariant=True,
 )

@@ -7,34 +7,26 @@ import math
 import numpy as np
 
 from attention_impls.agent import GATHER, READ, Options
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, depthwise_conv, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Tokens, depthwise_conv, each_example, softmax
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
-        n, scale, out = len(q), math.sqrt(dims.head_dim), np.empty(v.shape)
-        edges = [i * n // options.agents for i in range(options.agents + 1)]
-        filled = [i for i in range(options.agents) if edges[i + 1] > edges[i]]
-        for h in range(dims.heads):
+        n, scale, out = len(q), math.sqrt(layer.dims.head_dim), np.empty(v.shape)
+        edges = [i * n // layer.options.agents for i in range(layer.options.agents + 1)]
+        filled = [i for i in range(layer.options.agents) if edges[i + 1] > edges[i]]
+        for h in range(layer.dims.heads):
             agents = np.array([q[edges[i] : edges[i + 1], h].mean(0) for i in filled])
-            first, second = (np.array([_stretch(params[name][h, i], n) for i in filled]) for name in (GATHER, READ))
+            first, second = (
+                np.array([_stretch(layer.params[name][h, i], n) for i in filled]) for name in (GATHER, READ)
+            )
             gathered = softmax(agents @ k[:, h].T / scale + first, 1) @ v[:, h]
             out[:, h] = softmax(q[:, h] @ agents.T / scale + second.T, 1) @ gathered
-        return out + depthwise_conv(v, params[WEIGHT], params[BIAS]) if options.local_conv else out
+        return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS]) if layer.options.local_conv else out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _stretch(row: np.ndarray, tokens: int) -> np.ndarray:

@@ -7,34 +7,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attention_impls.agent import GATHER, READ, Options
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.landmarks_torch import cross_attention, segment_means, segments_with_tokens
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.torch_ops import depthwise_conv, real_tokens, zero_padding
+from attention_impls.ops.torch_ops import depthwise_conv
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    v = zero_padding(v, real)
-    agents = segment_means(q, lengths, options.agents).to(q.dtype)
-    places = _places(q, lengths, options.bias_positions)
-    gather, read = (torch.einsum("hap,btp->bhat", params[name], places) for name in (GATHER, READ))
-    gathered = cross_attention(agents, k, v, real, gather)
-    out = cross_attention(q, agents, gathered, segments_with_tokens(q, lengths, options.agents), read.mT)
-    if options.local_conv:
-        out = out + depthwise_conv(v, params[WEIGHT], params[BIAS])
-    return zero_padding(out, real)
+    agents = segment_means(q, layer.lengths, layer.options.agents).to(q.dtype)
+    places = _places(q, layer.lengths, layer.options.bias_positions)
+    gather, read = (torch.einsum("hap,btp->bhat", layer.params[name], places) for name in (GATHER, READ))
+    gathered = cross_attention(agents, k, v, layer.real, gather)
+    out = cross_attention(q, agents, gathered, segments_with_tokens(q, layer.lengths, layer.options.agents), read.mT)
+    if layer.options.local_conv:
+        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
+    return out
 
 
 def _places(q: Float[Tensor, "B N H D"], lengths: Int[Tensor, " B"] | None, count: int) -> Float[Tensor, "_ N p"]:

@@ -65,5 +65,4 @@ CARD = Attention(
             why="with at most r + 4 blocks every block sees every other",
         ),
     ),
-    key_bias_invariant=True,
 )

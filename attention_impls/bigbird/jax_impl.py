@@ -6,37 +6,24 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.bigbird import TABLE, Options
 from attention_impls.ops.blocks_jax import block_attention, from_blocks, real_blocks, take_blocks, to_blocks
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
     batch, tokens, heads = q.shape[:3]
-    check_length(tokens, dims)
-    size = min(options.block_size, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    q, k, v = (
-        to_blocks(x.swapaxes(1, 2).reshape(batch * heads, tokens, 1, -1), size) for x in (q, k, zero_padding(v, real))
-    )
-    exists = real_blocks(real, tokens, size)
+    size = min(layer.options.block_size, tokens)
+    q, k, v = (to_blocks(x.swapaxes(1, 2).reshape(batch * heads, tokens, 1, -1), size) for x in (q, k, v))
+    exists = real_blocks(layer.real, tokens, size)
     exists = jnp.repeat(jnp.broadcast_to(exists, (batch, *exists.shape[1:])), heads, 0)
     counts = jnp.maximum(exists.any(2).sum(1), 1)
-    table = jnp.tile(constants[TABLE][:, : q.shape[1]], (batch, 1, 1)) if TABLE in constants else None
+    table = jnp.tile(layer.constants[TABLE][:, : q.shape[1]], (batch, 1, 1)) if TABLE in layer.constants else None
     out = _with_global_rows(_ordinary(q, k, v, exists, counts, table), q, k, v, exists, counts)
     out = from_blocks(out, tokens).reshape(batch, heads, tokens, -1).swapaxes(1, 2)
-    return zero_padding(out, real)
+    return out
 
 
 def _ordinary(

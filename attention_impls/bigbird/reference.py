@@ -6,33 +6,23 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.bigbird import Options
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        blocks = np.split(np.arange(len(v)), range(options.block_size, len(v), options.block_size))
-        for h in range(dims.heads):
+        blocks = np.split(np.arange(len(v)), range(layer.options.block_size, len(v), layer.options.block_size))
+        for h in range(layer.dims.heads):
             for i, rows in enumerate(blocks):
-                uniform = constants["random_blocks"][h, i] if options.random_blocks else np.empty(0)
+                uniform = layer.constants["random_blocks"][h, i] if layer.options.random_blocks else np.empty(0)
                 keys = np.concatenate([blocks[j] for j in sorted(_seen(i, len(blocks), uniform))])
-                out[rows, h] = softmax(q[rows, h] @ k[keys, h].T / math.sqrt(dims.head_dim), 1) @ v[keys, h]
+                out[rows, h] = softmax(q[rows, h] @ k[keys, h].T / math.sqrt(layer.dims.head_dim), 1) @ v[keys, h]
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _seen(i: int, blocks: int, uniform: np.ndarray) -> set[int]:

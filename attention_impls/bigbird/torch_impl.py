@@ -6,34 +6,23 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.bigbird import TABLE, Options
 from attention_impls.ops.blocks_torch import block_attention, from_blocks, real_blocks, take_blocks, to_blocks
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
     batch, tokens, heads = q.shape[:3]
-    check_length(tokens, dims)
-    size = min(options.block_size, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    q, k, v = (to_blocks(x.transpose(1, 2).flatten(0, 1)[:, :, None], size) for x in (q, k, zero_padding(v, real)))
-    exists = real_blocks(real, tokens, size, q.device).expand(batch, -1, -1).repeat_interleave(heads, 0)
+    size = min(layer.options.block_size, tokens)
+    q, k, v = (to_blocks(x.transpose(1, 2).flatten(0, 1)[:, :, None], size) for x in (q, k, v))
+    exists = real_blocks(layer.real, tokens, size, q.device).expand(batch, -1, -1).repeat_interleave(heads, 0)
     counts = exists.any(2).sum(1).clamp(min=1)
-    table = constants[TABLE][:, : q.shape[1]].repeat(batch, 1, 1) if TABLE in constants else None
+    table = layer.constants[TABLE][:, : q.shape[1]].repeat(batch, 1, 1) if TABLE in layer.constants else None
     out = _with_global_rows(_ordinary(q, k, v, exists, counts, table), q, k, v, exists, counts)
     out = from_blocks(out, tokens).unflatten(0, (batch, heads)).squeeze(3).transpose(1, 2)
-    return zero_padding(out, real)
+    return out
 
 
 def _ordinary(

@@ -9,29 +9,18 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.cosformer import EPSILON, Options
 from attention_impls.ops.feature_maps_jax import factored_attention, heads_first
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    queries, keys, values = (heads_first(x) for x in (q, zero_padding(k, real), v))
-    angles = _angles(queries, lengths)
+    queries, keys, values = (heads_first(x) for x in (q, k, v))
+    angles = _angles(queries, layer.lengths)
     out, total = factored_attention(_features(queries, angles), _features(keys, angles), values)
-    return zero_padding((out / jnp.maximum(total, EPSILON)).swapaxes(1, 2).astype(v.dtype), real)
+    return (out / jnp.maximum(total, EPSILON)).swapaxes(1, 2).astype(v.dtype)
 
 
 def _angles(x: Float[Array, "B H N D"], lengths: Int[Array, " B"] | None) -> Float[Array, "b 1 N 1"]:

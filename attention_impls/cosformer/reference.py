@@ -6,29 +6,19 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.cosformer import EPSILON, Options
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example
+from attention_impls.ops.reference_ops import Example, Tokens, each_example
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         place, out = np.arange(len(v)), np.empty(v.shape)
         distance = place[:, None] - place[None, :]
-        for h in range(dims.heads):
+        for h in range(layer.dims.heads):
             similarity = np.maximum(q[:, h], 0) @ np.maximum(k[:, h], 0).T
             similarity = similarity * np.cos(math.pi / 2 * distance / len(v))
             out[:, h] = similarity @ v[:, h] / np.maximum(similarity.sum(1, keepdims=True), EPSILON)
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)

@@ -8,29 +8,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.cosformer import EPSILON, Options
 from attention_impls.ops.feature_maps_torch import factored_attention, heads_first
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    queries, keys, values = (heads_first(x) for x in (q, zero_padding(k, real), v))
-    angles = _angles(queries, lengths)
+    queries, keys, values = (heads_first(x) for x in (q, k, v))
+    angles = _angles(queries, layer.lengths)
     out, total = factored_attention(_features(queries, angles), _features(keys, angles), values)
-    return zero_padding((out / total.clamp_min(EPSILON)).transpose(1, 2).to(v.dtype), real)
+    return (out / total.clamp_min(EPSILON)).transpose(1, 2).to(v.dtype)
 
 
 def _angles(x: Float[Tensor, "B H N D"], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "b 1 N 1"]:

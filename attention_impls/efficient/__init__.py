@@ -39,5 +39,4 @@ CARD = Attention(
     variants=(Options(), Options(local_conv=True)),
     params=params,
     differs="Attention alone: the module's reprojection and residual are the encoder's.",
-    key_bias_invariant=True,
 )

@@ -127,6 +127,5 @@ CARD = Attention(
             why="the same without the convolution",
         ),
     ),
-    key_bias_invariant=True,
     kernel=kernel,
 )

@@ -7,40 +7,34 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Dims, Layer
 from attention_impls.elfatt import Options
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, depthwise_conv, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Tokens, depthwise_conv, each_example, softmax
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        for h in range(dims.heads):
+        for h in range(layer.dims.heads):
             one = slice(h, h + 1)
-            conv = (params[WEIGHT][one], params[BIAS][one]) if options.local_conv else None
-            if h < math.floor(options.global_share * dims.heads):
+            conv = (layer.params[WEIGHT][one], layer.params[BIAS][one]) if layer.options.local_conv else None
+            if h < math.floor(layer.options.global_share * layer.dims.heads):
                 out[:, h] = softmax(q[:, h], 1) @ (softmax(k[:, h], 0).T @ v[:, h])
                 everything = np.arange(len(v))
-                out[:, one] += 0 if conv is None else _conv(everything, v[:, one], conv, _place(options, dims))
+                out[:, one] += (
+                    0 if conv is None else _conv(everything, v[:, one], conv, _place(layer.options, layer.dims))
+                )
                 continue
-            for block in _blocks(len(v), options, dims):
-                scores = q[block, h] @ k[block, h].T / math.sqrt(dims.head_dim)
+            for block in _blocks(len(v), layer.options, layer.dims):
+                scores = q[block, h] @ k[block, h].T / math.sqrt(layer.dims.head_dim)
                 out[block, h] = softmax(scores, 1) @ v[block, h]
-                out[block, one] += 0 if conv is None else _conv(block, v[block, one], conv, _place(options, dims))
+                out[block, one] += (
+                    0 if conv is None else _conv(block, v[block, one], conv, _place(layer.options, layer.dims))
+                )
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _place(options: Options, dims: Dims) -> int:

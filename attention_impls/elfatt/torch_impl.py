@@ -7,103 +7,86 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.elfatt import Options, global_heads, tiling
-from attention_impls.elfatt.kernels import fused_installed, kernel_used
 from attention_impls.elfatt.tiling import Tiling
 from attention_impls.ops.local_conv import BIAS, WEIGHT
 from attention_impls.ops.torch_ops import (
     depthwise_conv,
     efficient_attention,
-    real_tokens,
     softmax_attention,
-    zero_padding,
 )
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    tokens, split = q.shape[1], global_heads(options, dims)
-    check_length(tokens, dims)
-    conv = (params[WEIGHT], params[BIAS]) if options.local_conv else None
-    if _kernel(q, options) == "fused":
-        from attention_impls.elfatt.triton_attend import attend_fused  # Triton comes with PyTorch's CUDA builds only
-
-        return attend_fused(q, k, v, lengths=lengths, conv=conv, global_heads=split, block_size=options.block_size)
-    blocks = tiling(options, dims, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    v = zero_padding(v, real)
+    if layer.kernel == "fused":
+        return _fused(q, k, v, layer)
+    blocks, split = tiling(layer.options, layer.dims, q.shape[1]), global_heads(layer.options, layer.dims)
     # By `split`, whose gradient is one concatenation; slices would each fill an array with zeros and add it.
-    (q, q_blocks), (k, k_blocks), (v, v_blocks) = (x.split([split, dims.heads - split], 2) for x in (q, k, v))
+    (q, q_blocks), (k, k_blocks), (v, v_blocks) = (x.split([split, layer.dims.heads - split], 2) for x in (q, k, v))
     parts = []
     if split > 0:
-        parts.append(_global(q, k, v, real, _of(conv, slice(None, split)), blocks))
-    if split < dims.heads:
-        parts.append(_blocked(q_blocks, k_blocks, v_blocks, real, _of(conv, slice(split, None)), blocks))
-    return zero_padding(torch.cat(parts, 2) if len(parts) > 1 else parts[0], real)
-
-
-def _kernel(q: Float[Tensor, "B N H D"], options: Options) -> str:
-    return kernel_used(
-        options.kernel,
-        backend="torch",
-        device=q.device.type,
-        dtype=str(q.dtype).removeprefix("torch."),
-        head_dim=q.shape[-1],
-        block_size=options.block_size,
-        layout=options.layout,
-        installed=fused_installed("torch"),
-    )
-
-
-def _of(conv: tuple[Tensor, Tensor] | None, heads: slice) -> tuple[Tensor, Tensor] | None:
-    return None if conv is None else (conv[0][heads], conv[1][heads])
+        parts.append(_global(q, k, v, layer, blocks))
+    if split < layer.dims.heads:
+        parts.append(_blocked(q_blocks, k_blocks, v_blocks, layer, blocks))
+    return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
 
 
 def _global(
     q: Float[Tensor, "B N h D"],
     k: Float[Tensor, "B N h D"],
     v: Float[Tensor, "B N h D"],
-    real: Bool[Tensor, "B N"] | None,
-    conv: tuple[Tensor, Tensor] | None,
+    layer: Layer[Options],
     blocks: Tiling,
 ) -> Float[Tensor, "B N h D"]:
-    """Efficient attention over all tokens, and the convolution over the whole space."""
-    out = efficient_attention(q, k, v, real)
-    if conv is None:
+    """softmax(Q)(softmax(K)ᵀ V) + L(V), L over the whole space."""
+    out = efficient_attention(q, k, v, layer.real)
+    if not layer.options.local_conv:
         return out
-    return out + depthwise_conv(_to_space(v, blocks), *conv).flatten(1, -3)[:, : v.shape[1]]
+    heads = slice(None, q.shape[2])
+    conv = depthwise_conv(_to_space(v, blocks), layer.params[WEIGHT][heads], layer.params[BIAS][heads])
+    return out + conv.flatten(1, -3)[:, : v.shape[1]]
 
 
 def _blocked(
     q: Float[Tensor, "B N h D"],
     k: Float[Tensor, "B N h D"],
     v: Float[Tensor, "B N h D"],
-    real: Bool[Tensor, "B N"] | None,
-    conv: tuple[Tensor, Tensor] | None,
+    layer: Layer[Options],
     blocks: Tiling,
 ) -> Float[Tensor, "B N h D"]:
-    """Softmax attention inside each block, and the convolution with zeros beyond its border."""
-    tokens = q.shape[1]
+    """In each block softmax(Q Kᵀ / √D) V + L(V), L with zeros beyond the block's border."""
+    tokens, real = q.shape[1], layer.real
     if real is None and blocks.padded_tokens != tokens:
         real = torch.ones(q.shape[:2], dtype=torch.bool, device=q.device)
     q, k, v = (_to_blocks(x, blocks) for x in (q, k, v))
     out = softmax_attention(q, k, v, None if real is None else _to_blocks(real, blocks))
-    if conv is not None:
-        out = out + depthwise_conv(v.unflatten(1, blocks.window), *conv).flatten(1, -3)
+    if layer.options.local_conv:
+        heads = slice(-q.shape[2], None)
+        conv = depthwise_conv(v.unflatten(1, blocks.window), layer.params[WEIGHT][heads], layer.params[BIAS][heads])
+        out = out + conv.flatten(1, -3)
     return _from_blocks(out, blocks)[:, :tokens]
+
+
+def _fused(
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
+) -> Float[Tensor, "B N H D"]:
+    from attention_impls.elfatt.triton_attend import attend_fused  # Triton comes with PyTorch's CUDA builds only
+
+    return attend_fused(
+        q,
+        k,
+        v,
+        lengths=layer.lengths,
+        conv=(layer.params[WEIGHT], layer.params[BIAS]) if layer.options.local_conv else None,
+        global_heads=global_heads(layer.options, layer.dims),
+        block_size=layer.options.block_size,
+    )
 
 
 def _to_space(x: Shaped[Tensor, "B N *rest"], blocks: Tiling) -> Shaped[Tensor, "B ..."]:

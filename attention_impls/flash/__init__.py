@@ -59,6 +59,5 @@ CARD = Attention(
     equals_softmax_when=(
         Equality(options=Options(block_size=16), lengths=(1, 33, 130), tolerance=1e-12, why="always"),
     ),
-    key_bias_invariant=True,
     kernel=kernel,
 )

@@ -7,47 +7,22 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.flash import Options
-from attention_impls.flash.kernels import kernel_used
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
-    tokens = q.shape[1]
-    check_length(tokens, dims)
-    kernel = kernel_used(
-        options.kernel,
-        backend="jax",
-        device=jax.default_backend(),
-        dtype=q.dtype.name,
-        head_dim=q.shape[-1],
-        tokens=tokens,
-        ragged=lengths is not None,
-    )
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    v = zero_padding(v, real)
-    if kernel == "cudnn":
+    if layer.kernel == "cudnn":
         # An empty example sees its first key, since no kernel defines a softmax over nothing.
-        seen = None if lengths is None else jnp.maximum(lengths, 1).astype(jnp.int32)
-        out = jax.nn.dot_product_attention(
+        seen = None if layer.lengths is None else jnp.maximum(layer.lengths, 1).astype(jnp.int32)
+        return jax.nn.dot_product_attention(
             q, k, v, query_seq_lengths=seen, key_value_seq_lengths=seen, implementation="cudnn"
         )
-    else:
-        out = _scan(q, k, v, real, min(options.block_size, tokens))
-    return zero_padding(out, real)
+    return _scan(q, k, v, layer.real, min(layer.options.block_size, q.shape[1]))
 
 
 def _scan(

@@ -6,26 +6,16 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.flash import Options
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        for h in range(dims.heads):
-            out[:, h] = softmax(q[:, h] @ k[:, h].T / math.sqrt(dims.head_dim), 1) @ v[:, h]
+        for h in range(layer.dims.heads):
+            out[:, h] = softmax(q[:, h] @ k[:, h].T / math.sqrt(layer.dims.head_dim), 1) @ v[:, h]
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)

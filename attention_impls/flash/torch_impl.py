@@ -11,10 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.flash import Options
-from attention_impls.flash.kernels import flash_attn_installed, kernel_used, torch_has_varlen
-from attention_impls.ops.torch_ops import real_tokens, softmax_attention, zero_padding
+from attention_impls.ops.torch_ops import softmax_attention
 
 # One backend each, so that an impossible kernel is an error and never a quadratic one in its place.
 _SDPA = {
@@ -26,38 +25,15 @@ PADDING = 512  # tokens that a sequence of padding has at most in a ragged batch
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    tokens = q.shape[1]
-    check_length(tokens, dims)
-    kernel = kernel_used(
-        options.kernel,
-        backend="torch",
-        device=q.device.type,
-        dtype=str(q.dtype).removeprefix("torch."),
-        head_dim=q.shape[-1],
-        tokens=tokens,
-        ragged=lengths is not None,
-        flash_attn=flash_attn_installed(),
-        varlen=torch_has_varlen(),
-    )
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    if kernel in ("flash-attn", "sdpa varlen"):
-        if lengths is None:
+    if layer.kernel in ("flash-attn", "sdpa varlen"):
+        if layer.lengths is None:
             return _flash_attn().flash_attn_func(q, k, v)
-        attention = _flash_attn().flash_attn_varlen_func if kernel == "flash-attn" else _torch_varlen()
-        q, k, v = (zero_padding(x, real) for x in (q, k, v))
-        return zero_padding(_varlen(attention, q, k, v, lengths), real)
-    with sdpa_kernel(_SDPA[kernel]):
-        return zero_padding(softmax_attention(q, k, zero_padding(v, real), real), real)
+        attention = _flash_attn().flash_attn_varlen_func if layer.kernel == "flash-attn" else _torch_varlen()
+        return _varlen(attention, q, k, v, layer.lengths)
+    with sdpa_kernel(_SDPA[layer.kernel]):
+        return softmax_attention(q, k, v, layer.real)
 
 
 def _flash_attn() -> Any:

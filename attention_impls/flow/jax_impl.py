@@ -5,36 +5,25 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.flow import EPSILON, Options
 from attention_impls.ops.feature_maps_jax import heads_first
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    sinks, sources = _features(q, real), _features(k, real)
-    count = tokens if lengths is None else lengths[:, None, None, None]
+    sinks, sources = _features(q, layer.real), _features(k, layer.real)
+    count = tokens if layer.lengths is None else layer.lengths[:, None, None, None]
     inflow, outflow = _flow(sinks, sources.sum(2)[..., None]), _flow(sources, sinks.sum(2)[..., None])
     conserved_inflow = _flow(sinks, sources.mT @ (1 / outflow))
     conserved_outflow = _flow(sources, sinks.mT @ (1 / inflow))
-    competition = count * _softmax_over_tokens(conserved_outflow, real)
+    competition = count * _softmax_over_tokens(conserved_outflow, layer.real)
     out = (sinks / inflow) @ (sources.mT @ (heads_first(v) * competition))
-    return zero_padding((jax.nn.sigmoid(conserved_inflow) * out).swapaxes(1, 2).astype(v.dtype), real)
+    return (jax.nn.sigmoid(conserved_inflow) * out).swapaxes(1, 2).astype(v.dtype)
 
 
 def _features(x: Float[Array, "B N H D"], real: Bool[Array, "B N"] | None) -> Float[Array, "B H N D"]:

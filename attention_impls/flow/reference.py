@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.flow import EPSILON, Options
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        for h in range(dims.heads):
+        for h in range(layer.dims.heads):
             sinks, sources = _sigmoid(q[:, h]), _sigmoid(k[:, h])
             inflow = (sinks + EPSILON) @ (sources.sum(0) + EPSILON)
             outflow = (sources + EPSILON) @ (sinks.sum(0) + EPSILON)
@@ -33,7 +23,7 @@ def attend(
             out[:, h] = _sigmoid(conserved_inflow)[:, None] * aggregated
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.flow import EPSILON, Options
 from attention_impls.ops.feature_maps_torch import heads_first
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    sinks, sources = _features(q, real), _features(k, real)
-    count = tokens if lengths is None else lengths[:, None, None, None]
+    sinks, sources = _features(q, layer.real), _features(k, layer.real)
+    count = tokens if layer.lengths is None else layer.lengths[:, None, None, None]
     inflow, outflow = _flow(sinks, sources.sum(2)[..., None]), _flow(sources, sinks.sum(2)[..., None])
     conserved_inflow = _flow(sinks, sources.mT @ outflow.reciprocal())
     conserved_outflow = _flow(sources, sinks.mT @ inflow.reciprocal())
-    competition = count * _softmax_over_tokens(conserved_outflow, real)
+    competition = count * _softmax_over_tokens(conserved_outflow, layer.real)
     out = (sinks / inflow) @ (sources.mT @ (heads_first(v) * competition))
-    return zero_padding((conserved_inflow.sigmoid() * out).transpose(1, 2).to(v.dtype), real)
+    return (conserved_inflow.sigmoid() * out).transpose(1, 2).to(v.dtype)
 
 
 def _features(x: Float[Tensor, "B N H D"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B H N D"]:

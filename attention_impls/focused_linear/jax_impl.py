@@ -5,38 +5,27 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.focused_linear import BIAS, EPSILON, POSITION, SCALE, WEIGHT, Options
 from attention_impls.ops.feature_maps_jax import factored_attention, heads_first
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    queries, keys, values = (heads_first(x) for x in (q, k, zero_padding(v, real)))
-    queries = _focused(queries, params[SCALE], options.focus)
-    keys = _focused(keys + params[POSITION][:tokens].swapaxes(0, 1), params[SCALE], options.focus)
-    if real is None or lengths is None:
+    queries, keys, values = (heads_first(x) for x in (q, k, v))
+    queries = _focused(queries, layer.params[SCALE], layer.options.focus)
+    keys = _focused(keys + layer.params[POSITION][:tokens].swapaxes(0, 1), layer.params[SCALE], layer.options.focus)
+    if layer.real is None or layer.lengths is None:
         keys = keys / tokens
     else:
-        keys = jnp.where(real[:, None, :, None], keys, 0) / jnp.maximum(lengths, 1)[:, None, None, None]
+        keys = jnp.where(layer.real[:, None, :, None], keys, 0) / jnp.maximum(layer.lengths, 1)[:, None, None, None]
     out, total = factored_attention(queries, keys, values)
-    out = out / (total + EPSILON) + _convolved(values, params[WEIGHT], params[BIAS])
-    return zero_padding(out.swapaxes(1, 2).astype(v.dtype), real)
+    out = out / (total + EPSILON) + _convolved(values, layer.params[WEIGHT], layer.params[BIAS])
+    return out.swapaxes(1, 2).astype(v.dtype)
 
 
 def _focused(x: Float[Array, "B H N D"], scale: Float[Array, "H D"], power: int) -> Float[Array, "B H N D"]:

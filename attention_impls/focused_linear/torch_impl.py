@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.focused_linear import BIAS, EPSILON, POSITION, SCALE, WEIGHT, Options
 from attention_impls.ops.feature_maps_torch import factored_attention, heads_first
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    queries, keys, values = (heads_first(x) for x in (q, k, zero_padding(v, real)))
-    queries = _focused(queries, params[SCALE], options.focus)
-    keys = _focused(keys + params[POSITION][:tokens].transpose(0, 1), params[SCALE], options.focus)
-    if real is None or lengths is None:
+    queries, keys, values = (heads_first(x) for x in (q, k, v))
+    queries = _focused(queries, layer.params[SCALE], layer.options.focus)
+    keys = _focused(keys + layer.params[POSITION][:tokens].transpose(0, 1), layer.params[SCALE], layer.options.focus)
+    if layer.real is None or layer.lengths is None:
         keys = keys / tokens
     else:
-        keys = keys.masked_fill(~real[:, None, :, None], 0.0) / lengths.clamp_min(1)[:, None, None, None]
+        keys = keys.masked_fill(~layer.real[:, None, :, None], 0.0) / layer.lengths.clamp_min(1)[:, None, None, None]
     out, total = factored_attention(queries, keys, values)
-    out = out / (total + EPSILON) + _convolved(values, params[WEIGHT], params[BIAS])
-    return zero_padding(out.transpose(1, 2).to(v.dtype), real)
+    out = out / (total + EPSILON) + _convolved(values, layer.params[WEIGHT], layer.params[BIAS])
+    return out.transpose(1, 2).to(v.dtype)
 
 
 def _focused(x: Float[Tensor, "B H N D"], scale: Float[Tensor, "H D"], power: int) -> Float[Tensor, "B H N D"]:

@@ -6,27 +6,17 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.kernelized import Options
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example
+from attention_impls.ops.reference_ops import Example, Tokens, each_example
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        for h in range(dims.heads):
+        for h in range(layer.dims.heads):
             squares = ((q[:, None, h] - k[None, :, h]) ** 2).sum(-1)
-            out[:, h] = np.exp(-squares / (2 * math.sqrt(dims.head_dim))) @ v[:, h]
+            out[:, h] = np.exp(-squares / (2 * math.sqrt(layer.dims.head_dim))) @ v[:, h]
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.linear import EPSILON, Options
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, depthwise_conv, each_example
+from attention_impls.ops.reference_ops import Example, Tokens, depthwise_conv, each_example
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        for h in range(dims.heads):
+        for h in range(layer.dims.heads):
             similarity = _features(q[:, h]) @ _features(k[:, h]).T
             out[:, h] = similarity @ v[:, h] / (similarity.sum(1, keepdims=True) + EPSILON)
-        return out + depthwise_conv(v, params[WEIGHT], params[BIAS]) if options.local_conv else out
+        return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS]) if layer.options.local_conv else out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _features(x: np.ndarray) -> np.ndarray:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.linear import EPSILON, Options
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.torch_ops import depthwise_conv, real_tokens, zero_padding
+from attention_impls.ops.torch_ops import depthwise_conv, zero_padding
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    out = _attention(q, k, v, real)
-    if options.local_conv:
-        out = out + depthwise_conv(zero_padding(v, real), params[WEIGHT], params[BIAS])
-    return zero_padding(out, real)
+    out = _attention(q, k, v, layer.real)
+    if layer.options.local_conv:
+        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
+    return out
 
 
 def _attention(

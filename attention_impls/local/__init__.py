@@ -43,5 +43,4 @@ CARD = Attention(
             why="one block that covers every token is softmax attention",
         ),
     ),
-    key_bias_invariant=True,
 )

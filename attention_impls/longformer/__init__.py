@@ -83,5 +83,4 @@ CARD = Attention(
             ),
         ),
     ),
-    key_bias_invariant=True,
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Dims, Layer
 from attention_impls.longformer import KEY, QUERY, VALUE, Options
 from attention_impls.ops.blocks_jax import (
     block_attention,
@@ -16,7 +16,7 @@ from attention_impls.ops.blocks_jax import (
     to_blocks,
     window,
 )
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.ops.jax_ops import zero_padding
 
 
 def attend(
@@ -24,21 +24,14 @@ def attend(
     q: Float[Array, "B N H D"],
     k: Float[Array, "B N H D"],
     v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    layer: Layer[Options],
 ) -> Float[Array, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    few, size = min(options.global_tokens, tokens), min(options.window // 2, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    out = _ordinary(q, k, zero_padding(v, real), real, size, few)
+    few, size = min(layer.options.global_tokens, tokens), min(layer.options.window // 2, tokens)
+    out = _ordinary(q, k, v, layer.real, size, few)
     if few > 0:
-        out = jnp.concatenate([_global(x, real, params, dims, few), out[:, few:]], 1)
-    return zero_padding(out, real)
+        out = jnp.concatenate([_global(x, layer.real, layer.params, layer.dims, few), out[:, few:]], 1)
+    return out
 
 
 def _ordinary(

@@ -7,36 +7,25 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Arrays, Layer
 from attention_impls.longformer import Options
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 
 
-def attend(
-    x: Float[np.ndarray, "B N C"],
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(x: Float[np.ndarray, "B N C"], q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(x: Float[np.ndarray, "N C"], q: Example, k: Example, v: Example) -> Example:
         n, out = len(v), np.empty(v.shape)
         for i in range(n):
-            if i < options.global_tokens:
-                out[i] = _row(*_global(x[:n], i, params, v.shape))
+            if i < layer.options.global_tokens:
+                out[i] = _row(*_global(x[:n], i, layer.params, v.shape))
                 continue
-            sees = [j for j in range(n) if abs(i - j) <= options.window // 2 or j < options.global_tokens]
+            sees = [j for j in range(n) if abs(i - j) <= layer.options.window // 2 or j < layer.options.global_tokens]
             out[i] = _row(q[i], k[sees], v[sees])
         return out
 
     out = np.zeros(v.shape)
     for b in range(len(v)):
-        one, real = slice(b, b + 1), None if lengths is None else lengths[b : b + 1]
+        one, real = slice(b, b + 1), None if layer.lengths is None else layer.lengths[b : b + 1]
         out[one] = each_example(q[one], k[one], v[one], real, lambda *qkv, b=b: attend_one(x[b], *qkv))
     return out
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Dims, Layer
 from attention_impls.longformer import KEY, QUERY, VALUE, Options
 from attention_impls.ops.blocks_torch import (
     block_attention,
@@ -17,7 +17,7 @@ from attention_impls.ops.blocks_torch import (
     to_blocks,
     window,
 )
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.ops.torch_ops import zero_padding
 
 
 def attend(
@@ -25,21 +25,14 @@ def attend(
     q: Float[Tensor, "B N H D"],
     k: Float[Tensor, "B N H D"],
     v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    layer: Layer[Options],
 ) -> Float[Tensor, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    few, size = min(options.global_tokens, tokens), min(options.window // 2, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    out = _ordinary(q, k, zero_padding(v, real), real, size, few)
+    few, size = min(layer.options.global_tokens, tokens), min(layer.options.window // 2, tokens)
+    out = _ordinary(q, k, v, layer.real, size, few)
     if few > 0:
-        out = torch.cat([_global(x, real, params, dims, few), out[:, few:]], 1)
-    return zero_padding(out, real)
+        out = torch.cat([_global(x, layer.real, layer.params, layer.dims, few), out[:, few:]], 1)
+    return out
 
 
 def _ordinary(

@@ -7,11 +7,10 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.nystrom import Options
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 from attention_impls.ops.landmarks_jax import (
     cross_attention,
     iterative_inverse,
@@ -24,30 +23,19 @@ from attention_impls.ops.token_conv_jax import token_conv
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    v = zero_padding(v, real)
-    landmarks = min(options.landmarks, q.shape[1])  # more would have no tokens, and m³ is what the inverse costs
-    queries, keys = (segment_means(x, lengths, landmarks) for x in (q, k))
-    visible = segments_with_tokens(q, lengths, landmarks)
+    landmarks = min(layer.options.landmarks, q.shape[1])  # more would have no tokens, and m³ is what the inverse costs
+    queries, keys = (segment_means(x, layer.lengths, landmarks) for x in (q, k))
+    visible = segments_with_tokens(q, layer.lengths, landmarks)
     matrix = _among_landmarks(queries, keys, visible)
-    inverse = iterative_inverse(matrix, over_norms(matrix), options.iterations)
-    summary = cross_attention(queries.astype(q.dtype), k, v, real).swapaxes(1, 2)
+    inverse = iterative_inverse(matrix, over_norms(matrix), layer.options.iterations)
+    summary = cross_attention(queries.astype(q.dtype), k, v, layer.real).swapaxes(1, 2)
     context = (inverse @ summary.astype(inverse.dtype)).astype(v.dtype).swapaxes(1, 2)
     out = cross_attention(q, keys.astype(q.dtype), context, visible)
-    if options.conv_kernel:
-        out = out + token_conv(v, params[FILTER])
-    return zero_padding(out, real)
+    if layer.options.conv_kernel:
+        out = out + token_conv(v, layer.params[FILTER])
+    return out
 
 
 def _among_landmarks(

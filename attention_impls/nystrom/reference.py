@@ -7,37 +7,27 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
+from attention_impls.base import Layer
 from attention_impls.nystrom import Options
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 from attention_impls.ops.token_conv import FILTER
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        scale = math.sqrt(dims.head_dim)
-        for h in range(dims.heads):
-            queries, keys = (_landmarks(x[:, h], options.landmarks) for x in (q, k))
+        scale = math.sqrt(layer.dims.head_dim)
+        for h in range(layer.dims.heads):
+            queries, keys = (_landmarks(x[:, h], layer.options.landmarks) for x in (q, k))
             first = softmax(q[:, h] @ keys.T / scale, 1)
             middle = softmax(queries @ keys.T / scale, 1)
             last = softmax(queries @ k[:, h].T / scale, 1)
-            out[:, h] = first @ _inverse(middle, options.iterations) @ last @ v[:, h]
-            if options.conv_kernel:
-                out[:, h] += _conv(v[:, h], params[FILTER][h])
+            out[:, h] = first @ _inverse(middle, layer.options.iterations) @ last @ v[:, h]
+            if layer.options.conv_kernel:
+                out[:, h] += _conv(v[:, h], layer.params[FILTER][h])
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _landmarks(x: np.ndarray, count: int) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.nystrom import Options
 from attention_impls.ops.landmarks_torch import (
     cross_attention,
@@ -19,34 +19,22 @@ from attention_impls.ops.landmarks_torch import (
 )
 from attention_impls.ops.token_conv import FILTER
 from attention_impls.ops.token_conv_torch import token_conv
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    v = zero_padding(v, real)
-    landmarks = min(options.landmarks, q.shape[1])  # more would have no tokens, and m³ is what the inverse costs
-    queries, keys = (segment_means(x, lengths, landmarks) for x in (q, k))
-    visible = segments_with_tokens(q, lengths, landmarks)
+    landmarks = min(layer.options.landmarks, q.shape[1])  # more would have no tokens, and m³ is what the inverse costs
+    queries, keys = (segment_means(x, layer.lengths, landmarks) for x in (q, k))
+    visible = segments_with_tokens(q, layer.lengths, landmarks)
     matrix = _among_landmarks(queries, keys, visible)
-    inverse = iterative_inverse(matrix, over_norms(matrix), options.iterations)
-    summary = cross_attention(queries.to(q.dtype), k, v, real).transpose(1, 2)
+    inverse = iterative_inverse(matrix, over_norms(matrix), layer.options.iterations)
+    summary = cross_attention(queries.to(q.dtype), k, v, layer.real).transpose(1, 2)
     context = (inverse @ summary.to(inverse.dtype)).to(v.dtype).transpose(1, 2)
     out = cross_attention(q, keys.to(q.dtype), context, visible)
-    if options.conv_kernel:
-        out = out + token_conv(v, params[FILTER])
-    return zero_padding(out, real)
+    if layer.options.conv_kernel:
+        out = out + token_conv(v, layer.params[FILTER])
+    return out
 
 
 def _among_landmarks(

@@ -17,14 +17,32 @@ def real_tokens(lengths: Int[Array, " B"], tokens: int) -> Bool[Array, "B N"]:
     return jnp.arange(tokens) < lengths[:, None]
 
 
-def zero_padding(x: Float[Array, "B N H D"], real: Bool[Array, "B N"] | None) -> Float[Array, "B N H D"]:
-    """x with zeros at padded tokens; None says that there are none."""
-    return x if real is None else jnp.where(real[:, :, None, None], x, 0)
+def zero_padding(x: Float[Array, "B N *rest"], real: Bool[Array, "B N"] | None) -> Float[Array, "B N *rest"]:
+    """x with zeros at padded tokens, whatever was there; None says that there are none."""
+    return x if real is None else jnp.where(real.reshape(*real.shape, *(1,) * (x.ndim - 2)), x, 0)
+
+
+def device_and_dtype(x: Array) -> tuple[str, str]:
+    """ "cpu" or "gpu" as JAX's own choice is, and the dtype as NumPy spells it."""
+    return jax.default_backend(), x.dtype.name
 
 
 def softmax(x: Float[Array, "*shape"], axis: int) -> Float[Array, "*shape"]:
     """Softmax with float32 statistics at least, in the dtype of x."""
     return jax.nn.softmax(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis).astype(x.dtype)
+
+
+def largest(x: Float[Array, "*shape"], axis: int | tuple[int, ...]) -> Float[Array, "*kept"]:
+    """The maximum along axes that are kept; the elements that share it share its gradient.
+
+    JAX's own gradient looks for the elements that equal the maximum and divides by their number. XLA may compute x anew
+    for that, with other roundings, and find none. So here an element within a few roundings of it counts too.
+    """
+    fixed = jax.lax.stop_gradient(x)
+    top = fixed.max(axis, keepdims=True)
+    shared = fixed >= top - 8 * jnp.finfo(x.dtype).eps * jnp.abs(top)
+    nothing = jnp.where(shared, x - fixed, 0).sum(axis, keepdims=True)  # but for its gradient
+    return top + nothing / jnp.maximum(shared.sum(axis, keepdims=True), 1)
 
 
 def softmax_attention(

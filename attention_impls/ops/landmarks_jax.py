@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from attention_impls.ops.jax_ops import largest
+
 
 def cross_attention(
     q: Float[Array, "B n H D"],
@@ -77,7 +79,7 @@ def _known(x: Float[Array, "B N H D"], lengths: Int[Array, " B"] | None) -> Int[
 def over_norms(matrix: Float[Array, "B H m m"]) -> Float[Array, "B H m m"]:
     """Aᵀ / (‖A‖₁ ‖A‖∞), the norms of each example and head: where Newton's iterations towards A⁺ may start."""
     size = jnp.abs(matrix)
-    norms = size.sum(2, keepdims=True).max(3, keepdims=True) * size.sum(3, keepdims=True).max(2, keepdims=True)
+    norms = largest(size.sum(2, keepdims=True), 3) * largest(size.sum(3, keepdims=True), 2)
     return matrix.mT / jnp.where(norms > 0, norms, 1)
 
 

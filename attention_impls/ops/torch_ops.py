@@ -13,9 +13,14 @@ def real_tokens(lengths: Int[Tensor, " B"], tokens: int) -> Bool[Tensor, "B N"]:
     return torch.arange(tokens, device=lengths.device) < lengths[:, None]
 
 
-def zero_padding(x: Float[Tensor, "B N H D"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N H D"]:
-    """x with zeros at padded tokens; None says that there are none."""
-    return x if real is None else x.masked_fill(~real[:, :, None, None], 0.0)
+def zero_padding(x: Float[Tensor, "B N *rest"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N *rest"]:
+    """x with zeros at padded tokens, whatever was there; None says that there are none."""
+    return x if real is None else x.masked_fill(~real.view(*real.shape, *(1,) * (x.ndim - 2)), 0.0)
+
+
+def device_and_dtype(x: Tensor) -> tuple[str, str]:
+    """ "cpu" or "cuda", and the dtype as NumPy spells it."""
+    return x.device.type, str(x.dtype).removeprefix("torch.")
 
 
 def softmax_attention(

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example
+from attention_impls.base import Layer
+from attention_impls.ops.reference_ops import Example, Tokens, each_example
 from attention_impls.performer import PROJECTION, Options, added
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
-    projection = constants[PROJECTION]
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
+    projection = layer.constants[PROJECTION]
 
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        for h in range(dims.heads):
-            queries, keys = q[:, h] / dims.head_dim**0.25, k[:, h] / dims.head_dim**0.25
-            if options.kind == "softmax":
+        for h in range(layer.dims.heads):
+            queries, keys = q[:, h] / layer.dims.head_dim**0.25, k[:, h] / layer.dims.head_dim**0.25
+            if layer.options.kind == "softmax":
                 queries = np.exp(queries @ projection.T - (queries**2).sum(1, keepdims=True) / 2)
                 keys = np.exp(keys @ projection.T - (keys**2).sum(1, keepdims=True) / 2)
                 queries, keys = queries / queries.max(1, keepdims=True), keys / keys.max()
             else:
                 queries, keys = np.maximum(queries @ projection.T, 0), np.maximum(keys @ projection.T, 0)
-            similarity = (queries + added(options)) @ (keys + added(options)).T
+            similarity = (queries + added(layer.options)) @ (keys + added(layer.options)).T
             out[:, h] = similarity @ v[:, h] / similarity.sum(1, keepdims=True)
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.feature_maps_torch import factored_attention, heads_first
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 from attention_impls.performer import PROJECTION, Options, added
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
     queries, keys, values = (heads_first(x) for x in (q, k, v))
-    scale = dims.head_dim**-0.25
-    projection = scale * constants[PROJECTION].to(queries.dtype)
-    if options.kind == "softmax":
+    scale = layer.dims.head_dim**-0.25
+    projection = scale * layer.constants[PROJECTION].to(queries.dtype)
+    if layer.options.kind == "softmax":
         queries, keys = (_exponents(x, projection, scale) for x in (queries, keys))
-        queries, keys = _stabilised(queries, keys, real)
+        queries, keys = _stabilised(queries, keys, layer.real)
     else:
         queries, keys = ((x @ projection.T).relu() for x in (queries, keys))
-    keys = keys + added(options)
-    if real is not None:
-        keys = keys.masked_fill(~real[:, None, :, None], 0.0)
-    out, total = factored_attention(queries + added(options), keys, values)
+    keys = keys + added(layer.options)
+    if layer.real is not None:
+        keys = keys.masked_fill(~layer.real[:, None, :, None], 0.0)
+    out, total = factored_attention(queries + added(layer.options), keys, values)
     # Only an example without tokens has no similarity at all.
-    return zero_padding((out / total.masked_fill(total == 0, 1.0)).transpose(1, 2).to(v.dtype), real)
+    return (out / total.masked_fill(total == 0, 1.0)).transpose(1, 2).to(v.dtype)
 
 
 def _exponents(x: Float[Tensor, "B H N D"], projection: Float[Tensor, "M D"], scale: float) -> Float[Tensor, "B H N M"]:

@@ -7,39 +7,28 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.feature_maps_jax import heads_first
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 from attention_impls.primal import BIAS, LAMBDA, PROJECTION_E, PROJECTION_R, SMALLEST_NORM, WEIGHT, Options
 
 
 def attend(
-    x: Float[Array, "B N C"],
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    x: Float[Array, "B N C"], q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> tuple[Float[Array, "B N H D"], Float[Array, " B"]]:
     batch, tokens = q.shape[:2]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    queries, keys = (_directions(heads_first(y), real) for y in (q, k))
-    weights_e, weights_r = (params[name].astype(queries.dtype) for name in (PROJECTION_E, PROJECTION_R))
-    rows = _sampled(x, lengths, weights_e.shape[1]).reshape(batch, -1, dims.heads, dims.head_dim)
+    queries, keys = (_directions(heads_first(y), layer.real) for y in (q, k))
+    weights_e, weights_r = (layer.params[name].astype(queries.dtype) for name in (PROJECTION_E, PROJECTION_R))
+    rows = _sampled(x, layer.lengths, weights_e.shape[1]).reshape(batch, -1, layer.dims.heads, layer.dims.head_dim)
     rows = rows.transpose(0, 2, 3, 1).astype(queries.dtype)
     e, r = queries @ (rows @ weights_e), keys @ (rows @ weights_r)
 
-    first, second = jnp.split(params[WEIGHT].astype(e.dtype), 2)
-    out = e @ first + r @ second + params[BIAS]
+    first, second = jnp.split(layer.params[WEIGHT].astype(e.dtype), 2)
+    out = e @ first + r @ second + layer.params[BIAS]
 
-    count = jnp.full(batch, tokens) if lengths is None else lengths
-    objective = _squares(e, r, params[LAMBDA]) / jnp.maximum(count, 1) - (weights_e * weights_r).sum()
-    penalty = options.eta * jnp.square(objective / dims.heads)
-    return zero_padding(out.swapaxes(1, 2).astype(q.dtype), real), jnp.where(count == 0, 0, penalty)
+    count = jnp.full(batch, tokens) if layer.lengths is None else layer.lengths
+    objective = _squares(e, r, layer.params[LAMBDA]) / jnp.maximum(count, 1) - (weights_e * weights_r).sum()
+    penalty = layer.options.eta * jnp.square(objective / layer.dims.heads)
+    return out.swapaxes(1, 2).astype(q.dtype), jnp.where(count == 0, 0, penalty)
 
 
 def _directions(x: Float[Array, "B H N D"], real: Bool[Array, "B N"] | None) -> Float[Array, "B H N D"]:

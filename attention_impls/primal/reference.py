@@ -5,41 +5,33 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from attention_impls.base import Arrays, Dims
-from attention_impls.ops.reference_ops import Lengths, Tokens
+from attention_impls.base import Layer
+from attention_impls.ops.reference_ops import Tokens
 from attention_impls.primal import BIAS, LAMBDA, PROJECTION_E, PROJECTION_R, WEIGHT, Options
 
 
 def attend(
-    x: Float[np.ndarray, "B N C"],
-    q: Tokens,
-    k: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
+    x: Float[np.ndarray, "B N C"], q: Tokens, k: Tokens, layer: Layer[Options]
 ) -> tuple[Tokens, Float[np.ndarray, " B"]]:
     out, penalty = np.zeros(q.shape), np.zeros(len(q))
     for b in range(len(q)):
-        n = q.shape[1] if lengths is None else int(lengths[b])
+        n = q.shape[1] if layer.lengths is None else int(layer.lengths[b])
         if n == 0:
             continue
         objectives = []
-        for h in range(dims.heads):
-            part = slice(h * dims.head_dim, (h + 1) * dims.head_dim)
-            sampled = _sampled(x[b, :n, part].astype(np.float64), options)
-            w_e, w_r = params[PROJECTION_E][h], params[PROJECTION_R][h]
-            scale = np.diag(params[LAMBDA][h])
+        for h in range(layer.dims.heads):
+            part = slice(h * layer.dims.head_dim, (h + 1) * layer.dims.head_dim)
+            sampled = _sampled(x[b, :n, part].astype(np.float64), layer.options)
+            w_e, w_r = layer.params[PROJECTION_E][h], layer.params[PROJECTION_R][h]
+            scale = np.diag(layer.params[LAMBDA][h])
             left = right = 0.0
             for i in range(n):
                 e = (q[b, i, h] / np.linalg.norm(q[b, i, h])) @ sampled.T @ w_e
                 r = (k[b, i, h] / np.linalg.norm(k[b, i, h])) @ sampled.T @ w_r
-                out[b, i, h] = np.concatenate([e, r]) @ params[WEIGHT] + params[BIAS]
+                out[b, i, h] = np.concatenate([e, r]) @ layer.params[WEIGHT] + layer.params[BIAS]
                 left, right = left + np.sum((scale @ e) ** 2) / n, right + np.sum((scale @ r) ** 2) / n
             objectives.append(left / 2 + right / 2 - np.trace(w_e.T @ w_r))
-        penalty[b] = options.eta * np.mean(objectives) ** 2
+        penalty[b] = layer.options.eta * np.mean(objectives) ** 2
     return out, penalty
 
 

@@ -6,39 +6,28 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.feature_maps_torch import heads_first
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 from attention_impls.primal import BIAS, LAMBDA, PROJECTION_E, PROJECTION_R, SMALLEST_NORM, WEIGHT, Options
 
 
 def attend(
-    x: Float[Tensor, "B N C"],
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    x: Float[Tensor, "B N C"], q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> tuple[Float[Tensor, "B N H D"], Float[Tensor, " B"]]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    queries, keys = (_directions(heads_first(y), real) for y in (q, k))
-    weights_e, weights_r = (params[name].to(queries.dtype) for name in (PROJECTION_E, PROJECTION_R))
-    rows = _sampled(x, lengths, weights_e.shape[1]).unflatten(2, (dims.heads, dims.head_dim))
+    queries, keys = (_directions(heads_first(y), layer.real) for y in (q, k))
+    weights_e, weights_r = (layer.params[name].to(queries.dtype) for name in (PROJECTION_E, PROJECTION_R))
+    rows = _sampled(x, layer.lengths, weights_e.shape[1]).unflatten(2, (layer.dims.heads, layer.dims.head_dim))
     rows = rows.permute(0, 2, 3, 1).to(queries.dtype)
     e, r = queries @ (rows @ weights_e), keys @ (rows @ weights_r)
 
-    first, second = params[WEIGHT].to(e.dtype).chunk(2)
-    out = e @ first + r @ second + params[BIAS]
+    first, second = layer.params[WEIGHT].to(e.dtype).chunk(2)
+    out = e @ first + r @ second + layer.params[BIAS]
 
-    count = torch.full((len(q),), tokens, device=q.device) if lengths is None else lengths
-    objective = _squares(e, r, params[LAMBDA]) / count.clamp_min(1) - (weights_e * weights_r).sum()
-    penalty = options.eta * (objective / dims.heads).square()
-    return zero_padding(out.transpose(1, 2).to(q.dtype), real), penalty.masked_fill(count == 0, 0.0)
+    count = torch.full((len(q),), tokens, device=q.device) if layer.lengths is None else layer.lengths
+    objective = _squares(e, r, layer.params[LAMBDA]) / count.clamp_min(1) - (weights_e * weights_r).sum()
+    penalty = layer.options.eta * (objective / layer.dims.heads).square()
+    return out.transpose(1, 2).to(q.dtype), penalty.masked_fill(count == 0, 0.0)
 
 
 def _directions(x: Float[Tensor, "B H N D"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B H N D"]:

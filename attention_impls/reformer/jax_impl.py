@@ -7,40 +7,29 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Shaped
 
-from attention_impls.base import Dims, check_length
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.base import Layer
+from attention_impls.ops.jax_ops import real_tokens
 from attention_impls.reformer import SMALLEST, Options
 from attention_impls.reformer.buckets import by_length, columns
 
 
-def attend(
-    q: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
-) -> Float[Array, "B N H D"]:
+def attend(q: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]) -> Float[Array, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    every = jnp.full(q.shape[:1], tokens) if lengths is None else lengths
-    q, v = (x.swapaxes(1, 2) for x in (q, zero_padding(v, real)))
-    chunk = min(options.chunk_size, tokens)
-    order = _order(q, every, constants, options)
+    every = jnp.full(q.shape[:1], tokens) if layer.lengths is None else layer.lengths
+    q, v = (x.swapaxes(1, 2) for x in (q, v))
+    chunk = min(layer.options.chunk_size, tokens)
+    order = _order(q, every, layer.constants, layer.options)
     place = order.argsort(-1)
     queries, values = _cut(_sort(q, order), chunk), _cut(_sort(v, order), chunk)
     scores = _scores(queries, _with_previous(_unit(queries)))
-    if options.rounds > 1:
+    if layer.options.rounds > 1:
         scores = scores - jnp.log(_times_seen(order, place, chunk).astype(scores.dtype))
-    visible = _visible(every, scores.shape[-3], chunk, options.allow_self)
+    visible = _visible(every, scores.shape[-3], chunk, layer.options.allow_self)
     scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
     total = jax.nn.logsumexp(scores, -1, keepdims=True)
     out = jnp.exp(scores - total).astype(v.dtype) @ _with_previous(values)
     share = jax.nn.softmax(_unsort(total, place), 2).astype(v.dtype)
-    return zero_padding((share * _unsort(out, place)).sum(2).swapaxes(1, 2), real)
+    return (share * _unsort(out, place)).sum(2).swapaxes(1, 2)
 
 
 def _order(

@@ -11,33 +11,24 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
-from attention_impls.base import Arrays, Dims
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.base import Layer
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 from attention_impls.reformer import SMALLEST, Options
 
 
-def attend(
-    q: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, _: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        for h in range(dims.heads):
-            rounds = [[table[r, h] for table in constants.values()] for r in range(options.rounds)]
-            seen = np.any([_seen(q[:, h], rotations, options) for rotations in rounds], axis=0)
-            if not options.allow_self and len(v) > 1:
+        for h in range(layer.dims.heads):
+            rounds = [[table[r, h] for table in layer.constants.values()] for r in range(layer.options.rounds)]
+            seen = np.any([_seen(q[:, h], rotations, layer.options) for rotations in rounds], axis=0)
+            if not layer.options.allow_self and len(v) > 1:
                 seen &= ~np.eye(len(v), dtype=bool)
             k = q[:, h] / np.maximum(np.linalg.norm(q[:, h], axis=1, keepdims=True), SMALLEST)
             out[:, h] = softmax(np.where(seen, q[:, h] @ k.T, -np.inf), 1) @ v[:, h]
         return out
 
-    return each_example(q, q, v, lengths, attend_one)
+    return each_example(q, q, v, layer.lengths, attend_one)
 
 
 def _seen(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], options: Options) -> Bool[np.ndarray, "n n"]:

@@ -7,40 +7,29 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.base import Layer
+from attention_impls.ops.torch_ops import real_tokens
 from attention_impls.reformer import SMALLEST, Options
 from attention_impls.reformer.buckets import by_length, columns
 
 
-def attend(
-    q: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]) -> Float[Tensor, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    every = torch.full(q.shape[:1], tokens, device=q.device) if lengths is None else lengths
-    q, v = (x.transpose(1, 2) for x in (q, zero_padding(v, real)))
-    chunk = min(options.chunk_size, tokens)
-    order = _order(q.detach(), every, constants, options)
+    every = torch.full(q.shape[:1], tokens, device=q.device) if layer.lengths is None else layer.lengths
+    q, v = (x.transpose(1, 2) for x in (q, v))
+    chunk = min(layer.options.chunk_size, tokens)
+    order = _order(q.detach(), every, layer.constants, layer.options)
     place = order.argsort(-1)
     queries, values = _cut(_sort(q, order), chunk), _cut(_sort(v, order), chunk)
     scores = _scores(queries, _with_previous(_unit(queries)))
-    if options.rounds > 1:
+    if layer.options.rounds > 1:
         scores = scores - _times_seen(order, place, chunk).to(scores.dtype).log()
-    hidden = ~_visible(every, scores.shape[-3], chunk, options.allow_self)
+    hidden = ~_visible(every, scores.shape[-3], chunk, layer.options.allow_self)
     scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
     total = scores.logsumexp(-1, keepdim=True)
     out = (scores - total).exp().to(v.dtype) @ _with_previous(values)
     share = _unsort(total, place).softmax(2).to(v.dtype)
-    return zero_padding((share * _unsort(out, place)).sum(2).transpose(1, 2), real)
+    return (share * _unsort(out, place)).sum(2).transpose(1, 2)
 
 
 def _order(

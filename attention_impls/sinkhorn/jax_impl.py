@@ -5,38 +5,27 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.blocks_jax import block_attention, from_blocks, real_blocks, to_blocks
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 from attention_impls.sinkhorn import SORT, Options
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    size = min(options.block_size, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    exists = real_blocks(real, tokens, size)
-    q, k, v = (to_blocks(x, size) for x in (q, zero_padding(k, real), zero_padding(v, real)))
-    order = sorting_matrix(k, params[SORT], exists[:, :, 0], options).astype(v.dtype)
+    size = min(layer.options.block_size, tokens)
+    exists = real_blocks(layer.real, tokens, size)
+    q, k, v = (to_blocks(x, size) for x in (q, k, v))
+    order = sorting_matrix(k, layer.params[SORT], exists[:, :, 0], layer.options).astype(v.dtype)
     visible = None
-    if real is not None or tokens % size:
+    if layer.real is not None or tokens % size:
         # A place in a sorted block is empty only where the first block has no token there: then it is the only block.
         visible = jnp.concatenate([exists, jnp.broadcast_to(exists[:, :1], exists.shape)], 2)[:, :, None]
     keys, values = (jnp.concatenate([x, _sort(order, x)], 2) for x in (k, v))
-    return zero_padding(from_blocks(block_attention(q, keys, values, visible), tokens), real)
+    return from_blocks(block_attention(q, keys, values, visible), tokens)
 
 
 def sorting_matrix(

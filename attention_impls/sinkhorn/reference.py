@@ -7,38 +7,28 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from attention_impls.base import Arrays, Dims
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.base import Layer
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 from attention_impls.sinkhorn import Options
 
 Blocks = Float[np.ndarray, "n b D"]
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
-        out, size = np.empty(v.shape), min(options.block_size, len(v))
-        for h in range(dims.heads):
+        out, size = np.empty(v.shape), min(layer.options.block_size, len(v))
+        for h in range(layer.dims.heads):
             keys, values = (_blocks(x[:, h], size) for x in (k, v))
-            order = _order(keys, params["sort.weight"][h], options)
+            order = _order(keys, layer.params["sort.weight"][h], layer.options)
             sorted_keys, sorted_values = (np.tensordot(order, x, 1) for x in (keys, values))
             for i in range(len(keys)):
                 rows = slice(i * size, (i + 1) * size)
                 seen = np.concatenate([k[rows, h], sorted_keys[i]])
-                scores = q[rows, h] @ seen.T / math.sqrt(dims.head_dim)
+                scores = q[rows, h] @ seen.T / math.sqrt(layer.dims.head_dim)
                 out[rows, h] = softmax(scores, 1) @ np.concatenate([v[rows, h], sorted_values[i]])
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _blocks(x: Float[np.ndarray, "N D"], size: int) -> Blocks:

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.blocks_torch import block_attention, from_blocks, real_blocks, to_blocks
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 from attention_impls.sinkhorn import SORT, Options
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
     tokens = q.shape[1]
-    check_length(tokens, dims)
-    size = min(options.block_size, tokens)
-    real = None if lengths is None else real_tokens(lengths, tokens)
-    exists = real_blocks(real, tokens, size, q.device)
-    q, k, v = (to_blocks(x, size) for x in (q, zero_padding(k, real), zero_padding(v, real)))
-    order = sorting_matrix(k, params[SORT], exists[:, :, 0], options).to(v.dtype)
+    size = min(layer.options.block_size, tokens)
+    exists = real_blocks(layer.real, tokens, size, q.device)
+    q, k, v = (to_blocks(x, size) for x in (q, k, v))
+    order = sorting_matrix(k, layer.params[SORT], exists[:, :, 0], layer.options).to(v.dtype)
     visible = None
-    if real is not None or tokens % size:
+    if layer.real is not None or tokens % size:
         # A place in a sorted block is empty only where the first block has no token there: then it is the only block.
         visible = torch.cat([exists, exists[:, :1].expand_as(exists)], 2)[:, :, None]
     keys, values = (torch.cat([x, _sort(order, x)], 2) for x in (k, v))
-    return zero_padding(from_blocks(block_attention(q, keys, values, visible), tokens), real)
+    return from_blocks(block_attention(q, keys, values, visible), tokens)
 
 
 def sorting_matrix(

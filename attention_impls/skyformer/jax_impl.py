@@ -7,33 +7,21 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.gaussian_jax import gaussian_gram, gaussian_kernel
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 from attention_impls.ops.landmarks_jax import iterative_inverse, take_tokens
 from attention_impls.skyformer import POINTS, Options
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    q, k, v = (zero_padding(x, real) for x in (q, k, v))
-    points = _sample(q, k, lengths, constants[POINTS])
-    inverse = _inverse(points, options)
+    points = _sample(q, k, layer.lengths, layer.constants[POINTS])
+    inverse = _inverse(points, layer.options)
     summary = gaussian_kernel(points, k).astype(v.dtype) @ v.swapaxes(1, 2)
     context = (inverse @ summary.astype(inverse.dtype)).astype(v.dtype)
     out = gaussian_kernel(q, points).astype(v.dtype) @ context
-    return zero_padding(out.swapaxes(1, 2), real)
+    return out.swapaxes(1, 2)
 
 
 def _sample(

@@ -6,33 +6,25 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example
+from attention_impls.base import Layer
+from attention_impls.ops.reference_ops import Example, Tokens, each_example
 from attention_impls.skyformer import POINTS, Options
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         n, out = len(q), np.empty(v.shape)
-        half = options.features // 2
-        sampled = [math.floor(u * n) + (0 if i < half else n) for i, u in enumerate(constants[POINTS])]
-        for h in range(dims.heads):
+        half = layer.options.features // 2
+        sampled = [math.floor(u * n) + (0 if i < half else n) for i, u in enumerate(layer.constants[POINTS])]
+        for h in range(layer.dims.heads):
             columns = _kernel(np.concatenate([q[:, h], k[:, h]]))[:, sampled]
-            inverse = _inverse(columns[sampled] + options.regularizer * np.eye(len(sampled)), options.iterations)
+            inverse = _inverse(
+                columns[sampled] + layer.options.regularizer * np.eye(len(sampled)), layer.options.iterations
+            )
             out[:, h] = columns[:n] @ inverse @ columns[n:].T @ v[:, h]
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _kernel(points: np.ndarray) -> np.ndarray:

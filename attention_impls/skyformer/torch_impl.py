@@ -6,33 +6,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.gaussian_torch import gaussian_gram, gaussian_kernel
 from attention_impls.ops.landmarks_torch import iterative_inverse, take_tokens
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 from attention_impls.skyformer import POINTS, Options
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    q, k, v = (zero_padding(x, real) for x in (q, k, v))
-    points = _sample(q, k, lengths, constants[POINTS])
-    inverse = _inverse(points, options)
+    points = _sample(q, k, layer.lengths, layer.constants[POINTS])
+    inverse = _inverse(points, layer.options)
     summary = gaussian_kernel(points, k).to(v.dtype) @ v.transpose(1, 2)
     context = (inverse @ summary.to(inverse.dtype)).to(v.dtype)
     out = gaussian_kernel(q, points).to(v.dtype) @ context
-    return zero_padding(out.transpose(1, 2), real)
+    return out.transpose(1, 2)
 
 
 def _sample(

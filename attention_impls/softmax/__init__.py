@@ -42,5 +42,4 @@ CARD = Attention(
     params=params,
     differs="No attention dropout, as for every mechanism here: fused kernels lose their speed with it.",
     library_softmax="jax.nn.dot_product_attention always takes its softmax in float32",
-    key_bias_invariant=True,
 )

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.torch_ops import depthwise_conv, real_tokens, softmax_attention, zero_padding
+from attention_impls.ops.torch_ops import depthwise_conv, softmax_attention
 from attention_impls.softmax import Options
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    out = softmax_attention(q, k, v, real)
-    if options.local_conv:
-        out = out + depthwise_conv(zero_padding(v, real), params[WEIGHT], params[BIAS])
-    return zero_padding(out, real)
+    out = softmax_attention(q, k, v, layer.real)
+    if layer.options.local_conv:
+        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
+    return out

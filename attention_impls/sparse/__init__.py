@@ -84,5 +84,4 @@ CARD = Attention(
             why="strided: the window covers every token",
         ),
     ),
-    key_bias_invariant=True,
 )

@@ -11,11 +11,10 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.blocks_jax import block_attention, from_blocks, neighbours, real_blocks, to_blocks, window
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
 from attention_impls.sparse import Options
 
 Part = tuple[Float[Array, "B H N D"], Float[Array, "B H N 1"]]
@@ -23,23 +22,15 @@ Part = tuple[Float[Array, "B H N D"], Float[Array, "B H N 1"]]
 
 
 def attend(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    *,
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
+    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
 ) -> Float[Array, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    v = zero_padding(v, real)
-    if options.pattern == "fixed":
-        return zero_padding(_fixed(q, k, v, real, options), real)
-    near, far = _window(q, k, v, real, options.stride // 2), _columns(q, k, v, real, options.stride)
-    return zero_padding(_join(near, far).swapaxes(1, 2), real)
+    if layer.options.pattern == "fixed":
+        return _fixed(q, k, v, layer.real, layer.options)
+    near, far = (
+        _window(q, k, v, layer.real, layer.options.stride // 2),
+        _columns(q, k, v, layer.real, layer.options.stride),
+    )
+    return _join(near, far).swapaxes(1, 2)
 
 
 def _fixed(

@@ -6,31 +6,21 @@ import math
 
 import numpy as np
 
-from attention_impls.base import Arrays, Dims
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.base import Layer
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 from attention_impls.sparse import Options
 
 
-def attend(
-    q: Tokens,
-    k: Tokens,
-    v: Tokens,
-    *,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
-        seen = np.array([[_sees(i, j, options) for j in range(len(v))] for i in range(len(v))])
-        for h in range(dims.heads):
-            scores = q[:, h] @ k[:, h].T / math.sqrt(dims.head_dim)
+        seen = np.array([[_sees(i, j, layer.options) for j in range(len(v))] for i in range(len(v))])
+        for h in range(layer.dims.heads):
+            scores = q[:, h] @ k[:, h].T / math.sqrt(layer.dims.head_dim)
             out[:, h] = softmax(np.where(seen, scores, -np.inf), 1) @ v[:, h]
         return out
 
-    return each_example(q, k, v, lengths, attend_one)
+    return each_example(q, k, v, layer.lengths, attend_one)
 
 
 def _sees(i: int, j: int, options: Options) -> bool:

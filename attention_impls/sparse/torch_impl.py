@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
+from attention_impls.base import Layer
 from attention_impls.ops.blocks_torch import block_attention, from_blocks, neighbours, real_blocks, to_blocks, window
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
 from attention_impls.sparse import Options
 
 Part = tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N 1"]]
@@ -22,23 +21,15 @@ Part = tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N 1"]]
 
 
 def attend(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    *,
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
+    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
 ) -> Float[Tensor, "B N H D"]:
-    check_length(q.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, q.shape[1])
-    v = zero_padding(v, real)
-    if options.pattern == "fixed":
-        return zero_padding(_fixed(q, k, v, real, options), real)
-    near, far = _window(q, k, v, real, options.stride // 2), _columns(q, k, v, real, options.stride)
-    return zero_padding(_join(near, far).transpose(1, 2), real)
+    if layer.options.pattern == "fixed":
+        return _fixed(q, k, v, layer.real, layer.options)
+    near, far = (
+        _window(q, k, v, layer.real, layer.options.stride // 2),
+        _columns(q, k, v, layer.real, layer.options.stride),
+    )
+    return _join(near, far).transpose(1, 2)
 
 
 def _fixed(

@@ -94,5 +94,4 @@ CARD = Attention(
         "another pair. The mixture's alpha is the Mesh TensorFlow one; Long Range Arena's code just adds the logits. "
         "Parameters hold max_length rows and columns, of which a sequence uses its own."
     ),
-    key_bias_invariant=True,
 )

@@ -7,37 +7,26 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from attention_impls.base import Dims, check_length
-from attention_impls.ops.jax_ops import real_tokens, zero_padding
+from attention_impls.base import Layer
 from attention_impls.synthesizer import ALPHA, Options
 from attention_impls.synthesizer import inputs as letters
 
 
-def attend(
-    *inputs: Float[Array, "B N H D"],
-    lengths: Int[Array, " B"] | None,
-    params: dict[str, Array],
-    constants: dict[str, Array],
-    options: Options,
-    dims: Dims,
-) -> Float[Array, "B N H D"]:
-    given = dict(zip(letters(options), inputs, strict=True))
+def attend(*inputs: Float[Array, "B N H D"], layer: Layer[Options]) -> Float[Array, "B N H D"]:
+    given = dict(zip(letters(layer.options), inputs, strict=True))
     v = given["v"]
-    check_length(v.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, v.shape[1])
-    scores = _synthetic(given.get("q"), params, options, v.shape[1])
-    if options.dot_product:
-        share = jax.nn.sigmoid(params[ALPHA])
-        pairs = jnp.einsum("bnhd,bmhd->bhnm", given["q"] / math.sqrt(dims.head_dim), given["k"])
+    scores = _synthetic(given.get("q"), layer.params, layer.options, v.shape[1])
+    if layer.options.dot_product:
+        share = jax.nn.sigmoid(layer.params[ALPHA])
+        pairs = jnp.einsum("bnhd,bmhd->bhnm", given["q"] / math.sqrt(layer.dims.head_dim), given["k"])
         scores = share * scores + (1 - share) * pairs
     scores = scores.astype(jnp.promote_types(v.dtype, jnp.float32))
-    if real is not None:
-        scores = jnp.where(real[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
-    weights, v = jax.nn.softmax(scores, -1).astype(v.dtype), zero_padding(v, real)
-    out = jnp.einsum("hnm,bmhd->bnhd" if weights.ndim == 3 else "bhnm,bmhd->bnhd", weights, v)
-    return zero_padding(out, real)
+    if layer.real is not None:
+        scores = jnp.where(layer.real[:, None, None, :], scores, jnp.finfo(scores.dtype).min)
+    weights = jax.nn.softmax(scores, -1).astype(v.dtype)
+    return jnp.einsum("hnm,bmhd->bnhd" if weights.ndim == 3 else "bhnm,bmhd->bnhd", weights, v)
 
 
 def _synthetic(

@@ -7,20 +7,15 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from attention_impls.base import Arrays, Dims
-from attention_impls.ops.reference_ops import Example, Lengths, Tokens, each_example, softmax
+from attention_impls.base import Arrays, Layer
+from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
 from attention_impls.synthesizer import ALPHA, Options
 from attention_impls.synthesizer import inputs as letters
 
 
-def attend(
-    *inputs: Tokens,
-    lengths: Lengths | None,
-    params: Arrays,
-    constants: Arrays,
-    options: Options,
-    dims: Dims,
-) -> Tokens:
+def attend(*inputs: Tokens, layer: Layer[Options]) -> Tokens:
+    params, options, dims = layer.params, layer.options, layer.dims
+
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
         for h in range(dims.heads):
@@ -33,7 +28,7 @@ def attend(
 
     given = dict(zip(letters(options), inputs, strict=True))
     v = given["v"]
-    return each_example(given.get("q", v), given.get("k", v), v, lengths, attend_one)
+    return each_example(given.get("q", v), given.get("k", v), v, layer.lengths, attend_one)
 
 
 def _synthetic(q: Float[np.ndarray, "n D"], h: int, params: Arrays, options: Options) -> Float[np.ndarray, "n n"]:

@@ -5,38 +5,27 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from attention_impls.base import Dims, check_length
-from attention_impls.ops.torch_ops import real_tokens, zero_padding
+from attention_impls.base import Layer
 from attention_impls.synthesizer import ALPHA, Options
 from attention_impls.synthesizer import inputs as letters
 
 
-def attend(
-    *inputs: Float[Tensor, "B N H D"],
-    lengths: Int[Tensor, " B"] | None,
-    params: dict[str, Tensor],
-    constants: dict[str, Tensor],
-    options: Options,
-    dims: Dims,
-) -> Float[Tensor, "B N H D"]:
-    given = dict(zip(letters(options), inputs, strict=True))
+def attend(*inputs: Float[Tensor, "B N H D"], layer: Layer[Options]) -> Float[Tensor, "B N H D"]:
+    given = dict(zip(letters(layer.options), inputs, strict=True))
     v = given["v"]
-    check_length(v.shape[1], dims)
-    real = None if lengths is None else real_tokens(lengths, v.shape[1])
-    scores = _synthetic(given.get("q"), params, options, v.shape[1])
-    if options.dot_product:
-        share = params[ALPHA].sigmoid()
-        pairs = torch.einsum("bnhd,bmhd->bhnm", given["q"] / math.sqrt(dims.head_dim), given["k"])
+    scores = _synthetic(given.get("q"), layer.params, layer.options, v.shape[1])
+    if layer.options.dot_product:
+        share = layer.params[ALPHA].sigmoid()
+        pairs = torch.einsum("bnhd,bmhd->bhnm", given["q"] / math.sqrt(layer.dims.head_dim), given["k"])
         scores = share * scores + (1 - share) * pairs
     scores = scores.to(torch.promote_types(v.dtype, torch.float32))
-    if real is not None:
-        scores = scores.masked_fill(~real[:, None, None, :], torch.finfo(scores.dtype).min)
-    weights, v = scores.softmax(-1).to(v.dtype), zero_padding(v, real)
-    out = torch.einsum("hnm,bmhd->bnhd" if weights.ndim == 3 else "bhnm,bmhd->bnhd", weights, v)
-    return zero_padding(out, real)
+    if layer.real is not None:
+        scores = scores.masked_fill(~layer.real[:, None, None, :], torch.finfo(scores.dtype).min)
+    weights = scores.softmax(-1).to(v.dtype)
+    return torch.einsum("hnm,bmhd->bnhd" if weights.ndim == 3 else "bhnm,bmhd->bnhd", weights, v)
 
 
 def _synthetic(

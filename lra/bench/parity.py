@@ -69,8 +69,8 @@ def _errors(cell: Cell, clock: Clock, length: int) -> tuple[float, float]:
             options=blueprint.options,
             dims=blueprint.dims,
         )
-        out, penalty = found if blueprint.mechanism.card.penalty else (found, np.zeros(()))
-        return out, float((out * weight["cotangent"]).sum() + penalty.sum())
+        out, penalty, _ = blueprint.mechanism.card.parts(found)
+        return out, float((out * weight["cotangent"]).sum() + (0 if penalty is None else penalty.sum()))
 
     expected, _ = reference(given | params)
     found = clock.numpy(out)

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Int, UInt32
 
 Words = UInt32[np.ndarray, "..."]
 
-EMBEDDED, ATTENDED, HIDDEN, OUTPUT = range(4)
+EMBEDDED, ATTENDED, HIDDEN, OUTPUT, WITHIN = range(5)
 """The sites of a layer. The sum of token and position embedding is that of layer 0; the others every block has: the
 attention's output, the feed-forward layer's hidden channels, and its output."""
 

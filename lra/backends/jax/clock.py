@@ -41,7 +41,7 @@ class JaxClock:
                     options=blueprint.options,
                     dims=blueprint.dims,
                 )
-                return out if mechanism.card.penalty else (out,)
+                return tuple(part for part in mechanism.card.parts(out)[:2] if part is not None)
 
             outs, pull_back = jax.vjp(forward, given, params)
             by_input, by_param = pull_back((cotangent, *(jnp.ones_like(penalty) for penalty in outs[1:])))

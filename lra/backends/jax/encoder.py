@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from lra.backends import Products
 from lra.backends.jax.dropout import Dropout
 from lra.model.blueprint import Blueprint
-from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
+from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT, WITHIN
 from lra.model.weights import CONSTANT, PROJECTIONS, Weights
 
 NORM_EPSILON = 1e-5
@@ -43,31 +43,46 @@ class Block(nnx.Module):
         self.attention = nnx.Dict({name: nnx.Param(jnp.zeros(())) for name in own})
 
     def __call__(
-        self, x: Float[Array, "B N C"], lengths: Int[Array, " B"] | None, constants: Arrays, drop: Dropout | None
-    ) -> tuple[Float[Array, "B N C"], Float[Array, " B"]]:
-        """The block's output, and its attention's penalty: zero where the card has none."""
+        self,
+        x: Float[Array, "B N C"],
+        lengths: Int[Array, " B"] | None,
+        constants: Arrays,
+        drop: Dropout | None,
+        carry: Any,
+    ) -> tuple[Float[Array, "B N C"], Float[Array, " B"], Any]:
+        """The block's output, its attention's penalty, zero where the card has none, and what it hands on."""
 
         def dropped(y: Array, site: int) -> Array:
             return y if drop is None else drop(y, self._number, site)
 
-        attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
+        context = {
+            "index": self._number,
+            "depth": self._blueprint.model.depth,
+            "carry": carry,
+            "residual": self._rounded(x) if self._blueprint.mechanism.card.residual else None,
+            "drop": None if drop is None else lambda y: dropped(y, WITHIN),
+        }
+        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, constants, context)
         x = x + dropped(_by_rows(self.output, attended), ATTENDED)
         hidden = dropped(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x))), HIDDEN)
-        return x + dropped(_by_rows(self.ffn_out, hidden), OUTPUT), penalty
+        return x + dropped(_by_rows(self.ffn_out, hidden), OUTPUT), penalty, carry
 
-    def _attention(self, x: Array, lengths: Array | None, constants: Arrays) -> tuple[Array, Float[Array, " B"]]:
+    def _attention(
+        self, x: Array, lengths: Array | None, constants: Arrays, context: dict[str, Any]
+    ) -> tuple[Array, Float[Array, " B"], Any]:
         blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
         inputs = [self._rounded(each) for each in self._inputs(x)]
-        out = blueprint.mechanism.attend("jax")(
+        found = blueprint.mechanism.attend("jax")(
             *inputs,
             lengths=lengths,
             params={name: self._rounded(param[...]) for name, param in self.attention.items()},
             constants={name: self._rounded(array) for name, array in constants.items()},
             options=blueprint.options,
             dims=dims,
+            **context,
         )
-        out, penalty = out if card.penalty else (out, jnp.zeros(len(x), x.dtype))
-        return out.reshape(x.shape), penalty.astype(x.dtype)
+        out, penalty, carry = card.parts(found)
+        return out.reshape(x.shape), jnp.zeros(len(x), x.dtype) if penalty is None else penalty.astype(x.dtype), carry
 
     def _inputs(self, x: Float[Array, "B N C"]) -> list[Array]:
         """What the mechanism takes, in its order; all projections come from one product."""
@@ -123,11 +138,11 @@ class Encoder(nnx.Module):
         # By index, since calling an nnx.Embed casts to the dtype that it was made with.
         x = self.tokens.embedding[flat] + _repeated(self.positions.embedding[: flat.shape[1]], len(flat))
         x = x if drop is None else drop(x, 0, EMBEDDED)
-        penalty = jnp.zeros(len(x), x.dtype)
+        penalty, carry = jnp.zeros(len(x), x.dtype), None
         for layer, block in enumerate(self.layers):
             prefix = f"{CONSTANT}layers.{layer}.attention."
             own = {k.removeprefix(prefix): v for k, v in constants.items() if k.startswith(prefix)}
-            x, more = block(x, real, own, drop)
+            x, more, carry = block(x, real, own, drop, carry)
             penalty = penalty + more
         pooled = _mean(self.norm(x), real).reshape(-1, self._towers, x.shape[-1])
         logits = self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))

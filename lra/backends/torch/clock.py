@@ -42,7 +42,7 @@ class TorchClock:
                 options=blueprint.options,
                 dims=blueprint.dims,
             )
-            outs = out if mechanism.card.penalty else (out,)
+            outs = [part for part in mechanism.card.parts(out)[:2] if part is not None]
             weights = (cotangent, *(torch.ones_like(penalty) for penalty in outs[1:]))
             grads = torch.autograd.grad(outs, list(wanted.values()), weights, allow_unused=True, materialize_grads=True)
             return outs[0].detach(), dict(zip(wanted, grads, strict=True))

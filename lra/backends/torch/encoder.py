@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lra.backends import Products
 from lra.backends.torch.dropout import Dropout, Dropping
 from lra.model.blueprint import Blueprint
-from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT
+from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT, WITHIN
 from lra.model.weights import CONSTANT, PROJECTIONS, Weights
 
 NORM_EPSILON = 1e-5
@@ -42,35 +42,44 @@ class Block(nn.Module):
         lengths: Int[Tensor, " B"] | None,
         constants: dict[str, Tensor],
         drop: Dropout | None,
-    ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, " B"]]:
-        """The block's output, and its attention's penalty: zero where the card has none."""
+        carry: Any,
+    ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, " B"], Any]:
+        """The block's output, its attention's penalty, zero where the card has none, and what it hands on."""
 
         def dropped(y: Tensor, site: int) -> Tensor:
             return y if drop is None else drop(y, self._number, site)
 
-        attended, penalty = self._attention(self.attention_norm(x), lengths, constants)
+        context = {
+            "index": self._number,
+            "depth": self._blueprint.model.depth,
+            "carry": carry,
+            "residual": self._rounded(x) if self._blueprint.mechanism.card.residual else None,
+            "drop": None if drop is None else lambda y: dropped(y, WITHIN),
+        }
+        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, constants, context)
         x = x + dropped(self.output(attended), ATTENDED)
         hidden = dropped(F.gelu(self.ffn_in(self.ffn_norm(x))), HIDDEN)
-        return x + dropped(self.ffn_out(hidden), OUTPUT), penalty
+        return x + dropped(self.ffn_out(hidden), OUTPUT), penalty, carry
 
     def _attention(
-        self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor]
-    ) -> tuple[Tensor, Float[Tensor, " B"]]:
+        self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor], context: dict[str, Any]
+    ) -> tuple[Tensor, Float[Tensor, " B"], Any]:
         card, dims = self._blueprint.mechanism.card, self._blueprint.dims
         inputs = [self._rounded(each) for each in self._inputs(x)]
         own = {name.replace("/", "."): self._rounded(array) for name, array in self.attention.items()}
         # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
         with torch.autocast(x.device.type, enabled=False):
-            out = self._attend(
+            found = self._attend(
                 *inputs,
                 lengths=lengths,
                 params=own,
                 constants={name: self._rounded(array) for name, array in constants.items()},
                 options=self._blueprint.options,
                 dims=dims,
+                **context,
             )
-        out, penalty = out if card.penalty else (out, x.new_zeros(len(x)))
-        return out.flatten(-2), penalty.to(x.dtype)
+        out, penalty, carry = card.parts(found)
+        return out.flatten(-2), x.new_zeros(len(x)) if penalty is None else penalty.to(x.dtype), carry
 
     def _inputs(self, x: Float[Tensor, "B N C"]) -> list[Tensor]:
         """What the mechanism takes, in its order; all projections come from one product, as views of its result."""
@@ -120,10 +129,10 @@ class Encoder(nn.Module):
         real = None if lengths is None else lengths.flatten()
         x = self.tokens(flat) + self.positions.weight[: flat.shape[1]]
         x = x if drop is None else drop(x, 0, EMBEDDED)
-        penalty = x.new_zeros(len(x))
+        penalty, carry = x.new_zeros(len(x)), None
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._products == "bfloat16"):
             for layer, constants in zip(self.layers, self._constants, strict=True):
-                x, more = layer(x, real, constants, drop)
+                x, more, carry = layer(x, real, constants, drop, carry)
                 penalty = penalty + more
         pooled = _mean(self.norm(x), real).unflatten(0, (-1, self._towers))
         logits = self.classifier_out(F.relu(self.classifier_in(_features(pooled))))

@@ -14,13 +14,16 @@ code = copy_of_elfatt()
 sound = code.softmax_attention
 
 
-def shifted(q: Tensor, k: Tensor, v: Tensor, real: Tensor | None, conv: Any, blocks: Any) -> Tensor:
+def shifted(q: Tensor, k: Tensor, v: Tensor, layer: Any, blocks: Any) -> Tensor:
     """Queries of a block with the keys that lie one token further; the convolution where it belongs."""
+    real = layer.real
     if real is None:
         real = torch.ones(q.shape[:2], dtype=torch.bool, device=q.device)
     cut = [code._to_blocks(x, blocks) for x in (q, _next(k), _next(v), _next(real))]
     out = sound(*cut)
-    if conv is not None:
+    if layer.options.local_conv:
+        heads = slice(-q.shape[2], None)
+        conv = (layer.params[code.WEIGHT][heads], layer.params[code.BIAS][heads])
         straight = code._to_blocks(v, blocks).unflatten(1, blocks.window)
         out = out + code.depthwise_conv(straight, *conv).flatten(1, -3)
     return code._from_blocks(out, blocks)[:, : q.shape[1]]
