@@ -23,7 +23,7 @@ Words = UInt32[np.ndarray, "..."]
 
 EMBEDDED, ATTENDED, HIDDEN, OUTPUT, WITHIN = range(5)
 """The sites of a layer. The sum of token and position embedding is that of layer 0; the others every block has: the
-attention's output, the feed-forward layer's hidden channels, and its output."""
+attention's output, the feed-forward layer's hidden channels, its output, and what a mechanism drops inside."""
 
 SITES = 16  # numbers that a layer may give to its sites
 CHANNELS = 2**16  # numbers that a site may give to its channels
