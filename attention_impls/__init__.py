@@ -15,7 +15,7 @@ from typing import Any
 
 from attention_impls.adapter import adapt, adapt_card, default_card
 from attention_impls.base import Attention, AttentionError, Layer
-from attention_impls.contract import kept
+from attention_impls.contract import with_contract
 
 HERE = Path(__file__).parent
 BACKENDS = ("torch", "jax")
@@ -45,7 +45,7 @@ class Mechanism:
             raise ValueError(f"{self.name} has no {backend!r} code: it has {', '.join(self.backends)}")
         code = self._code(backend)
         attend = code.attend if hasattr(code, "attend") else adapt(backend, code.Attention)
-        return kept(attend, self.card, backend)
+        return with_contract(attend, self.card, backend)
 
     def reference(self) -> Callable[..., Any]:
         """The `attend` of reference.py: NumPy float64, written from the paper's equations."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -14,7 +15,7 @@ from attention_impls.base import Attention, AttentionError, Dims, Layer
 Attend = Callable[..., Any]
 
 
-def kept(attend: Attend, card: Attention, backend: str) -> Attend:
+def with_contract(attend: Attend, card: Attention, backend: str) -> Attend:
     """The `attend` of one framework as its callers see it; the same object for the same arguments.
 
         attend(*inputs, lengths, params, constants, options, dims, index=0, depth=1, carry=None, residual=None,
@@ -24,11 +25,12 @@ def kept(attend: Attend, card: Attention, backend: str) -> Attend:
     there, so that padding may hold anything, infinities and NaN included. ValueError for a sequence that is longer than
     dims.max_length; AttentionError for a result of another shape.
     """
-    return _kept(attend, backend, card.kernel, card.penalty or card.carries)
+    parts = 1 + card.penalty + card.carries
+    return _with_contract(attend, backend, card.kernel, parts)
 
 
 @functools.cache
-def _kept(attend: Attend, backend: str, kernel: Callable[..., str] | None, several: bool) -> Attend:
+def _with_contract(attend: Attend, backend: str, kernel: Callable[..., str] | None, parts: int) -> Attend:
     _require_signature(attend)
     ops = import_module(f"attention_impls.ops.{backend}_ops")
 
@@ -46,10 +48,10 @@ def _kept(attend: Attend, backend: str, kernel: Callable[..., str] | None, sever
         if layer.residual is not None:
             layer = replace(layer, residual=ops.zero_padding(layer.residual, real))
         found = attend(*(ops.zero_padding(x, real) for x in inputs), layer=layer)
-        out, *more = found if several else (found,)
+        out, *more = _parts(found, parts, attend)
         _check_shape(out, (len(inputs[0]), tokens, dims.heads, dims.head_dim), attend)
         out = ops.zero_padding(out, real)
-        return (out, *more) if several else out
+        return (out, *more) if more else out
 
     return call
 
@@ -65,13 +67,28 @@ def _require_signature(attend: Attend) -> None:
     named = inspect.signature(attend).parameters
     if "layer" not in named:
         raise AttentionError(
-            f"attend of {attend.__module__} takes {', '.join(named)}: define attend(q, k, v, layer) and read "
+            f"{_file(attend)}: attend takes {', '.join(named)}: define attend(q, k, v, layer) and read "
             "layer.lengths, layer.params, layer.constants, layer.options and layer.dims"
         )
+
+
+def _parts(found: Any, count: int, attend: Attend) -> tuple[Any, ...]:
+    """What was returned, as a tuple; AttentionError where the card announces more than that."""
+    if count == 1:
+        return (found,)
+    if not isinstance(found, tuple) or len(found) != count:
+        shown = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+        raise AttentionError(f"{_file(attend)} returned {shown}, its card announces {count} parts (penalty, carries)")
+    return found
 
 
 def _check_shape(out: Any, expected: tuple[int, ...], attend: Attend) -> None:
     found = getattr(out, "shape", None)
     if found is None or tuple(found) != expected:
         shown = type(out).__name__ if found is None else tuple(found)
-        raise AttentionError(f"{attend.__module__} returned {shown}, expected shape (B, N, H, D) = {expected}")
+        raise AttentionError(f"{_file(attend)} returned {shown}, expected shape (B, N, H, D) = {expected}")
+
+
+def _file(attend: Attend) -> str:
+    """Where the user finds it."""
+    return getattr(sys.modules.get(attend.__module__), "__file__", None) or attend.__module__

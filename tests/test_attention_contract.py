@@ -79,13 +79,13 @@ def test_both_frameworks_agree_on_carry_residual_and_dropout(tmp_path: Path) -> 
 
 @BACKENDS
 def test_the_stream_is_zero_where_no_token_is(backend: str, tmp_path: Path) -> None:
-    np_ = pytest.importorskip("torch" if backend == "torch" else "jax.numpy")
+    arrays = pytest.importorskip("torch" if backend == "torch" else "jax.numpy")
     mechanism = attention_impls.load(folder(tmp_path / "toy", ATTEND))
     dims = dims_for(4, heads=1, head_dim=2)
-    v, stream = np_.ones((1, 4, 1, 2)), np_.ones((1, 4, 2)) * float("nan")
+    v, stream = arrays.ones((1, 4, 1, 2)), arrays.ones((1, 4, 2)) * float("nan")
     mechanism.attend(backend)(
         v,
-        lengths=np_.asarray([3]),
+        lengths=arrays.asarray([3]),
         params={},
         constants={},
         options=mechanism.card.options(),
@@ -98,6 +98,7 @@ def test_the_stream_is_zero_where_no_token_is(backend: str, tmp_path: Path) -> N
 
 
 OLD = "def attend(q, k, v, *, lengths, params, constants, options, dims):\n    return v\n"
+SOFTMAX = "from attention_impls.softmax import CARD"
 WRONG = {
     "another shape": ("return v[:, :, 0]", r"returned \(4, 37, 8\), expected shape \(B, N, H, D\) = \(4, 37, 4, 8\)"),
     "no array": ("return None", r"returned NoneType, expected shape \(B, N, H, D\)"),
@@ -107,8 +108,10 @@ WRONG = {
 @BACKENDS
 def test_the_old_signature_is_told_what_to_change(backend: str, tmp_path: Path) -> None:
     pytest.importorskip(backend)
-    mechanism = attention_impls.load(folder(tmp_path / "old", OLD, "from attention_impls.softmax import CARD"))
-    with pytest.raises(AttentionError, match=r"takes q, k, v, lengths, .*: define attend\(q, k, v, layer\) and read"):
+    mechanism = attention_impls.load(folder(tmp_path / "old", OLD, SOFTMAX))
+    with pytest.raises(
+        AttentionError, match=r"_impl\.py: attend takes q, k, v, lengths, .*: define attend\(q, k, v, layer\) and read"
+    ):
         mechanism.attend(backend)
 
 
@@ -117,11 +120,25 @@ def test_the_old_signature_is_told_what_to_change(backend: str, tmp_path: Path) 
 def test_a_wrong_result_is_told(kind: str, backend: str, tmp_path: Path) -> None:
     pytest.importorskip(backend)
     body, said = WRONG[kind]
-    card = "from attention_impls.softmax import CARD"
-    name = folder(tmp_path / "wrong", f"def attend(q, k, v, layer):\n    {body}\n", card)
+    name = folder(tmp_path / "wrong", f"def attend(q, k, v, layer):\n    {body}\n", SOFTMAX)
     case = Case(name, attention_impls.load(name).card.options())
     with pytest.raises(AttentionError, match=said):
         output(case, backend, draw(case, 37, (37, 0, 1, 20)))
+
+
+@BACKENDS
+@pytest.mark.parametrize(("returned", "said"), [("v", r"\w+"), ("(v,)", "a tuple of 1")])
+def test_a_part_that_the_card_announces_is_missed(returned: str, said: str, backend: str, tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    card = "from dataclasses import replace\nfrom attention_impls.softmax import CARD as SOFTMAX\n"
+    name = folder(
+        tmp_path / "half",
+        f"def attend(q, k, v, layer):\n    return {returned}\n",
+        card + "CARD = replace(SOFTMAX, penalty=True)",
+    )
+    case = Case(name, attention_impls.load(name).card.options())
+    with pytest.raises(AttentionError, match=rf"half/{backend}_impl\.py returned {said}, its card announces 2 parts"):
+        output(case, backend, draw(case, 37, None))
 
 
 @BACKENDS

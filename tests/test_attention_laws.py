@@ -51,7 +51,7 @@ def bound(case: Case, backend: str) -> float:
 def test_ignores_padding(case: Case, backend: str) -> None:
     uphold(case, "ignores_padding")
     clean = draw(case, 37, LENGTHS).padded_to(37, 0.0)
-    dirty = clean.padded_to(64, math.nan)  # of more NaN, since the contract alone would see to as many
+    dirty = clean.padded_to(64, math.nan)  # longer: at 37 the contract alone would pass
     weight = cotangent_for(clean)
     longer = np.ones((len(weight), 64, *weight.shape[2:]))
     longer[:, :37] = weight

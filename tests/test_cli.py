@@ -58,6 +58,7 @@ def test_help_is_complete_fast_and_loads_no_framework() -> None:
         (["--task", "listops"], "--attn is missing"),
         (["lits"], "unknown command 'lits'"),
         ([*SMOKE, "--device", "mps"], "--device mps: expected cpu or gpu"),
+        (["report", "--results=~nosuchuser/x"], "~nosuchuser/x: there is no such user's home"),
         (["bench", "--device", "mps"], "--device mps: expected cpu or gpu"),
         (["data", "prepare"], "--task is missing"),
         (["data", "prepar", "--task", "listops"], "data prepare"),

@@ -41,8 +41,8 @@ def largest(x: Float[Array, "*shape"], axis: int | tuple[int, ...]) -> Float[Arr
     fixed = jax.lax.stop_gradient(x)
     top = fixed.max(axis, keepdims=True)
     shared = fixed >= top - 8 * jnp.finfo(x.dtype).eps * jnp.abs(top)
-    nothing = jnp.where(shared, x - fixed, 0).sum(axis, keepdims=True)  # but for its gradient
-    return top + nothing / jnp.maximum(shared.sum(axis, keepdims=True), 1)
+    rise = jnp.where(shared, x - fixed, 0).sum(axis, keepdims=True)  # zero; it brings the gradient
+    return top + rise / jnp.maximum(shared.sum(axis, keepdims=True), 1)
 
 
 def softmax_attention(

@@ -15,13 +15,22 @@ from lra.core.spec import parse_specs, print_specs
 
 Constructor = tyro.constructors.PrimitiveConstructorSpec
 
+
+def _read_path(text: str) -> Path:
+    """No shell expands the ~ of --results=~/x; UserError for the home of nobody."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{text}: there is no such user's home; name a folder, or write ./{text}") from error
+
+
 Number = Annotated[int, tyro.conf.arg(metavar="INT")]
 Where = Annotated[
     Path,
     Constructor(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda words: Path(words[0]).expanduser(),  # no shell expands the ~ of --results=~/x
+        instance_from_str=lambda words: _read_path(words[0]),
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda value: [str(value)],
     ),
