@@ -11,9 +11,9 @@ reference.py:
 
 q, k, v, out: (B, N, H, D). A card that names other `inputs` gets those, in its order; x is the layer's normed input
 (B, N, C). `layer` says where and with what it is called (`Layer`). All inputs are zero where there is no token. The
-caller makes them so, zeroes the result there too, and refuses sequences that are too long (contract.py). A mechanism has
-to give padded keys no weight. `attend` is pure and deterministic, keeps the inputs' dtype, and uses the
-padded length N in no formula.
+caller makes them so, zeroes the result there too, and refuses sequences that are too long (contract.py). A mechanism
+has to give padded keys no weight. `attend` is pure and deterministic, keeps the inputs' dtype, and uses the padded
+length N in no formula.
 """
 
 from __future__ import annotations
