@@ -95,11 +95,11 @@ def losses(
     name: str, plan: Blueprint, weights: dict[str, np.ndarray], feed: list[Chunk]
 ) -> tuple[np.ndarray, Any, Any]:
     """Mean loss of every step, the final state and the backend that made it."""
-    backend = backends.get(name, plan, "cpu")
-    state = backend.start(weights)
+    backend = backends.get(name, [plan], "cpu")
+    state = backend.start([weights])
     curve = []
     for chunk in feed:
-        state, sums = backend.train_steps(state, chunk)
+        state, [sums] = backend.train_steps(state, [chunk])
         curve.append(sums.loss / sums.count)
     return np.concatenate(curve), state, backend
 

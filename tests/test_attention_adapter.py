@@ -112,8 +112,8 @@ def test_a_snapshot_goes_on_bit_for_bit(folder: Path, backend: str) -> None:
     weights, feed = initial_weights(blueprint), small.chunks(small.split())
     whole, *_ = small.losses(backend, blueprint, weights, feed)
     _, state, opened = small.losses(backend, blueprint, weights, feed[:1])
-    fresh = small.backends.get(backend, blueprint, "cpu")
-    _, sums = fresh.train_steps(fresh.start(weights, opened.snapshot(state)), feed[1])
+    fresh = small.backends.get(backend, [blueprint], "cpu")
+    _, [sums] = fresh.train_steps(fresh.start([weights], opened.snapshots(state)), [feed[1]])
     assert (sums.loss / sums.count == whole[3:]).all()
 
 

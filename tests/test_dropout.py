@@ -192,8 +192,8 @@ def test_a_snapshot_goes_on_with_the_same_masks(name: str) -> None:
     weights = initial_weights(plan)
     whole, *_ = small.losses(name, plan, weights, feed)
     first, state, backend = small.losses(name, plan, weights, feed[:1])
-    state = backend.start(weights, backend.snapshot(state))
-    state, sums = backend.train_steps(state, feed[1])
+    state = backend.start([weights], backend.snapshots(state))
+    state, [sums] = backend.train_steps(state, [feed[1]])
     np.testing.assert_array_equal(np.concatenate([first, sums.loss / sums.count]), whole)
 
 

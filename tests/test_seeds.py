@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import MODEL, Quiet, blueprint, chunks, place, smoke_run, split
+from small import MODEL, Quiet, blueprint, place, smoke_run, split
 
 from lra.backends import get
-from lra.backends.lanes import open_lanes
 from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
 from lra.model.padding import WHOLE, Grouping
 from lra.model.weights import initial_weights
@@ -38,21 +37,21 @@ def test_fifty_steps_of_two_seeds_are_those_of_each_alone(grouping: Grouping, dr
     plans = [replace(blueprint("elfatt", replace(MODEL, dropout=dropout)), seed=seed) for seed in SEEDS]
     weights = [initial_weights(plan) for plan in plans]
     feeds = [feed(seed, grouping, 50) for seed in SEEDS]
-    lanes = open_lanes("jax", plans, "cpu")
-    state = lanes.start(weights, [None] * len(SEEDS))
+    both = get("jax", plans, "cpu")
+    state = both.start(weights)
     together: list[Any] = []
     for parts in zip(*feeds, strict=True):
-        state, sums = lanes.train_steps(state, parts)
+        state, sums = both.train_steps(state, parts)
         together.append([own.loss / own.count for own in sums])
     for at, plan in enumerate(plans):
-        backend = get("jax", plan, "cpu")
-        own, alone = backend.start(weights[at]), []
+        backend = get("jax", [plan], "cpu")
+        own, alone = backend.start([weights[at]]), []
         for chunk in feeds[at]:
-            own, sums = backend.train_steps(own, chunk)
+            own, [sums] = backend.train_steps(own, [chunk])
             alone.append(sums.loss / sums.count)
         np.testing.assert_allclose(np.concatenate([step[at] for step in together]), np.concatenate(alone), atol=1e-4)
-        scored = backend.evaluate(own, feeds[0][0])
-        assert lanes.evaluate(state, feeds[0][0])[at].loss == pytest.approx(scored.loss, abs=1e-3)
+        [scored] = backend.evaluate(own, feeds[0][0])
+        assert both.evaluate(state, feeds[0][0])[at].loss == pytest.approx(scored.loss, abs=1e-3)
 
 
 def outcome(results: Path, seed: int) -> tuple[Record, Path]:
@@ -99,13 +98,3 @@ def test_an_interrupted_pair_goes_on_where_it_was(tmp_path: Path) -> None:
         work = [tmp_path / place_ / ".work" / before[0].run_id / "best.safetensors" for place_ in ("whole", "cut")]
         best = [checkpoint.load(path) for path in work]
         assert all((best[0][name] == best[1][name]).all() for name in best[0])
-
-
-def test_lanes_of_one_run_are_the_backend(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    plan = blueprint()
-    lanes = open_lanes("torch", [plan], "cpu")
-    state = lanes.start([initial_weights(plan)], [None])
-    state, [sums] = lanes.train_steps(state, [chunks(split())[0]])
-    assert torch.isfinite(torch.tensor(sums.loss)).all()
-    assert len(lanes.weights(state)) == len(lanes.snapshots(state)) == 1

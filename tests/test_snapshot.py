@@ -251,11 +251,11 @@ def test_a_backend_starts_from_no_array_of_another_shape(name: str, array: str) 
     pytest.importorskip(name)
     plan = blueprint()
     weights = initial_weights(plan)
-    backend = backends.get(name, plan, "cpu")
+    backend = backends.get(name, [plan], "cpu")
     with pytest.raises(UserError, match=rf"the snapshot has an array {re.escape(array)} of .*: start without it"):
-        backend.start(weights, state(weights) | {array: np.zeros(3, np.float32)})
+        backend.start([weights], [state(weights) | {array: np.zeros(3, np.float32)}])
     with pytest.raises(UserError, match=f"the snapshot has no array {array}"):
-        backend.start(weights, {each: own for each, own in state(weights).items() if each != array})
+        backend.start([weights], [{each: own for each, own in state(weights).items() if each != array}])
 
 
 def test_no_moment_is_smaller_than_its_parameter() -> None:
@@ -263,4 +263,4 @@ def test_no_moment_is_smaller_than_its_parameter() -> None:
     plan = blueprint()
     weights = initial_weights(plan) | {"norm.scale": np.ones(1, np.float32)}  # which a copy would spread
     with pytest.raises(UserError, match=r"adam.mu/norm.scale has shape \(1,\), expected \(16,\)"):
-        backends.get("torch", plan, "cpu").start(weights, state(weights))
+        backends.get("torch", [plan], "cpu").start([weights], [state(weights)])

@@ -105,6 +105,6 @@ def test_jax_switches_change_no_number_and_are_put_back(name: str, jax_curve: np
 def test_a_backend_tells_how_its_switches_stand(name: str) -> None:
     pytest.importorskip(name)
     with backends.pinned(name):
-        told = backends.get(name, PLAN, "cpu").environment()["switches"]
+        told = backends.get(name, [PLAN], "cpu").environment()["switches"]
     expected = {"torch": ("default_dtype", "torch.float32"), "jax": ("enable_x64", False)}[name]
     assert expected in told.items()

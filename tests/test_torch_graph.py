@@ -45,11 +45,11 @@ def feed(*, full: bool = False) -> list[Chunk]:
 
 def trained(backend: TorchBackend, chunks: list[Chunk], weights: Weights, snapshot: Any = None) -> tuple[Any, Weights]:
     """Losses, and the snapshot at the end."""
-    state, losses = backend.start(weights, snapshot), []
+    state, losses = backend.start([weights], [snapshot]), []
     for chunk in chunks:
-        state, sums = backend.train_steps(state, chunk)
+        state, [sums] = backend.train_steps(state, [chunk])
         losses.append(sums.loss / sums.count)
-    return np.concatenate(losses), backend.snapshot(state)
+    return np.concatenate(losses), backend.snapshots(state)[0]
 
 
 def require_same(ours: tuple[Any, Weights], theirs: tuple[Any, Weights]) -> None:
@@ -107,7 +107,7 @@ def test_what_cannot_be_recorded_is_taken_eagerly_and_told_once(
 
 
 def test_a_cpu_is_eager() -> None:
-    assert open_backend(plan_of("softmax"), "cpu").environment()["step"] == "eager: on a cpu"
+    assert open_backend([plan_of("softmax")], "cpu").environment()["step"] == "eager: on a cpu"
 
 
 @pytest.mark.gpu
@@ -118,7 +118,7 @@ def test_cuda_graphs_repeat_the_eager_step(attn: str, full: bool, dropout: float
     plan = plan_of(attn, dropout)
     plan = replace(plan, train=replace(plan.train, precision="float32"))
     weights, chunks = initial_weights(plan), feed(full=full)
-    captured: Any = open_backend(plan, "gpu")
+    captured: Any = open_backend([plan], "gpu")
     eager = TorchBackend(plan, torch.device("cuda"))
     ours, theirs = (trained(backend, chunks, weights) for backend in (captured, eager))
     assert captured.environment()["step"] == "captured"

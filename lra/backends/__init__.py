@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,6 +26,10 @@ PRECISION: dict[Products, str] = {"float32": "float32", "bfloat16": "bfloat16 pr
 """How a record tells what matrix products are taken in; the first word is their dtype."""
 
 
+TOGETHER = ("jax",)
+"""The frameworks that train several seeds in one program."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sums:
     """Totals over the examples of each of K batches; sums, so that a short last batch counts correctly."""
@@ -37,30 +41,33 @@ class Sums:
 
 @runtime_checkable
 class Backend(Protocol):
-    """One framework. `State` is its own; the loop only hands it back."""
+    """One framework, and one run or several that differ in nothing but their seed: sequences have an entry for each.
+
+    A state is the framework's own; the loop only hands it back.
+    """
 
     @property
     def grouping(self) -> Grouping:
         """How ragged batches are best cut on this device."""
         ...
 
-    def start(self, weights: Weights, snapshot: Weights | None = None) -> Any:
-        """A state with these weights, or the one that `snapshot` describes; UserError where it is not like them."""
+    def start(self, weights: Sequence[Weights], snapshots: Sequence[Weights | None] | None = None) -> Any:
+        """A state with these weights, or the one that `snapshots` describe; UserError where they are not like them."""
         ...
 
-    def train_steps(self, state: Any, chunk: Chunk) -> tuple[Any, Sums]:
-        """Take the chunk's K optimiser steps; the state that was given may not be used again."""
+    def train_steps(self, state: Any, chunks: Sequence[Chunk]) -> tuple[Any, list[Sums]]:
+        """Take the chunks' K optimiser steps; the state that was given may not be used again."""
         ...
 
-    def evaluate(self, state: Any, chunk: Chunk) -> Sums:
-        """Loss and correct answers on the chunk, without dropout and without learning."""
+    def evaluate(self, state: Any, chunk: Chunk) -> list[Sums]:
+        """Loss and correct answers of every run on one chunk, without dropout and without learning."""
         ...
 
-    def weights(self, state: Any) -> Weights:
+    def weights(self, state: Any) -> list[Weights]:
         """The state's weights and constants as NumPy arrays, named as in lra.model.weights."""
         ...
 
-    def snapshot(self, state: Any) -> Weights:
+    def snapshots(self, state: Any) -> list[Weights]:
         """Weights and optimiser moments: what `start` needs to go on as if nothing had happened."""
         ...
 
@@ -117,14 +124,17 @@ class Clock(Protocol):
         ...
 
 
-def get(name: str, blueprint: Blueprint, device: Device | None) -> Backend:
-    """The backend of that name on that device; None means a GPU where the framework sees one."""
+def get(name: str, blueprints: Sequence[Blueprint], device: Device | None) -> Backend:
+    """The backend of these runs on that device; None means a GPU where the framework sees one.
+
+    The blueprints differ in nothing but their seed. Several need a framework of TOGETHER.
+    """
     require_installed(name)
     allocator.keep_buffers()
-    if name not in blueprint.mechanism.backends:
-        have = ", ".join(blueprint.mechanism.backends)
-        raise UserError(f"{blueprint.mechanism.name} has no {name} implementation; it has: {have}")
-    return import_module(f"lra.backends.{name}.backend").open_backend(blueprint, device)
+    mechanism = blueprints[0].mechanism
+    if name not in mechanism.backends:
+        raise UserError(f"{mechanism.name} has no {name} implementation; it has: {', '.join(mechanism.backends)}")
+    return import_module(f"lra.backends.{name}.backend").open_backend(blueprints, device)
 
 
 def on_gpu(name: str, device: Device | None) -> bool:

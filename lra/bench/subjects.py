@@ -62,13 +62,13 @@ class Stepping:
     def __init__(self, cell: Cell, clock: Clock) -> None:
         self._cell = cell
         self._blueprint = blueprint_of(cell)
-        self._backend = backends.get(cell.backend, self._blueprint, cell.device)
+        self._backend = backends.get(cell.backend, [self._blueprint], cell.device)
         self._weights = initial_weights(self._blueprint)
         self._chunk = random_chunk(cell)
         self._state: Any = None
 
     def load(self) -> None:
-        self._state = self._backend.start(self._weights)
+        self._state = self._backend.start([self._weights])
 
     def drop(self) -> None:
         self._state = None
@@ -76,7 +76,7 @@ class Stepping:
     def call(self) -> Any:
         if self._cell.kind == "infer":
             return self._backend.evaluate(self._state, self._chunk)
-        self._state, _ = self._backend.train_steps(self._state, self._chunk)
+        self._state, _ = self._backend.train_steps(self._state, [self._chunk])
         return self._state
 
     def cost(self) -> Cost:
@@ -147,4 +147,4 @@ def random_chunk(cell: Cell) -> Chunk:
 
 
 def _environment(cell: Cell) -> dict[str, Any]:
-    return backends.get(cell.backend, blueprint_of(cell), cell.device).environment()
+    return backends.get(cell.backend, [blueprint_of(cell)], cell.device).environment()

@@ -76,6 +76,14 @@ def within(arrays: Weights, prefix: str) -> Weights:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
+def attention_shapes(blueprint: Blueprint) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Shapes of the learned arrays and the constants that a mechanism adds to a layer, by their names in its card."""
+    card, rng = blueprint.mechanism.card, np.random.default_rng(0)
+    own = card.params(blueprint.options, blueprint.dims, rng)
+    drawn = card.constants(blueprint.options, blueprint.dims, rng)
+    return {name: array.shape for name, array in own.items()}, {name: array.shape for name, array in drawn.items()}
+
+
 def parameter_count(weights: Weights) -> int:
     """How many learned numbers there are."""
     return sum(array.size for array in learned(weights).values())

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lra.backends import Sums
-from lra.backends.lanes import Lanes
+from lra.backends import Backend, Sums
 from lra.core.config import Run
 from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.model.blueprint import Blueprint
@@ -91,7 +90,7 @@ class Loop:
     """Runs in one process that differ in nothing but their seed."""
 
     def __init__(
-        self, lanes: Sequence[Lane], backend: Lanes, data: Prepared, clock: AwakeClock, *, padded: bool
+        self, lanes: Sequence[Lane], backend: Backend, data: Prepared, clock: AwakeClock, *, padded: bool
     ) -> None:
         assert len({lane.history.step for lane in lanes}) == 1, "lanes take their steps together"
         self.lanes, self.backend, self._data, self._clock = lanes, backend, data, clock

@@ -11,7 +11,7 @@ from typing import Any
 
 import tasks
 from lra import backends
-from lra.backends.lanes import TOGETHER
+from lra.backends import TOGETHER
 from lra.core.config import Run, as_dict, from_dict, settled, spelled
 from lra.core.errors import UserError
 from lra.core.frameworks import require_installed

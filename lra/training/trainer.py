@@ -16,7 +16,7 @@ import attention_impls
 import tasks
 from attention_impls.base import Dims
 from lra import backends
-from lra.backends.lanes import Lanes, open_lanes
+from lra.backends import Backend
 from lra.core.config import Run, as_dict
 from lra.core.environment import environment, git_state
 from lra.core.errors import UserError
@@ -138,14 +138,14 @@ def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequen
             for run, blueprint, work, callback, own in zip(runs, blueprints, works, callbacks, found, strict=True)
         ]
         clock = held.enter_context(AwakeClock())
-        yield Loop(lanes, open_lanes(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
+        yield Loop(lanes, backends.get(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
 
 
 def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
     last = [accuracy for _, accuracy in loop.score("test", loop.state)]
     best = last
     if any(lane.history.best_step != loop.step for lane in loop.lanes):
-        state = loop.backend.start([lane.history.best for lane in loop.lanes], [None] * len(loop.lanes))
+        state = loop.backend.start([lane.history.best for lane in loop.lanes])
         best = [accuracy for _, accuracy in loop.score("test", state)]
     outcomes: list[Outcome] = []
     for lane, *accuracies in zip(loop.lanes, best, last, strict=True):
@@ -163,7 +163,7 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
     return outcomes
 
 
-def _make_record(lane: Lane, data: Prepared, backend: Lanes, best: float, last: float) -> record.Record:
+def _make_record(lane: Lane, data: Prepared, backend: Backend, best: float, last: float) -> record.Record:
     run, history, task = lane.run, lane.history, tasks.load(lane.run.task)
     facts = environment() | with_kernel(backend.environment(), lane.blueprint)
     return record.Record(

@@ -54,15 +54,15 @@ def row(name: str) -> str:
     task, opened = tasks.load(run.task), {}
     for kind in calls:
         plan = make_blueprint(replace(run, model=replace(run.model, dropout=rates[kind])), task)
-        opened[kind] = backends.get(name, plan, "cpu")
+        opened[kind] = backends.get(name, [plan], "cpu")
     weights = initial_weights(make_blueprint(run, task))
     steps = first_steps(run, opened[OURS].grouping, STEPS)
-    states = {kind: backend.start(weights) for kind, backend in opened.items()}
+    states = {kind: backend.start([weights]) for kind, backend in opened.items()}
     seconds = {kind: np.zeros(STEPS) for kind in calls}
     for at, kind in product(range(-1, STEPS), calls):  # the first round compiles
         dropping.__call__ = calls[kind] or dropping.__call__
         began = time.perf_counter()
-        states[kind], _ = opened[kind].train_steps(states[kind], steps[max(at, 0)])
+        states[kind], _ = opened[kind].train_steps(states[kind], [steps[max(at, 0)]])
         seconds[kind][at] = time.perf_counter() - began
     shown = [f"{1e3 * np.median(each):.0f} ms" for each in seconds.values()]
     costs = [f"{np.median(seconds[kind] / seconds[NONE]):.2f}" for kind in (OURS, OWN)]

@@ -37,7 +37,7 @@ def row(task: str, attn: str, name: str) -> str:
     run = resolve(task, attn, preset="standard")
     run = replace(run, backend=name, model=replace(run.model, dropout=0.0))
     blueprint, plan = make_blueprint(run, tasks.load(task)), run.train
-    backend, weights = backends.get(name, blueprint, "cpu"), initial_weights(blueprint)
+    backend, weights = backends.get(name, [blueprint], "cpu"), initial_weights(blueprint)
     feeds = [first_steps(run, grouping, STEPS) for grouping in (WHOLE, backend.grouping)]
     seconds, losses = steps(backend, weights, feeds)
     padded, cut = plan.batch_size / np.median(seconds, 1)
@@ -49,12 +49,12 @@ def row(task: str, attn: str, name: str) -> str:
 def steps(backend: Backend, weights: Any, feeds: list[list[Chunk]]) -> tuple[np.ndarray, np.ndarray]:
     """Seconds and mean loss of every step of both feeds, taken in turn; one step of each compiles before."""
     for feed in feeds:
-        backend.train_steps(backend.start(weights), feed[0])
-    states = [backend.start(weights) for _ in feeds]
+        backend.train_steps(backend.start([weights]), [feed[0]])
+    states = [backend.start([weights]) for _ in feeds]
     seconds, losses = np.zeros((2, len(feeds), STEPS))
     for step, at in product(range(STEPS), range(len(feeds))):
         began = time.perf_counter()
-        states[at], sums = backend.train_steps(states[at], feeds[at][step])
+        states[at], [sums] = backend.train_steps(states[at], [feeds[at][step]])
         seconds[at, step], losses[at, step] = time.perf_counter() - began, sums.loss[0] / sums.count[0]
     return seconds, losses
 

@@ -36,11 +36,11 @@ def curves(task: str, attn: str, preset: str, steps: int = STEPS) -> dict[str, n
     epochs = Epochs(len(ready.splits["train"]), 0)
     found = {}
     for name in ("torch", "jax"):
-        backend = backends.get(name, blueprint, "cpu")
+        backend = backends.get(name, [blueprint], "cpu")
         gather = gatherers(ready.splits, plan.batch_size, plan.steps, backend.grouping)["train"]
-        state, losses = backend.start(weights), []
+        state, losses = backend.start([weights]), []
         for chunk in training_chunks(gather, epochs, chunk_bounds(0, steps, 10, 10), plan.batch_size, rate):
-            state, sums = backend.train_steps(state, chunk)
+            state, [sums] = backend.train_steps(state, [chunk])
             losses.append(sums.loss / sums.count)
         found[name] = np.concatenate(losses)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,97 +15,133 @@ from flax import nnx
 from lra.backends import PRECISION, Products, Sums, host_peak_memory, products_of
 from lra.backends.jax.device import open_device
 from lra.backends.jax.dropout import Dropping
-from lra.backends.jax.encoder import Arrays, skeleton, with_weights
+from lra.backends.jax.encoder import Encoder, skeleton, to_states, to_weights
 from lra.backends.jax.switches import switches
 from lra.core.frameworks import Device
 from lra.model.batches import NO_EXAMPLE, Chunk
 from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
 from lra.model.state import require_state
-from lra.model.weights import CONSTANT, Weights, learned, within
+from lra.model.weights import Weights, within
+
+OF_SEEDS = (0, 0, 0, 0, None, None, None)
+"""Axis of the seeds in a step's tokens, lengths, labels, places, sizes, number and learning rate."""
 
 
 class State(NamedTuple):
-    """Learned arrays, constants and the optimiser's moments, all on the device."""
+    """Learned arrays, constants and the optimiser's moments, on the device; of several seeds, stacked."""
 
-    weights: Arrays
-    constants: Arrays
+    weights: nnx.State
+    constants: nnx.State
     adam: Any  # optax.ScaleByAdamState, which optax types only as OptState
 
 
 class JaxBackend:
-    """The Backend of JAX."""
+    """The Backend of JAX. Several runs are one program: the step of one, mapped over a leading axis of every array."""
 
-    def __init__(self, blueprint: Blueprint, device: Any) -> None:
-        self._blueprint = blueprint
-        self.device = device
-        self._products: Products = products_of(blueprint, on_gpu=device.platform == "gpu")
-        self._structure: nnx.GraphDef | None = None
-        self._adam = optax.scale_by_adam(blueprint.train.beta1, blueprint.train.beta2, blueprint.train.epsilon)
-        self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=2)
-        self._evaluate = jax.jit(self.evaluate_chunk)
+    def __init__(self, blueprints: Sequence[Blueprint], device: Any) -> None:
+        self._blueprint = blueprints[0]
+        self._device = device
+        self._seeds = np.array([blueprint.seed for blueprint in blueprints], np.uint32)
+        self._products: Products = products_of(self._blueprint, on_gpu=device.platform == "gpu")
+        self._structure = skeleton(self._blueprint, self._products)
+        train = self._blueprint.train
+        self._adam = optax.scale_by_adam(train.beta1, train.beta2, train.epsilon)
+        self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=3)
+        self._evaluate = jax.jit(self._evaluate_chunk)
 
     @property
     def grouping(self) -> Grouping:
-        if self.device.platform == "gpu":
+        if self._device.platform == "gpu":
             # Reasoned, not measured: launches, and seconds of compilation, against millions of tokens a second.
             return Grouping(groups=2, sizes=4, overhead=2**14, compilation=2**23)
         return Grouping(groups=8, sizes=4, overhead=64, compilation=200_000)
 
-    def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
-        require_state(snapshot, weights)
-        if snapshot is not None:
-            weights = within(snapshot, "weights/")
-        if self._structure is None:
-            self._structure = skeleton(self._blueprint, self._products, weights)
-        place = partial(jax.device_put, device=self.device)
-        own = place(learned(weights))
-        adam = place(self._adam.init(own))
-        if snapshot is not None:
-            adam = optax.ScaleByAdamState(
-                count=place(snapshot["adam.count"].astype(np.int32)),
-                mu=place(within(snapshot, "adam.mu/")),
-                nu=place(within(snapshot, "adam.nu/")),
-            )
-        constants = {name: array for name, array in weights.items() if name.startswith(CONSTANT)}
-        return State(weights=own, constants=place(constants), adam=adam)
+    def start(self, weights: Sequence[Weights], snapshots: Sequence[Weights | None] | None = None) -> State:
+        found = snapshots or [None] * len(weights)
+        states = [self._start(*each) for each in zip(weights, found, strict=True)]
+        return jax.device_put(self._joined(states), self._device)
 
-    def train_steps(self, state: State, chunk: Chunk) -> tuple[State, Sums]:
-        batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.places, chunk.size_of, chunk.steps, chunk.rates)
-        state, sums = self._train(state, jax.device_put(batches, self.device), chunk.sizes)
-        return state, to_sums(sums)
+    def train_steps(self, state: State, chunks: Sequence[Chunk]) -> tuple[State, list[Sums]]:
+        first = chunks[0]
+        lengths = [chunk.lengths for chunk in chunks if chunk.lengths is not None]
+        batches = (
+            self._joined([chunk.tokens for chunk in chunks], 1),  # the scan runs over the steps, so they come first
+            self._joined(lengths, 1) if lengths else None,
+            self._joined([chunk.labels for chunk in chunks], 1),
+            self._joined([chunk.places for chunk in chunks], 1),
+            np.max([chunk.size_of for chunk in chunks], 0),  # a group is as long as the longest of all seeds
+            first.steps,
+            first.rates,
+        )
+        seeds = self._joined(list(self._seeds))
+        state, sums = self._train(state, *jax.device_put((seeds, batches), self._device), first.sizes)
+        return state, [_to_sums(own) for own in self._apart(sums, 1)]
 
-    def evaluate(self, state: State, chunk: Chunk) -> Sums:
-        batches = (chunk.tokens, chunk.lengths, chunk.labels, chunk.places)
-        return to_sums(self._evaluate(state, jax.device_put(batches, self.device)))
+    def evaluate(self, state: State, chunk: Chunk) -> list[Sums]:
+        batches = jax.device_put((chunk.tokens, chunk.lengths, chunk.labels, chunk.places), self._device)
+        return [_to_sums(own) for own in self._apart(self._evaluate(state, batches))]
 
-    def weights(self, state: State) -> Weights:
-        # Copies: on a CPU NumPy would look into buffers that the next call donates.
-        return {name: np.array(array) for name, array in {**state.weights, **state.constants}.items()}
+    def weights(self, state: State) -> list[Weights]:
+        return [to_weights(own.weights) | to_weights(own.constants) for own in self._apart(state)]
 
-    def snapshot(self, state: State) -> Weights:
-        arrays = {f"weights/{name}": array for name, array in self.weights(state).items()}
-        for name in state.weights:
-            arrays[f"adam.mu/{name}"] = np.array(state.adam.mu[name])
-            arrays[f"adam.nu/{name}"] = np.array(state.adam.nu[name])
-        return arrays | {"adam.count": np.asarray(state.adam.count, dtype=np.int64)}
+    def snapshots(self, state: State) -> list[Weights]:
+        return [
+            {f"weights/{name}": array for name, array in (to_weights(own.weights) | to_weights(own.constants)).items()}
+            | {f"adam.mu/{name}": array for name, array in to_weights(own.adam.mu).items()}
+            | {f"adam.nu/{name}": array for name, array in to_weights(own.adam.nu).items()}
+            | {"adam.count": np.asarray(own.adam.count, dtype=np.int64)}
+            for own in self._apart(state)
+        ]
 
     def peak_memory(self) -> int:
-        stats = self.device.memory_stats()
+        stats = self._device.memory_stats()
         return stats["peak_bytes_in_use"] if stats else host_peak_memory()
 
     def environment(self) -> dict[str, Any]:
-        on_gpu = self.device.platform == "gpu"
+        on_gpu = self._device.platform == "gpu"
         return {
             "framework": f"jax {jax.__version__}",
-            "cuda": self.device.client.platform_version if on_gpu else None,
-            "device": self.device.device_kind,
+            "cuda": self._device.client.platform_version if on_gpu else None,
+            "device": self._device.device_kind,
             "framework_threads": None,
             "precision": PRECISION[self._products],
             "switches": switches(),
-        }
+        } | ({"seeds_in_one_program": len(self._seeds)} if len(self._seeds) > 1 else {})
 
-    def step(self, sizes: tuple[int, ...], seed: jax.Array, state: State, batch: tuple) -> tuple[State, jax.Array]:
+    def _start(self, weights: Weights, snapshot: Weights | None) -> State:
+        """The state of one run."""
+        require_state(snapshot, weights)
+        if snapshot is not None:
+            weights = within(snapshot, "weights/")
+        own, constants = to_states(weights)
+        adam = self._adam.init(own)
+        if snapshot is not None:
+            adam = optax.ScaleByAdamState(
+                count=snapshot["adam.count"].astype(np.int32),
+                mu=to_states(within(snapshot, "adam.mu/"))[0],
+                nu=to_states(within(snapshot, "adam.nu/"))[0],
+            )
+        return State(weights=own, constants=constants, adam=adam)
+
+    def _joined(self, trees: Sequence[Any], axis: int = 0) -> Any:
+        """The seeds' trees as one with an axis of seeds; that of a single seed has none."""
+        if len(self._seeds) == 1:
+            return trees[0]
+        return jax.tree.map(lambda *arrays: np.stack(arrays, axis), *trees)
+
+    def _apart(self, tree: Any, axis: int = 0) -> list[Any]:
+        """The inverse of `_joined`."""
+        if len(self._seeds) == 1:
+            return [tree]
+        pick = lambda array, at: jax.lax.index_in_dim(array, at, axis, keepdims=False)  # noqa: E731
+        return [jax.tree.map(partial(pick, at=at), tree) for at in range(len(self._seeds))]
+
+    def _of_seeds(self, call: Callable[..., Any], axes: tuple) -> Callable[..., Any]:
+        """The call of one seed, mapped over several."""
+        return call if len(self._seeds) == 1 else jax.vmap(call, in_axes=axes)
+
+    def _step(self, sizes: tuple[int, ...], seed: jax.Array, state: State, batch: tuple) -> tuple[State, jax.Array]:
         """One optimiser step; `seed` is that of the run's dropout."""
         *examples, size_of, number, rate = batch
         dropping = Dropping(seed, number, self._blueprint.model.dropout)
@@ -114,23 +151,30 @@ class JaxBackend:
         moved = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
         return State(weights=moved, constants=state.constants, adam=adam), sums
 
-    def evaluate_chunk(self, state: State, batches: tuple) -> jax.Array:
+    def _evaluate_chunk(self, state: State, batches: tuple) -> jax.Array:
         """(loss, correct, count) of each batch."""
-        return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, 1, None)[1], batches)
 
-    def _train_chunk(self, state: State, batches: tuple, sizes: tuple[int, ...]) -> tuple[State, jax.Array]:
-        return jax.lax.scan(partial(self.step, sizes, jnp.uint32(self._blueprint.seed)), state, batches)
+        def of_seed(state: State, batches: tuple) -> jax.Array:
+            return jax.lax.map(lambda batch: self._loss(state.weights, state.constants, batch, 1, None)[1], batches)
+
+        return self._of_seeds(of_seed, (0, None))(state, batches)
+
+    def _train_chunk(
+        self, state: State, seeds: jax.Array, batches: tuple, sizes: tuple[int, ...]
+    ) -> tuple[State, jax.Array]:
+        step = self._of_seeds(partial(self._step, sizes), (0, 0, OF_SEEDS))
+        return jax.lax.scan(lambda state, batch: step(seeds, state, batch), state, batches)
 
     def _gradients(
         self, state: State, examples: Any, size_of: jax.Array, dropping: Dropping, sizes: tuple[int, ...]
-    ) -> tuple[Arrays, jax.Array]:
+    ) -> tuple[nnx.State, jax.Array]:
         """Gradients of the mean of loss and penalty over one batch, and (loss, correct, count).
 
         The batch is cut into as many groups as `size_of` has entries, of which each is cut to its own of the `sizes`.
         """
         count = (examples[2] != NO_EXAMPLE).sum()
 
-        def of_group(examples: Any, size: int) -> tuple[Arrays, jax.Array]:
+        def of_group(examples: Any, size: int) -> tuple[nnx.State, jax.Array]:
             tokens, *rest = examples
             batch = (tokens[:, :, :size], *rest)
             return jax.grad(self._loss, has_aux=True)(state.weights, state.constants, batch, count, dropping)
@@ -138,7 +182,7 @@ class JaxBackend:
         if len(size_of) == 1 and len(sizes) == 1:
             return of_group(examples, sizes[0])
 
-        def add(total: tuple[Arrays, jax.Array], group: tuple) -> tuple[tuple[Arrays, jax.Array], None]:
+        def add(total: tuple[nnx.State, jax.Array], group: tuple) -> tuple[tuple[nnx.State, jax.Array], None]:
             examples, size = group
             found = jax.lax.switch(size, [partial(of_group, size=each) for each in sizes], examples)
             return jax.tree.map(jnp.add, total, found), None
@@ -149,15 +193,14 @@ class JaxBackend:
         return jax.lax.scan(add, zeros, (groups, size_of))[0]
 
     def _loss(
-        self, weights: Arrays, constants: Arrays, batch: Any, count: Any, dropping: Dropping | None
+        self, weights: nnx.State, constants: nnx.State, batch: Any, count: Any, dropping: Dropping | None
     ) -> tuple[Any, jax.Array]:
         """Loss and penalty over `count`, and (loss, correct, examples); rows without an example count nowhere."""
         tokens, lengths, labels, places = batch
-        assert self._structure is not None, "start comes first"
-        encoder = with_weights(self._structure, weights)
+        encoder: Encoder = nnx.merge(self._structure, weights, constants)
         tokens = tokens.astype(jnp.int32)
         drop = None if dropping is None else dropping.of(places, tokens)
-        logits, penalty = encoder(tokens, lengths, constants, drop)
+        logits, penalty = encoder(tokens, lengths, drop)
         real = labels != NO_EXAMPLE
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, labels, 0))
         correct = (logits.argmax(-1) == labels) & real
@@ -170,12 +213,12 @@ def sees_gpu() -> bool:
     return open_device(None).platform == "gpu"
 
 
-def open_backend(blueprint: Blueprint, device: Device | None) -> JaxBackend:
+def open_backend(blueprints: Sequence[Blueprint], device: Device | None) -> JaxBackend:
     """The backend on that device, or on JAX's own choice, which is a GPU where there is one."""
-    return JaxBackend(blueprint, open_device(device))
+    return JaxBackend(blueprints, open_device(device))
 
 
-def to_sums(sums: jax.Array) -> Sums:
+def _to_sums(sums: jax.Array) -> Sums:
     """(loss, correct, count) of each of K batches, as the loop reads them."""
     loss, correct, count = np.asarray(sums, dtype=np.float64).T
     return Sums(loss=loss, correct=correct.astype(np.int64), count=count.astype(np.int64))

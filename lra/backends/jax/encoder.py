@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -16,17 +17,19 @@ from lra.backends import Products
 from lra.backends.jax.dropout import Dropout
 from lra.model.blueprint import Blueprint
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT, WITHIN
-from lra.model.weights import CONSTANT, PROJECTIONS, Weights
+from lra.model.weights import CONSTANT, PROJECTIONS, Weights, attention_shapes
 
 NORM_EPSILON = 1e-5
 
-Arrays = dict[str, jax.Array]
+
+class Constant(nnx.Variable):
+    """An array that is drawn and stored, but not learned."""
 
 
 class Block(nnx.Module):
     """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
 
-    def __init__(self, blueprint: Blueprint, products: Products, own: list[str], number: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, blueprint: Blueprint, products: Products, number: int, rngs: nnx.Rngs) -> None:
         model = blueprint.model
         self._blueprint = nnx.static(blueprint)
         self._products: Products = products
@@ -40,13 +43,14 @@ class Block(nnx.Module):
         self.output = dense(model.width, model.width)
         self.ffn_in = dense(model.width, model.ffn)
         self.ffn_out = dense(model.ffn, model.width)
-        self.attention = nnx.Dict({name: nnx.Param(jnp.zeros(())) for name in own})
+        learned, constant = attention_shapes(blueprint)
+        self.attention = nnx.Dict({name: nnx.Param(jnp.zeros(shape)) for name, shape in learned.items()})
+        self.constants = nnx.Dict({name: Constant(jnp.zeros(shape)) for name, shape in constant.items()})
 
     def __call__(
         self,
         x: Float[Array, "B N C"],
         lengths: Int[Array, " B"] | None,
-        constants: Arrays,
         drop: Dropout | None,
         carry: Any,
     ) -> tuple[Float[Array, "B N C"], Float[Array, " B"], Any]:
@@ -62,13 +66,13 @@ class Block(nnx.Module):
             "residual": self._rounded(x) if self._blueprint.mechanism.card.residual else None,
             "drop": None if drop is None else lambda y: dropped(y, WITHIN),
         }
-        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, constants, context)
+        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, context)
         x = x + dropped(_by_rows(self.output, attended), ATTENDED)
         hidden = dropped(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x))), HIDDEN)
         return x + dropped(_by_rows(self.ffn_out, hidden), OUTPUT), penalty, carry
 
     def _attention(
-        self, x: Array, lengths: Array | None, constants: Arrays, context: dict[str, Any]
+        self, x: Array, lengths: Array | None, context: dict[str, Any]
     ) -> tuple[Array, Float[Array, " B"], Any]:
         blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
         inputs = [self._rounded(each) for each in self._inputs(x)]
@@ -76,7 +80,7 @@ class Block(nnx.Module):
             *inputs,
             lengths=lengths,
             params={name: self._rounded(param[...]) for name, param in self.attention.items()},
-            constants={name: self._rounded(array) for name, array in constants.items()},
+            constants={name: self._rounded(array[...]) for name, array in self.constants.items()},
             options=blueprint.options,
             dims=dims,
             **context,
@@ -110,23 +114,19 @@ class Encoder(nnx.Module):
     classifier, which has one row a document, stay in the dtype of the weights, and so do the logits.
     """
 
-    def __init__(self, blueprint: Blueprint, products: Products, own: list[str], rngs: nnx.Rngs) -> None:
+    def __init__(self, blueprint: Blueprint, products: Products, rngs: nnx.Rngs) -> None:
         model = blueprint.model
         self._towers = blueprint.towers
         self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
         self.positions = nnx.Embed(blueprint.dims.max_length, model.width, rngs=rngs)
-        self.layers = nnx.List([Block(blueprint, products, own, number, rngs) for number in range(model.depth)])
+        self.layers = nnx.List([Block(blueprint, products, number, rngs) for number in range(model.depth)])
         self.norm = _norm(model.width, rngs)
         features = model.width * (4 if blueprint.towers == 2 else 1)
         self.classifier_in = nnx.Linear(features, model.classifier, rngs=rngs)
         self.classifier_out = nnx.Linear(model.classifier, blueprint.classes, rngs=rngs)
 
     def __call__(
-        self,
-        tokens: Int[Array, "B T N"],
-        lengths: Int[Array, "B T"] | None,
-        constants: Arrays,
-        drop: Dropout | None = None,
+        self, tokens: Int[Array, "B T N"], lengths: Int[Array, "B T"] | None, drop: Dropout | None = None
     ) -> tuple[Float[Array, "B classes"], Float[Array, " B"]]:
         """Logits and penalties of B examples with T documents each; tokens beyond a document's length are never seen.
 
@@ -139,32 +139,47 @@ class Encoder(nnx.Module):
         x = self.tokens.embedding[flat] + _repeated(self.positions.embedding[: flat.shape[1]], len(flat))
         x = x if drop is None else drop(x, 0, EMBEDDED)
         penalty, carry = jnp.zeros(len(x), x.dtype), None
-        for layer, block in enumerate(self.layers):
-            prefix = f"{CONSTANT}layers.{layer}.attention."
-            own = {k.removeprefix(prefix): v for k, v in constants.items() if k.startswith(prefix)}
-            x, more, carry = block(x, real, own, drop, carry)
+        for block in self.layers:
+            x, more, carry = block(x, real, drop, carry)
             penalty = penalty + more
         pooled = _mean(self.norm(x), real).reshape(-1, self._towers, x.shape[-1])
         logits = self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))
         return logits, penalty.reshape(-1, self._towers).mean(1)
 
 
-def skeleton(blueprint: Blueprint, products: Products, weights: Weights) -> nnx.GraphDef:
-    """The encoder's structure without any array; `with_weights` fills it."""
-    prefix = "layers.0.attention."
-    own = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
-    return nnx.split(nnx.eval_shape(lambda: Encoder(blueprint, products, own, nnx.Rngs(0))))[0]
+def skeleton(blueprint: Blueprint, products: Products) -> nnx.GraphDef:
+    """The encoder's structure without any array: `nnx.merge` fills it with what `to_states` makes of weights."""
+    return nnx.split(nnx.eval_shape(lambda: Encoder(blueprint, products, nnx.Rngs(0))))[0]
 
 
-def with_weights(structure: nnx.GraphDef, learned: Arrays) -> Encoder:
-    """The encoder that holds these arrays, named as in lra.model.weights."""
-    return nnx.merge(structure, nnx.from_flat_state({_path(name): array for name, array in learned.items()}))
+def to_states(weights: Weights) -> tuple[nnx.State, nnx.State]:
+    """Learned arrays and constants, named as in lra.model.weights, where they lie in the module tree."""
+    placed = ({}, {})
+    for name, array in weights.items():
+        placed[name.startswith(CONSTANT)][_path(name)] = array
+    return nnx.from_flat_state(placed[0]), nnx.from_flat_state(placed[1])
+
+
+def to_weights(state: nnx.State) -> Weights:
+    """The inverse of `to_states` for one of the two, in NumPy."""
+    # Copies: on a CPU NumPy would look into buffers that the next call donates.
+    return {_name(path): np.array(array) for path, array in nnx.to_flat_state(state)}
 
 
 def _path(name: str) -> tuple[str | int, ...]:
-    """Where lra.model.weights's array lives in the module tree; a mechanism's own names may hold dots."""
+    """Where lra.model.weights's array lies in the module tree; a mechanism's own names may hold dots."""
+    if name.startswith(CONSTANT):
+        _, layer, _, own = name.split(".", 3)
+        return "layers", int(layer), "constants", own
     parts = name.split(".", 3) if ".attention." in name else name.split(".")
     return tuple(int(part) if part.isdigit() else part for part in parts)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """The inverse of `_path`."""
+    if path[2:3] == ("constants",):
+        return f"{CONSTANT}layers.{path[1]}.attention.{path[3]}"
+    return ".".join(str(part) for part in path)
 
 
 def _dtype(products: Products) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ class State:
 
 
 class TorchBackend:
-    """The Backend of PyTorch. `recorder` makes what captures a state's steps; None takes them eagerly."""
+    """The Backend of PyTorch, for one run. `recorder` makes what captures a state's steps; None takes them eagerly."""
 
     def __init__(
         self, blueprint: Blueprint, device: torch.device, recorder: Callable[[], Recorder] | None = None
@@ -56,10 +56,11 @@ class TorchBackend:
             return Grouping(groups=2, sizes=4, overhead=2**14)
         return Grouping(groups=8, sizes=None, overhead=400)
 
-    def start(self, weights: Weights, snapshot: Weights | None = None) -> State:
-        require_state(snapshot, weights)
+    def start(self, weights: Sequence[Weights], snapshots: Sequence[Weights | None] | None = None) -> State:
+        [own], [snapshot] = weights, snapshots or [None]
+        require_state(snapshot, own)
         encoder = Encoder(self._blueprint, self._products)
-        encoder.load(weights if snapshot is None else within(snapshot, "weights/"), self._device)
+        encoder.load(own if snapshot is None else within(snapshot, "weights/"), self._device)
         train = self._blueprint.train
         optimiser = torch.optim.AdamW(
             encoder.parameters(),
@@ -72,33 +73,33 @@ class TorchBackend:
         _place_moments(encoder, optimiser, snapshot)
         return State(encoder=encoder, optimiser=optimiser)
 
-    def train_steps(self, state: State, chunk: Chunk) -> tuple[State, Sums]:
+    def train_steps(self, state: State, chunks: Sequence[Chunk]) -> tuple[State, list[Sums]]:
+        [chunk] = chunks
         steps = batches(chunk, self._device)
         take = self._captured(state, steps) or partial(eager_step, state.encoder, state.optimiser)
         found = [take(batch, float(rate)) for rate, batch in zip(chunk.rates, steps, strict=True)]
-        return state, _to_sums(found)
+        return state, [_to_sums(found)]
 
-    def evaluate(self, state: State, chunk: Chunk) -> Sums:
+    def evaluate(self, state: State, chunk: Chunk) -> list[Sums]:
         tokens, lengths, labels = on_device(chunk, self._device)
         with torch.inference_mode():
             found = [
                 sums(state.encoder(tokens[k], None if lengths is None else lengths[k])[0], labels[k])
                 for k in range(len(chunk.labels))
             ]
-        return _to_sums(found)
+        return [_to_sums(found)]
 
-    def weights(self, state: State) -> Weights:
-        own = {canonical(name): to_numpy(name, p) for name, p in state.encoder.named_parameters()}
-        return own | state.encoder.constants()
+    def weights(self, state: State) -> list[Weights]:
+        return [state.encoder.weights()]
 
-    def snapshot(self, state: State) -> Weights:
-        arrays = {f"weights/{name}": array for name, array in self.weights(state).items()}
+    def snapshots(self, state: State) -> list[Weights]:
+        arrays = {f"weights/{name}": array for name, array in state.encoder.weights().items()}
         for name, parameter in state.encoder.named_parameters():
             moments = state.optimiser.state[parameter]
             arrays[f"adam.mu/{canonical(name)}"] = to_numpy(name, moments["exp_avg"])
             arrays[f"adam.nu/{canonical(name)}"] = to_numpy(name, moments["exp_avg_sq"])
             arrays["adam.count"] = np.asarray(moments["step"].cpu(), dtype=np.int64)
-        return arrays
+        return [arrays]
 
     def peak_memory(self) -> int:
         on_gpu = self._device.type == "cuda"
@@ -120,9 +121,8 @@ class TorchBackend:
         """The captured step, prepared for these; None where steps are eager, from the first failure to the end."""
         if self._recorder is None:
             return None
-        if state.captured is None:
-            state.captured = CapturedStep(state.encoder, state.optimiser, self._recorder())
         try:
+            state.captured = state.captured or CapturedStep(state.encoder, state.optimiser, self._recorder())
             state.captured.prepare(steps)
         except RuntimeError as error:
             self._recorder = state.captured = None
@@ -136,11 +136,12 @@ def sees_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def open_backend(blueprint: Blueprint, device: Device | None) -> TorchBackend:
-    """The backend on that device, or on a GPU where there is one; only there are steps captured.
+def open_backend(blueprints: Sequence[Blueprint], device: Device | None) -> TorchBackend:
+    """The backend of one run on that device, or on a GPU where there is one; only there are steps captured.
 
     On a CPU steps are eager: launching costs little there, and torch.compile took 138 s for a step that was no faster.
     """
+    [blueprint] = blueprints
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu was asked for, but PyTorch sees no CUDA device: use --device cpu")
     if device == "gpu" or (device is None and sees_gpu()):

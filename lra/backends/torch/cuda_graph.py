@@ -29,7 +29,7 @@ Recorder = Callable[[Call], Call]
 
 
 class CapturedStep:
-    """The step of one encoder and its optimiser, whose moments have to exist.
+    """The step of one encoder and its optimiser, whose moments have to exist; RuntimeError where it cannot be recorded.
 
     The gradients are zeros between steps, so that groups only ever add to them.
     """
@@ -41,7 +41,9 @@ class CapturedStep:
         self._examples = torch.ones((), dtype=torch.int64, device=device)
         self._step = torch.zeros((), dtype=torch.int32, device=device)
         self._groups: dict[tuple, tuple[Group, Call]] = {}
-        self._move: Call | None = None
+        for parameter in encoder.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self._move = self._recorded_move()
 
     def prepare(self, wanted: Iterable[Batch]) -> None:
         """Record what these batches need and is not there yet; weights and moments stay as they are.
@@ -56,13 +58,10 @@ class CapturedStep:
                 lambda buffers=buffers: add_gradients(self._encoder, buffers, self._examples, self._step)
             )
             self._groups[key] = buffers, add
-        if self._move is None:
-            self._move = self._recorded_move()
         self._optimiser.zero_grad(set_to_none=False)
 
     def __call__(self, batch: Batch, rate: float) -> Float[Tensor, "3"]:
         """Learn from one batch that was prepared for: (loss, correct, count)."""
-        assert self._move is not None, "prepare comes first"
         self._rate.fill_(rate)
         self._examples.copy_(batch.examples)
         self._step.copy_(batch.step)

@@ -13,7 +13,7 @@ from lra.backends import Products
 from lra.backends.torch.dropout import Dropout, Dropping
 from lra.model.blueprint import Blueprint
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT, WITHIN
-from lra.model.weights import CONSTANT, PROJECTIONS, Weights
+from lra.model.weights import CONSTANT, PROJECTIONS, Weights, attention_shapes
 
 NORM_EPSILON = 1e-5
 
@@ -34,13 +34,17 @@ class Block(nn.Module):
         self.output = nn.Linear(model.width, model.width)
         self.ffn_in = nn.Linear(model.width, model.ffn)
         self.ffn_out = nn.Linear(model.ffn, model.width)
-        self.attention = nn.ParameterDict()  # the mechanism's own arrays, filled by `load`
+        learned, constant = attention_shapes(blueprint)
+        self.attention, self.constants = nn.Module(), nn.Module()
+        for name, shape in learned.items():
+            self.attention.register_parameter(_without_dots(name), nn.Parameter(torch.zeros(shape)))
+        for name, shape in constant.items():
+            self.constants.register_buffer(_without_dots(name), torch.zeros(shape))
 
     def forward(
         self,
         x: Float[Tensor, "B N C"],
         lengths: Int[Tensor, " B"] | None,
-        constants: dict[str, Tensor],
         drop: Dropout | None,
         carry: Any,
     ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, " B"], Any]:
@@ -56,24 +60,27 @@ class Block(nn.Module):
             "residual": self._rounded(x) if self._blueprint.mechanism.card.residual else None,
             "drop": None if drop is None else lambda y: dropped(y, WITHIN),
         }
-        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, constants, context)
+        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, context)
         x = x + dropped(self.output(attended), ATTENDED)
         hidden = dropped(F.gelu(self.ffn_in(self.ffn_norm(x))), HIDDEN)
         return x + dropped(self.ffn_out(hidden), OUTPUT), penalty, carry
 
     def _attention(
-        self, x: Tensor, lengths: Tensor | None, constants: dict[str, Tensor], context: dict[str, Any]
+        self, x: Tensor, lengths: Tensor | None, context: dict[str, Any]
     ) -> tuple[Tensor, Float[Tensor, " B"], Any]:
         card, dims = self._blueprint.mechanism.card, self._blueprint.dims
         inputs = [self._rounded(each) for each in self._inputs(x)]
-        own = {name.replace("/", "."): self._rounded(array) for name, array in self.attention.items()}
+        own, constants = (
+            {_with_dots(name): self._rounded(array) for name, array in arrays}
+            for arrays in (self.attention.named_parameters(), self.constants.named_buffers())
+        )
         # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
         with torch.autocast(x.device.type, enabled=False):
             found = self._attend(
                 *inputs,
                 lengths=lengths,
                 params=own,
-                constants={name: self._rounded(array) for name, array in constants.items()},
+                constants=constants,
                 options=self._blueprint.options,
                 dims=dims,
                 **context,
@@ -115,7 +122,6 @@ class Encoder(nn.Module):
         features = model.width * (4 if blueprint.towers == 2 else 1)
         self.classifier_in = nn.Linear(features, model.classifier)
         self.classifier_out = nn.Linear(model.classifier, blueprint.classes)
-        self._constants: list[dict[str, Tensor]] = [{} for _ in range(model.depth)]
 
     def forward(
         self, tokens: Int[Tensor, "B T N"], lengths: Int[Tensor, "B T"] | None, drop: Dropout | None = None
@@ -131,8 +137,8 @@ class Encoder(nn.Module):
         x = x if drop is None else drop(x, 0, EMBEDDED)
         penalty, carry = x.new_zeros(len(x)), None
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._products == "bfloat16"):
-            for layer, constants in zip(self.layers, self._constants, strict=True):
-                x, more, carry = layer(x, real, constants, drop, carry)
+            for layer in self.layers:
+                x, more, carry = layer(x, real, drop, carry)
                 penalty = penalty + more
         pooled = _mean(self.norm(x), real).unflatten(0, (-1, self._towers))
         logits = self.classifier_out(F.relu(self.classifier_in(_features(pooled))))
@@ -140,34 +146,33 @@ class Encoder(nn.Module):
 
     def load(self, weights: Weights, device: torch.device) -> None:
         """Take over weights named as in lra.model.weights, in their dtype."""
-        dtype = torch.from_numpy(weights["norm.scale"]).dtype
-        for name, array in weights.items():
-            tensor = torch.tensor(array).to(device)
-            if name.startswith(CONSTANT):
-                layer, own = _attention_name(name.removeprefix(CONSTANT))
-                self._constants[layer][own] = tensor
-            elif ".attention." in name:
-                layer, own = _attention_name(name)
-                block: Any = self.layers[layer]
-                block.attention[own.replace(".", "/")] = nn.Parameter(tensor)
-        self.to(device=device, dtype=dtype)
+        self.to(device=device, dtype=torch.from_numpy(weights["norm.scale"]).dtype)
         with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                parameter.copy_(_to_torch(name, weights[canonical(name)]))
+            for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+                tensor.copy_(_to_torch(name, weights[canonical(name)]))
 
-    def constants(self) -> Weights:
-        """The constants under their names in lra.model.weights."""
-        return {
-            f"{CONSTANT}layers.{layer}.attention.{name}": tensor.cpu().numpy()
-            for layer, own in enumerate(self._constants)
-            for name, tensor in own.items()
-        }
+    def weights(self) -> Weights:
+        """Learned arrays and constants as they are now, named as in lra.model.weights."""
+        arrays = (*self.named_parameters(), *self.named_buffers())
+        return {canonical(name): to_numpy(name, tensor) for name, tensor in arrays}
+
+
+def _without_dots(name: str) -> str:
+    """A mechanism's own name of an array as PyTorch takes it."""
+    return name.replace(".", "/")
+
+
+def _with_dots(name: str) -> str:
+    """The inverse of `_without_dots`."""
+    return name.replace("/", ".")
 
 
 def canonical(name: str) -> str:
-    """The name in lra.model.weights of a PyTorch parameter."""
+    """The name in lra.model.weights of a PyTorch parameter or buffer."""
     if ".attention." in name:
-        return name.replace("/", ".")
+        return _with_dots(name)
+    if ".constants." in name:
+        return CONSTANT + _with_dots(name.replace(".constants.", ".attention."))
     owner, kind = name.rsplit(".", 1)
     if kind == "weight":
         kind = "scale" if owner.endswith("norm") else "embedding" if owner in ("tokens", "positions") else "kernel"
@@ -176,7 +181,7 @@ def canonical(name: str) -> str:
 
 def turned(name: str) -> bool:
     """Whether PyTorch keeps the transpose of our array: of its dense kernels, not of a mechanism's own."""
-    return ".attention." not in name and canonical(name).endswith(".kernel")
+    return name.endswith(".weight") and canonical(name).endswith(".kernel")
 
 
 def to_numpy(name: str, tensor: Tensor) -> Any:
@@ -188,11 +193,6 @@ def to_numpy(name: str, tensor: Tensor) -> Any:
 def _to_torch(name: str, array: Any) -> Tensor:
     tensor = torch.tensor(array)
     return tensor.T if turned(name) else tensor
-
-
-def _attention_name(name: str) -> tuple[int, str]:
-    _, layer, _, own = name.split(".", 3)
-    return int(layer), own
 
 
 def _mean(x: Float[Tensor, "B N C"], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "B C"]:
