@@ -13,6 +13,7 @@ import tyro
 from lra.core.config import BackendName
 from lra.core.environment import DATA, git_state
 from lra.core.errors import UserError
+from lra.core.files import require_writable
 from lra.core.spec import Spec
 from lra.regression import baselines
 from lra.regression import report as regress_report
@@ -65,6 +66,10 @@ class CheckFlags:
 
 def check(flags: CheckFlags) -> int:
     """Compare the chosen cells; 0 all held, 1 one regressed, 2 one could not run."""
+    if flags.junit is not None:
+        require_writable(flags.junit.parent, "name another file with --junit")
+        if flags.junit.is_dir():
+            raise UserError(f"--junit {flags.junit} is a folder, expected the name of a file")
     if flags.update:
         return _update(flags)
     known = baselines.load(flags.baselines)

@@ -87,7 +87,7 @@ class _Watch:
         passed = time.monotonic() - self._first
         if not self._told and passed > TRIAL and self._total:
             self._told = True
-            rest = passed / self._done * (self._total - self._done)
+            rest = passed / max(self._done, 1) * (self._total - self._done)
             if rest > LONG:
                 speed = f"{self._done / passed:,.0f} examples/s"
                 console.print(f"this takes about {duration(rest)} ({speed}); --count N prepares fewer")

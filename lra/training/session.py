@@ -32,7 +32,7 @@ from lra.training.screen import (
     seeds_table,
     untimed,
 )
-from lra.training.trainer import Outcome, Place, alone, make_blueprint, train_together
+from lra.training.trainer import Outcome, Place, alone, make_blueprint, require_room, train_together
 from tasks.store import Prepared
 
 MOST_SEEDS = 1000  # of one command
@@ -85,6 +85,7 @@ def require_possible(run: Run, place: Place) -> None:
         require_tensorboard()
     require_installed(run.backend)
     data.source(place.raw, place.processes)
+    require_room(place)
     make_blueprint(run, tasks.load(run.task))
 
 

@@ -20,7 +20,7 @@ from lra.backends.lanes import Lanes, open_lanes
 from lra.core.config import Run, as_dict
 from lra.core.environment import environment, git_state
 from lra.core.errors import UserError
-from lra.core.files import set_aside
+from lra.core.files import require_writable, set_aside
 from lra.core.frameworks import Device
 from lra.core.identity import revisions, run_id
 from lra.model.blueprint import Blueprint, with_kernel
@@ -64,6 +64,17 @@ class Place:
 
 
 Outcome = tuple[record.Record, Path] | Diverged
+NO_ROOM = "make room there, or name another folder with --results"
+KEPT = 4 * 4
+"""Bytes of a snapshot for each parameter: its value, two moments and best value. The next one is written beside it."""
+
+
+def require_room(place: Place) -> None:
+    """Raise UserError where a run could not leave what it is to leave: told before the data and the training."""
+    for folder in (place.results / "runs", checkpoint.folder(place.results, "")):
+        require_writable(folder, NO_ROOM)
+    if place.tensorboard:
+        require_writable(place.tensorboard, "make room there, or name another folder with --tensorboard")
 
 
 def make_blueprint(run: Run, task: Task) -> Blueprint:
@@ -137,6 +148,9 @@ def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequen
             Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), callback), own, together)
             for run, blueprint, work, callback, own in zip(runs, blueprints, works, callbacks, found, strict=True)
         ]
+        room = sum(KEPT * lane.parameters * (1 if lane.snapshot else 2) for lane in lanes)
+        require_writable(works[0], NO_ROOM, room)
+        held.enter_context(_unsaved_told(works))
         clock = held.enter_context(AwakeClock())
         yield Loop(lanes, open_lanes(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
 
@@ -242,6 +256,20 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
     except checkpoint.Refused as error:
         kept = set_aside(path)
         raise UserError(f"{path} {error.why}: it is kept as {kept.name}; start over with --fresh") from error
+
+
+@contextmanager
+def _unsaved_told(works: Sequence[Path]) -> Iterator[None]:
+    """What cannot be written inside, as on a full disk, is told with the way to go on. A lost reader is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        kept = all((work / SNAPSHOT).exists() for work in works)
+        then = "with --resume it continues from its last snapshot" if kept else "it had no snapshot yet"
+        what = f"{error.filename or works[0]}: {error.strerror or error}"
+        raise OSError(f"{what}: make room or repair it, and run the same command again; {then}") from error
 
 
 @contextmanager
