@@ -95,6 +95,7 @@ def _folder(name: str) -> Path:
     try:
         folder = Path(name).expanduser().resolve()
         folder.exists()
+        name.encode()  # a record names it
     except (OSError, ValueError, RuntimeError) as error:
         raise UnknownAttention(f"no attention in {name[:60]!r}, expected the name of a folder: {error}") from error
     return folder

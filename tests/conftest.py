@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.places import cache
+
 # Set before either framework is imported, and inherited by pytest-xdist's workers and by every child process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -64,7 +66,11 @@ sys.meta_path[:0] = [TorchBeforeJax(), CompiledUnchecked()]
 def lra_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of prepared data, LRA_HOME: an empty one, so that no test reads or writes the user's."""
     home = tmp_path_factory.mktemp("lra-home")
+    if (compiled := cache("compiled")) is not None:  # it takes minutes, and is kept by a hash of the sources
+        (home / "compiled").symlink_to(compiled.absolute())
     with pytest.MonkeyPatch.context() as patch:
+        if "MPLCONFIGDIR" not in os.environ and (fonts := cache("matplotlib")):
+            patch.setenv("MPLCONFIGDIR", str(fonts))
         patch.setenv("LRA_HOME", str(home))
         yield home
 

@@ -80,9 +80,9 @@ def check(flags: CheckFlags) -> int:
     for table in regress_report.tables(verdicts):
         console.print(table)
     for line in regress_report.lines(cells, known.level):
-        console.print(line, markup=False)
+        console.print(line)
     for line in regress_report.troubles(verdicts):
-        errors.print(line, markup=False)
+        errors.print(line)
     if flags.junit is not None:
         regress_report.save_junit(verdicts, flags.junit)
     return exit_code(verdicts)
@@ -155,8 +155,8 @@ def _update(flags: CheckFlags) -> int:
         assert fresh.baseline is not None, "it was just measured"
         baselines.update(flags.baselines, cell, fresh.baseline)
         for line in regress_report.changes(cell, fresh):
-            console.print(line, markup=False)
-    console.print(f"written: {flags.baselines}", markup=False)
+            console.print(line)
+    console.print(f"written: {flags.baselines}")
     return 0
 
 

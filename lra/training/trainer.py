@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dacite
-from filelock import FileLock, Timeout
 
 import attention_impls
 import tasks
@@ -33,6 +31,8 @@ from lra.training.history import FIRST_STEPS, Callback
 from lra.training.loop import Diverged, Lane, Loop
 from lra.training.snapshot import SNAPSHOT, Snapshot
 from tasks.base import Shape, Task
+from tasks.locks import Busy, held
+from tasks.places import raw_folder
 from tasks.store import Prepared
 
 
@@ -53,8 +53,7 @@ class Place:
 
     def as_values(self) -> dict[str, Any]:
         """Plain values, for another process; every path in full, also the one that LRA_RAW has."""
-        raw = self.raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
-        paths = {"results": self.results, "raw": raw, "tensorboard": self.tensorboard}
+        paths = {"results": self.results, "raw": self.raw or raw_folder(), "tensorboard": self.tensorboard}
         return asdict(self) | {name: path and str(path.absolute()) for name, path in paths.items()}
 
     @classmethod
@@ -140,8 +139,8 @@ def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequen
     blueprints = [make_blueprint(run, task) for run in runs]
     works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
     together = [work.name for work in works] if len(works) > 1 else []
-    with backends.pinned(runs[0].backend), ExitStack() as held:
-        held.enter_context(alone(works))
+    with backends.pinned(runs[0].backend), ExitStack() as stack:
+        stack.enter_context(alone(works))
         snapshot.settle(works)
         found = [_find_snapshot(*each, place) for each in zip(runs, blueprints, works, strict=True)]
         lanes = [
@@ -150,8 +149,8 @@ def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequen
         ]
         room = sum(KEPT * lane.parameters * (1 if lane.snapshot else 2) for lane in lanes)
         require_writable(works[0], NO_ROOM, room)
-        held.enter_context(_unsaved_told(works))
-        clock = held.enter_context(AwakeClock())
+        stack.enter_context(_unsaved_told(works))
+        clock = stack.enter_context(AwakeClock())
         yield Loop(lanes, open_lanes(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
 
 
@@ -275,13 +274,14 @@ def _unsaved_told(works: Sequence[Path]) -> Iterator[None]:
 @contextmanager
 def alone(works: Sequence[Path]) -> Iterator[None]:
     """Hold the runs' folders against a second process training the same run; UserError where there is one."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for work in works:
             work.mkdir(parents=True, exist_ok=True)
             try:
-                held.enter_context(FileLock(work / "lock", timeout=0))
-            except Timeout as error:
+                stack.enter_context(held(work / "lock", None))
+            except Busy as error:
                 raise UserError(
-                    f"another process is training this very run in {work}: wait for it or change --seed"
+                    f"{error.holder} is training this very run in {work}: wait for it or change --seed; if that "
+                    f"process is no more, delete {work / 'lock'}"
                 ) from error
         yield
