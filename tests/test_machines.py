@@ -21,7 +21,7 @@ from lra.terminal.failures import told
 from lra.training import checkpoint, data
 from lra.training.session import train_all
 from lra.training.trainer import train_together
-from tasks import compiled, places
+from tasks import compiled, limits, places
 from tasks.base import TaskError
 from tasks.download import tfds_home
 from tests.small import Quiet, place, smoke_run
@@ -131,3 +131,21 @@ def test_matplotlib_keeps_silent_about_its_folder(tmp_path: Path) -> None:
     assert done.stderr == ""
     done = subprocess.run(ask, env=env | {"LRA_HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(tmp_path / "matplotlib")
+
+
+@pytest.mark.parametrize("name", ["x.xyz", "plain", "folder.png"])
+def test_a_picture_of_no_known_kind_is_told(name: str, tmp_path: Path) -> None:
+    run = smoke_run()
+    data.prepare(run.task, run.data, data.source(None, 1))
+    (tmp_path / "folder.png").mkdir()
+    if name == "plain":
+        data.show(run.task, run.data, tmp_path / name)
+        assert (tmp_path / "plain.png").is_file()
+    else:
+        with pytest.raises(UserError, match=r"expected the name of a picture, as .*\.png"):
+            data.show(run.task, run.data, tmp_path / name)
+
+
+def test_many_processes_draw_no_more_than_a_few_blocks_ahead() -> None:
+    assert data.source(None, 1000).processes <= 2 * limits.usable_cores()
+    assert data.source(None, 1).processes == 1

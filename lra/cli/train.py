@@ -21,7 +21,8 @@ from lra.terminal.console import write_document
 
 ATTN = (
     f"Which attention: {', '.join(attention_impls.names())}; with options, as elfatt@block_size=64; several with "
-    "commas, or all. A folder's path needs quotes only beside others or with options: '\"my,folder/a\"@x=1'."
+    "commas, or all. A folder's path needs quotes only beside others or with options: '\"my,folder/a\"@x=1'. "
+    "A folder is code that runs: name only what you trust."
 )
 Data = TypeVar("Data")
 Options = TypeVar("Options")
@@ -45,7 +46,8 @@ class TrainFlags(Generic[Data, Options]):
     model: Model
     train: Train
     config: Where | None = None
-    """Take the configuration from a record or from --print-config; flags still win."""
+    """Take the configuration from a record or from --print-config; flags still win. One that names a mechanism's
+    folder runs the code there."""
     count: Number | None = None
     """At most so many examples in each split."""
     seeds: int = 1

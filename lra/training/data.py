@@ -30,7 +30,9 @@ def source(raw: Path | None, processes: int | None) -> Source:
         raise UserError(f"raw data {given} does not exist: correct --raw or LRA_RAW, or remove it")
     if processes is not None and not 1 <= processes <= MOST_PROCESSES:
         raise UserError(f"--processes is {processes}, expected at least 1 and at most {MOST_PROCESSES:,}")
-    return Source(raw=given, processes=processes or limits.usable_cores(), fetch=_fetch)
+    cores = limits.usable_cores()
+    # Each draws blocks ahead: more processes than keep the cores busy would only make what nobody takes.
+    return Source(raw=given, processes=min(processes or cores, 2 * cores), fetch=_fetch, note=_tell)
 
 
 def _tell(line: str) -> None:
@@ -126,11 +128,22 @@ def print_prepared() -> None:
 
 
 def show(name: str, options: Any, picture: Path) -> None:
-    """Write one PNG that shows a task's examples."""
+    """Write one picture that shows a task's examples; of the kind that the file's name ends in, else a PNG."""
+    picture = _picture(picture)
     ready = _existing(name, options, store.load)
     picture.parent.mkdir(parents=True, exist_ok=True)
     tasks.load(name).picture(options, ready.splits, picture)
     console.print(f"wrote {picture}")
+
+
+def _picture(path: Path) -> Path:
+    """The file for a picture; UserError for a folder, and for an ending that Matplotlib has no picture for."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    path = path if path.suffix else path.with_name(f"{path.name}.png")
+    if path.suffix[1:].lower() not in FigureCanvasBase.filetypes or path.is_dir():
+        raise UserError(f"--out {path}: expected the name of a picture, as {path.with_suffix('.png').name}")
+    return path
 
 
 def _existing(name: str, options: Any, load: Callable[..., store.Prepared | None]) -> store.Prepared:

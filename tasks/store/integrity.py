@@ -20,6 +20,7 @@ from random import SystemRandom
 from typing import Any
 
 from tasks.base import SPLITS, TaskError
+from tasks.files import hidden
 from tasks.parallel import in_order
 
 BLOCK = 1 << 22  # bytes
@@ -87,7 +88,9 @@ def damaged(path: Path, fault: object, folder: Path) -> TaskError:
 
 def _data_files(folder: Path) -> list[str]:
     patterns = [f"{split}/{below}" for split in SPLITS for below in ("*.bin", "*.npy", "extras/*.npy")]
-    return sorted(path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern))
+    return sorted(
+        path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern) if not hidden(path)
+    )
 
 
 def _marks(folder: Path, files: Mapping[str, Any]) -> dict[str, list[int]]:
