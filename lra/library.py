@@ -67,7 +67,7 @@ def benchmark(wanted: Wanted, *, results: Path | str = RESULTS, device: Device =
 def load_records(results: Path | str = RESULTS) -> list[Record]:
     """Every record under `results`/runs, by name of its file; a warning for each file that is none."""
     found = []
-    for path in sorted(Path(results, "runs").glob("*.json")):
+    for path in sorted(Path(results, "runs").glob("[!.]*.json")):
         try:
             found.append(record.load(path))
         except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from rich.table import Table
 
 from lra.core.environment import ROOT
-from lra.terminal.console import Console, open_streams, write_document
+from lra.terminal.console import NARROWEST, Console, open_streams, write_document
 
 
 def latin(patch: pytest.MonkeyPatch) -> io.BytesIO:
@@ -57,3 +58,11 @@ def test_a_live_line_is_no_markup() -> None:
     assert [call for call in columns if "markup=False" not in call] == []
     printed = [path for path, text in sources.items() if re.search(r"from rich.*\b(Console|print)\b", text)]
     assert printed == [ROOT / "lra" / "terminal" / "console.py"]
+
+
+@pytest.mark.parametrize(("columns", "left"), [("1", str(NARROWEST)), ("100", "100")])
+def test_a_terminal_without_width_gets_some(columns: str, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fewer columns than six, tyro's help lays itself out for ever."""
+    monkeypatch.setenv("COLUMNS", columns)
+    open_streams()
+    assert os.environ["COLUMNS"] == left

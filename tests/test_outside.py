@@ -1,4 +1,4 @@
-"""A record that names a mechanism's folder is read without running what is in the folder."""
+"""Records of others: one that names a mechanism's folder runs nothing of it, a file of macOS is none."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def test_tables_never_import_a_mechanism_that_a_record_names(
     (tmp_path / "runs").mkdir()
     put(asdict(record), tmp_path / "runs" / "a.json")
     put(asdict(made("listops", "softmax", 0.5)), tmp_path / "runs" / "b.json")
+    for place in ("runs", "bench"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "._a.json").write_bytes(b"\0\xb0")  # which macOS puts beside every file
     assert main([verb, "--results", str(tmp_path)]) == 0
     said = capsys.readouterr()
     assert "left out" not in said.err

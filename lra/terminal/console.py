@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import shutil
 import sys
 
 from rich.console import Console as RichConsole
 
+NARROWEST = 20  # columns
 LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which has no live line
 
 
@@ -62,7 +64,10 @@ def duration(seconds: float) -> str:
 
 
 def open_streams() -> None:
-    """Give a process without standard streams some that lead nowhere, before a file that it opens gets their number."""
+    """Make printing safe: every standard stream is there, takes every sign, and is as wide as a word.
+
+    One that is missing gets one that leads nowhere, before a file that the process opens gets its number.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -73,6 +78,8 @@ def open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=NEAREST)
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)  # narrower than that, tyro's --help never ends
 
 
 def write_document(text: str) -> None:

@@ -199,6 +199,10 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
         flush(building)
         building.rename(place)
         sync(place.parent)
+    except OSError as error:
+        if error.filename is None:  # of a disk that is full only the number is told
+            error.filename = str(building)
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

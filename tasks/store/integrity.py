@@ -8,6 +8,7 @@ because a bit that flips on the disk changes no time. Whatever fits into that is
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -77,6 +78,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that cannot do this for folders
+            raise
     finally:
         os.close(descriptor)
 
