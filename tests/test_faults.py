@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lra.core.environment import ROOT
 from tests.evidence.faults import BAD, BELIEVED, HANG, HELD, TRACEBACK, campaign, limited, outcome
 from tests.faulty_inputs import Input, inputs
 from tests.faulty_machines import wrong
@@ -44,3 +45,11 @@ def test_a_reader_that_hangs_or_tells_no_file_is_seen(tmp_path: Path, monkeypatc
     assert wrong(1, "Traceback (most recent call last):\nKeyError")
     assert wrong(1, "it failed")
     assert not wrong(1, "error: it failed")
+
+
+def test_the_page_has_every_input() -> None:
+    page = (ROOT / "results" / "evidence" / "faults.md").read_text(encoding="utf-8")
+    for name in [each.name for each in inputs()]:
+        assert f"| {name} | " in page
+    (total,) = (line for line in page.splitlines() if line.startswith("| all |"))
+    assert total.split(" | ")[3:] == ["0", "0", "0 |"]
