@@ -11,10 +11,10 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run leaderboard test test-full test-gpu gpu smoke-all lint format clean
+.PHONY: help setup run leaderboard test test-slow test-all test-optimised test-gpu gpu smoke-all lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "  variables: PYTHON=$(PYTHON)  ARGS=…  PIP_ARGS=…  JAX_CUDA=$(JAX_CUDA)  JOBS=$(JOBS)"
 
 setup: .venv/.ready ## prepare .venv with the pinned versions
@@ -25,10 +25,16 @@ run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--
 leaderboard: .venv/.ready ## write the tables and plots under results/ from the records
 	@$(BIN)/python run_lra.py leaderboard
 
-test: .venv/.ready ## the fast tests (minutes)
+test: .venv/.ready ## the quick tests (minutes): units, laws, parity, a smoke run in each framework
 	@$(PYTEST) $(ARGS)
 
-test-full: .venv/.ready ## the long tests too, with JAX code compiled as users run it
+test-slow: .venv/.ready ## the rest: processes, archives, README's commands, browser, real data, compiled kernels
+	@$(PYTEST) -m "slow and not gpu" $(ARGS)
+
+test-all: .venv/.ready ## both, as before each merge
+	@$(PYTEST) -m "not gpu" $(ARGS)
+
+test-optimised: .venv/.ready ## both, with JAX code compiled as users run it
 	@XLA_FLAGS=--xla_cpu_multi_thread_eigen=false $(PYTEST) -m "not gpu" $(ARGS)
 
 test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU

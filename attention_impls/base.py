@@ -89,7 +89,10 @@ class Laws:
     ignores_neighbours: Law = True
     """An example alone equals the same example in a batch."""
     finite_for_extreme_inputs: Law = True
-    """Output and gradients are finite for q, k, v of size 1e4 in float32."""
+    """In float32 the output is finite for q, k, v of size 1e4, and the gradients are for size 1e3.
+
+    A fused softmax computes its scores again for the gradients. Above 1e8 their rounding alone may overflow exp.
+    """
     gradients_reach_every_parameter: Law = True
     """No learned array and no input has a gradient that is zero everywhere."""
     accepts_any_length: Law = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -33,6 +33,13 @@ def _quick_compile() -> dict[str, Any]:
 QUICK_COMPILE = _quick_compile()
 
 Arrays = dict[str, np.ndarray]
+
+EXACT = 1e-9  # an implementation in float64 against the reference
+
+# One batch for all laws that can share it: documents of several lengths, none and one token among them, in arrays that
+# are longer than any of them. What JAX compiles for it in float64 and float32 serves them all.
+LENGTHS = (37, 0, 1, 20)
+TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,25 @@ class Inputs:
                 out[letter][i, :length] = array[i, :length]
         return replace(self, arrays=out)
 
-    def example(self, i: int) -> Inputs:
-        """Example i alone."""
-        lengths = None if self.lengths is None else self.lengths[i : i + 1]
-        return replace(
-            self, arrays={letter: array[i : i + 1] for letter, array in self.arrays.items()}, lengths=lengths
-        )
+    def cut(self, tokens: int) -> Inputs:
+        """The first tokens of every example."""
+        return replace(self, arrays={letter: array[:, :tokens] for letter, array in self.arrays.items()})
+
+    def with_example(self, i: int, other: Inputs) -> Inputs:
+        """The same examples, the i-th replaced by that of `other`, whose parameters and constants are taken too."""
+        assert self.lengths is not None
+        assert other.lengths is not None
+        mine = np.arange(len(self.lengths)) != i
+        arrays = {
+            letter: np.where(mine.reshape(-1, *[1] * (array.ndim - 1)), array, other.arrays[letter])
+            for letter, array in self.arrays.items()
+        }
+        return replace(other, arrays=arrays, lengths=np.where(mine, self.lengths, other.lengths).astype(np.int32))
+
+    def of(self, rows: slice) -> Inputs:
+        """Some of the examples alone."""
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return replace(self, arrays={letter: array[rows] for letter, array in self.arrays.items()}, lengths=lengths)
 
 
 def cases() -> list[Case]:
@@ -87,21 +107,33 @@ def cases() -> list[Case]:
     ]
 
 
-def implementations() -> list[Any]:
-    """(case, backend) for every variant and every framework it is written in."""
+def implementations(chosen: Iterable[Case] | None = None) -> list[Any]:
+    """(case, backend) for every variant, or the chosen ones, and every framework it is written in."""
     return [
-        pytest.param(case, backend, id=f"{case}-{backend}") for case in cases() for backend in case.mechanism.backends
+        pytest.param(case, backend, id=f"{case}-{backend}")
+        for case in chosen or cases()
+        for backend in case.mechanism.backends
     ]
+
+
+def default_implementations() -> list[Any]:
+    """(case, backend) for the first variant of every mechanism."""
+    return implementations({case.name: case for case in reversed(cases())}.values())
 
 
 def measured_implementations() -> list[Any]:
     """(case, backend) for the options at which each mechanism's costs are measured."""
-    chosen = {name: attention_impls.load(name).card for name in attention_impls.names()}
-    return [
-        pytest.param(case, backend, id=f"{case}-{backend}")
-        for case in (Case(name, options) for name, card in chosen.items() for options in card.measured or card.variants)
-        for backend in case.mechanism.backends
-    ]
+    cards = {name: attention_impls.load(name).card for name in attention_impls.names()}
+    return implementations(
+        Case(name, options) for name, card in cards.items() for options in card.measured or card.variants
+    )
+
+
+def uphold(case: Case, law: str) -> None:
+    """Skip, with the card's reason, where a card switches the law off."""
+    held = getattr(case.mechanism.card.laws, law)
+    if held is not True:
+        pytest.skip(f"{case.name}: {held}")
 
 
 def dims_for(max_length: int, heads: int = 4, head_dim: int = 8) -> Dims:
@@ -131,6 +163,18 @@ def draw(
         params=card.params(case.options, dims, rng),
         constants=card.constants(case.options, dims, rng),
     )
+
+
+def canonical(case: Case) -> Inputs:
+    """The batch that most laws look at; zeros at padding."""
+    return draw(case, TOKENS, LENGTHS).padded_to(TOKENS, 0.0)
+
+
+@functools.cache
+def measured(case: Case, backend: str, dtype: str = "float64") -> tuple[np.ndarray, Arrays]:
+    """Output and gradients at the canonical batch, computed once for all tests that look at them."""
+    inputs = canonical(case)
+    return gradients(case, backend, inputs, cotangent_for(inputs), dtype)
 
 
 def output(case: Case, backend: str, inputs: Inputs, dtype: str = "float64") -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from required import lacking
 
 FLAGS = (
     "--headless",
@@ -29,7 +30,7 @@ def start(profile: Path) -> Any:
     binary = next((found for name in NAMES if (found := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     if binary is None or driver is None:
-        pytest.skip("no Chromium here, or no chromedriver: apt-get install chromium chromium-driver to run this test")
+        lacking("browser", "no Chromium here, or no chromedriver: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in (*FLAGS, f"--user-data-dir={profile}"):

@@ -12,14 +12,16 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
+import budget
+import caches
 import pytest
-
-from tasks.places import cache
+import required
 
 # Set before either framework is imported, and inherited by pytest-xdist's workers and by every child process.
+caches.keep()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of a JAX test is compiling; unoptimised code halves that. `make test-full` tests the optimised code.
+# Most of a JAX test is compiling; unoptimised code halves that. `make test-slow` tests optimised code too.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Triton decides when it is first imported, which PyTorch does too, whether its kernels are interpreted or compiled.
@@ -62,9 +64,25 @@ class CompiledUnchecked(MetaPathFinder):
 sys.meta_path[:0] = [TorchBeforeJax(), CompiledUnchecked()]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure every test, and ask which needs may not be lacking."""
+    required.required()
+    config.pluginmanager.register(budget)
+    if not hasattr(config, "workerinput"):  # xdist's workers report to the process that started them
+        config.pluginmanager.register(budget.Totals())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Within a file, all tests of one variant of a mechanism follow each other, so that one worker compiles it once."""
+
+    items.sort(key=lambda item: (item.path, budget.case(item)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def lra_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of prepared data, LRA_HOME: an empty one, so that no test reads or writes the user's."""
+    from tasks.places import cache  # not before jaxtyping's hook is in place
+
     home = tmp_path_factory.mktemp("lra-home")
     if (compiled := cache("compiled")) is not None:  # it takes minutes, and is kept by a hash of the sources
         (home / "compiled").symlink_to(compiled.absolute())
@@ -92,7 +110,7 @@ def raw() -> Path:
     """The folder that holds the real raw data; without one the test is skipped and says so."""
     value = os.environ.get("LRA_RAW")
     if not value:
-        pytest.skip("LRA_RAW is not set: name the folder that holds imdb, cifar10, aan and pathfinder to run this test")
+        required.lacking("data", "LRA_RAW is not set: name the folder that holds imdb, cifar10, aan and pathfinder")
     folder = Path(value).resolve()
     if not folder.is_dir():
         pytest.fail(f"LRA_RAW={value} is no folder: name one that exists, or unset it")

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from attention_cases import (
+    EXACT,
     Arrays,
     Case,
     Inputs,
+    canonical,
     cases,
     cotangent_for,
     dims_for,
@@ -18,6 +20,7 @@ from attention_cases import (
     error,
     gradients,
     implementations,
+    measured,
     output,
     reference,
     reference_loss,
@@ -25,14 +28,13 @@ from attention_cases import (
 
 from attention_impls.elfatt import Options as Elfatt
 
-EXACT = 1e-9
 LIBRARY_SOFTMAX = 2e-6  # float32 has 6e-8; a softmax and its backward pass lose a little more
 BFLOAT16 = 2e-2
-SHAPES = [
-    pytest.param(37, (37, 0, 1, 20), id="37"),
-    pytest.param(130, (130, 66), id="130"),
-    pytest.param(37, None, id="full"),
-]
+BATCHES = {
+    "canonical": canonical,
+    "130": lambda case: draw(case, 130, (130, 66)),
+    "full": lambda case: draw(case, 37, None),
+}
 
 
 def bound(case: Case, backend: str) -> float:
@@ -41,13 +43,12 @@ def bound(case: Case, backend: str) -> float:
 
 
 @functools.cache
-def measured(
-    case: Case, backend: str, tokens: int, lengths: tuple[int, ...] | None
-) -> tuple[Inputs, np.ndarray, np.ndarray, Arrays]:
-    """Inputs, cotangent, output and gradients in float64, computed once for all tests that look at them."""
-    inputs = draw(case, tokens, lengths)
-    cotangent = cotangent_for(inputs)
-    return inputs, cotangent, *gradients(case, backend, inputs, cotangent)
+def found(case: Case, backend: str, batch: str) -> tuple[np.ndarray, Arrays]:
+    """Output and gradients in float64, computed once for all tests that look at them."""
+    if batch == "canonical":
+        return measured(case, backend)
+    inputs = BATCHES[batch](case)
+    return gradients(case, backend, inputs, cotangent_for(inputs))
 
 
 def output_error(case: Case, backend: str, inputs: Inputs) -> float:
@@ -68,11 +69,23 @@ def slope(case: Case, inputs: Inputs, cotangent: np.ndarray, direction: Arrays) 
     return (loss(step) - loss(-step)) / (2 * step)
 
 
-@pytest.mark.parametrize(("tokens", "lengths"), SHAPES)
+@functools.cache
+def slopes(case: Case) -> dict[str, tuple[np.ndarray, float]]:
+    """A random direction for every input and parameter, and the reference's derivative along it."""
+    inputs = canonical(case)
+    rng = np.random.default_rng(2)
+    known = {}
+    for name, array in (inputs.arrays | inputs.params).items():
+        direction = {other: np.zeros(each.shape) for other, each in (inputs.arrays | inputs.params).items()}
+        direction[name] = rng.normal(size=array.shape)
+        known[name] = direction[name], slope(case, inputs, cotangent_for(inputs), direction)
+    return known
+
+
+@pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize(("case", "backend"), implementations())
-def test_output_equals_the_reference(case: Case, backend: str, tokens: int, lengths: tuple[int, ...] | None) -> None:
-    inputs, _, found, _ = measured(case, backend, tokens, lengths)
-    assert error(found, reference(case, inputs)) < bound(case, backend)
+def test_output_equals_the_reference(case: Case, backend: str, batch: str) -> None:
+    assert error(found(case, backend, batch)[0], reference(case, BATCHES[batch](case))) < bound(case, backend)
 
 
 @pytest.mark.parametrize(("case", "backend"), implementations())
@@ -83,23 +96,17 @@ def test_one_example_with_one_wide_head_equals_the_reference(case: Case, backend
 
 @pytest.mark.parametrize(("case", "backend"), implementations())
 def test_gradients_agree_with_differences_of_the_reference(case: Case, backend: str) -> None:
-    inputs, cotangent, _, found = measured(case, backend, 37, (37, 0, 1, 20))
-    rng = np.random.default_rng(2)
-    for name, gradient in found.items():
-        direction = {other: np.zeros(array.shape) for other, array in (inputs.arrays | inputs.params).items()}
-        direction[name] = rng.normal(size=gradient.shape)
-        expected = slope(case, inputs, cotangent, direction)
-        assert abs((gradient * direction[name]).sum() - expected) < max(1e-6, bound(case, backend)) * max(
-            abs(expected), 1
-        )
+    for name, (direction, expected) in slopes(case).items():
+        along = (measured(case, backend)[1][name] * direction).sum()
+        assert abs(along - expected) < max(1e-6, bound(case, backend)) * max(abs(expected), 1), name
 
 
-@pytest.mark.parametrize(("tokens", "lengths"), SHAPES)
+@pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("case", cases(), ids=str)
-def test_gradients_agree_between_frameworks(case: Case, tokens: int, lengths: tuple[int, ...] | None) -> None:
+def test_gradients_agree_between_frameworks(case: Case, batch: str) -> None:
     if len(case.mechanism.backends) < 2:
         pytest.skip(f"{case.name} is written in {case.mechanism.backends} only")
-    ours, theirs = (measured(case, backend, tokens, lengths)[-1] for backend in ("torch", "jax"))
+    ours, theirs = (found(case, backend, batch)[1] for backend in ("torch", "jax"))
     assert ours.keys() == theirs.keys()
     for name in ours:
         assert error(theirs[name], ours[name]) < bound(case, "jax"), name
@@ -107,15 +114,18 @@ def test_gradients_agree_between_frameworks(case: Case, tokens: int, lengths: tu
 
 @pytest.mark.parametrize(("case", "backend"), implementations())
 def test_bfloat16_is_close_to_float32(case: Case, backend: str) -> None:
+    drawn = canonical(case)
+    inputs = Inputs(drawn.dims, rounded(drawn.arrays), drawn.lengths, rounded(drawn.params), rounded(drawn.constants))
+    half = output(case, backend, inputs, "bfloat16")
+    single = gradients(case, backend, inputs, cotangent_for(inputs), "float32")[0]
+    assert error(half, single) < BFLOAT16
+
+
+def rounded(arrays: Arrays) -> Arrays:
+    """The nearest numbers that bfloat16 has, as float64."""
     import torch
 
-    def rounded(arrays: Arrays) -> Arrays:
-        return {name: torch.tensor(array).bfloat16().double().numpy() for name, array in arrays.items()}
-
-    drawn = draw(case, 130, (130, 66))
-    inputs = Inputs(drawn.dims, rounded(drawn.arrays), drawn.lengths, rounded(drawn.params), rounded(drawn.constants))
-    half, single = (output(case, backend, inputs, dtype) for dtype in ("bfloat16", "float32"))
-    assert error(half, single) < BFLOAT16
+    return {name: torch.tensor(array).bfloat16().double().numpy() for name, array in arrays.items()}
 
 
 def _keys_over_features(q, k, v, real):  # noqa: ANN001, ANN202

@@ -53,7 +53,7 @@ def test_the_penalty_knows_neither_padding_nor_neighbours(framework: str) -> Non
     together = penalty(framework, inputs)
     np.testing.assert_allclose(penalty(framework, inputs.padded_to(64, 1e4)), together, rtol=1e-12)
     for i in range(len(LENGTHS)):
-        np.testing.assert_allclose(penalty(framework, inputs.example(i)), together[i : i + 1], rtol=1e-12)
+        np.testing.assert_allclose(penalty(framework, inputs.of(slice(i, i + 1))), together[i : i + 1], rtol=1e-12)
 
 
 def test_the_penalty_is_eta_times_the_square_of_the_trace_where_nothing_is_projected() -> None:

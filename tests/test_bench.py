@@ -33,6 +33,7 @@ def cell(**changes: object) -> Cell:
     return Cell(**{"kind": "attend", "backend": "torch", "dtype": "float32", **values, **changes})  # pyright: ignore
 
 
+@pytest.mark.slow
 def test_a_benchmark_leaves_a_record_tables_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*WORDS, "--attn", "linear,softmax", "--lengths", "33", "--samples", "2", "--results", str(tmp_path)]
     assert main(words) == 0
@@ -96,6 +97,7 @@ def python_running(script: str, folder: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     words = [*WORDS, "--attn", "linear", "--lengths", "33", "--samples", "500", "--results", str(tmp_path)]
     process = subprocess.Popen(

@@ -118,6 +118,7 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in text
 
 
+@pytest.mark.slow
 def test_a_run_from_another_directory_can_be_replayed(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     done = run(*SMOKE, "--attn.local-conv", "--results", str(tmp_path / "one"), cwd=tmp_path)
@@ -133,6 +134,7 @@ def test_a_run_from_another_directory_can_be_replayed(tmp_path: Path) -> None:
     assert yaml.safe_load(shown.stdout) == first["config"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_another_arithmetic_is_another_run(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(backend)
@@ -164,6 +166,7 @@ def test_one_framework_is_enough(backend: str, absent: list[str], tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_several_mechanisms_under_one_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     words = ["--task", "listops", "--preset", "smoke", "--device", "cpu", "--results", str(tmp_path)]
@@ -202,7 +205,7 @@ def test_count_limits_every_split(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_kill_minus_nine_at_any_moment(backend: str, tmp_path: Path) -> None:
     pytest.importorskip(backend)

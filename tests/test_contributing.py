@@ -52,6 +52,7 @@ def the_record(place: Path, name: str) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_the_commands_add_a_mechanism(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     try_out("Add an attention", tmp_path, tests=10)
@@ -59,6 +60,7 @@ def test_the_commands_add_a_mechanism(tmp_path: Path) -> None:
     assert the_record(tmp_path, "listops-mine")["attn"] == "mine"
 
 
+@pytest.mark.slow
 def test_the_commands_add_a_task(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     try_out("Add a task", tmp_path, tests=7)

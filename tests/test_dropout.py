@@ -172,6 +172,7 @@ def test_six_steps_with_dropout_agree_in_float64() -> None:
     assert np.abs(ours - without).min() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 def test_grouped_and_padded_batches_drop_the_same(name: str) -> None:
     pytest.importorskip(name)

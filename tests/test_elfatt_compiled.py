@@ -35,7 +35,7 @@ def compiled_for_hopper(module: str, dtype: str, head_dim: int, block: int, cach
 @pytest.mark.parametrize(
     ("dtype", "head_dim"),
     [
-        pytest.param(dtype, head_dim, marks=() if (dtype, head_dim) == ("bfloat16", 32) else pytest.mark.long)
+        pytest.param(dtype, head_dim, marks=() if (dtype, head_dim) == ("bfloat16", 32) else pytest.mark.slow)
         for dtype, head_dim in itertools.product(("bfloat16", "float32"), (32, 64))
     ],
 )
@@ -45,13 +45,13 @@ def test_triton_spills_no_registers(dtype: str, head_dim: int, tmp_path: Path) -
     assert [each for each in kernels if each["spilt"]] == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "head_dim"), [("bfloat16", 128), ("bfloat16", 64), ("float32", 64)])
 def test_the_largest_tiles_of_triton_fit(dtype: str, head_dim: int, tmp_path: Path) -> None:
     assert len(compiled_for_hopper("elfatt_kernels", dtype, head_dim, 512, tmp_path)) == 8
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "head_dim", "block"),
     [("bfloat16", 32, 128), ("bfloat16", 64, 128), ("bfloat16", 128, 512), ("float32", 32, 128), ("float32", 64, 512)],

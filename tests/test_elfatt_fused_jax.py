@@ -133,7 +133,7 @@ def test_the_kernels_compute_the_formula_and_its_gradients(
     hold(tokens, lengths, head_dim, dtype, options, interpret=True)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("tokens", "lengths", "head_dim", "dtype", "options"), named(MATRIX))
 def test_they_do_at_every_size(
     tokens: int, lengths: tuple[int, ...] | None, head_dim: int, dtype: str, options: Options
@@ -141,7 +141,7 @@ def test_they_do_at_every_size(
     hold(tokens, lengths, head_dim, dtype, options, interpret=True)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(1200)  # the interpreter copies whole arrays for each of 3,000 programs
 def test_they_do_at_the_longest_sequence() -> None:
     hold(*LONGEST, interpret=True)

@@ -164,7 +164,7 @@ def test_outputs_and_gradients(cell: Cell, dtype: str, device: str) -> None:
 
 
 @pytest.mark.timeout(1800)  # the interpreter takes minutes for 65,536 tokens
-@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.long), on_gpu])
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), on_gpu])
 @pytest.mark.parametrize(("dtype", "cell"), [*itertools.product(BOUND, MANY), *LONGEST], ids=str)
 @pytest.mark.usefixtures("fused")
 def test_outputs_and_gradients_of_many_shapes(cell: Cell, dtype: str, device: str) -> None:

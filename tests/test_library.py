@@ -63,6 +63,7 @@ def test_nothing_else_is_an_attribute() -> None:
     assert record.Record.__module__ == "lra.training.record"
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_works_from_an_empty_directory(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     built, place, empty = (tmp_path / name for name in ("built", "place", "empty"))

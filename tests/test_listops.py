@@ -276,7 +276,7 @@ def test_picture_is_drawn(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_all_hundred_thousand_take_less_than_thirty_seconds() -> None:
     started = time.perf_counter()
     blocks = list(TASK.build(ListOps(), Source(processes=2)))

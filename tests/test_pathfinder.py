@@ -43,6 +43,12 @@ def joined(options: Pathfinder) -> dict[str, Split]:
     return splits
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """numba's compiling, which takes longer than any of these tests."""
+    generate(settings_for(32), 5, "test", 0, 1)
+
+
 @pytest.mark.parametrize(
     ("chosen", "count"),
     [

@@ -53,7 +53,7 @@ def test_holm_adjusts() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_only_the_wrong_generators_are_caught(raw: Path) -> None:
     verdicts = judge(raw)
     ours = verdicts.pop(OURS)

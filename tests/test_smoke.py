@@ -23,7 +23,7 @@ def cells() -> list[Any]:
     """(task, attention, backend); the two backends of a mechanism meet different tasks."""
     names = attention_impls.names()
     rotated = [
-        pytest.param(FIVE[(i + 2 * j) % len(FIVE)], name, backend, marks=[pytest.mark.long] if backend == "jax" else [])
+        pytest.param(FIVE[(i + 2 * j) % len(FIVE)], name, backend, marks=[pytest.mark.slow] if backend == "jax" else [])
         for i, name in enumerate(names)
         for j, backend in enumerate(attention_impls.load(name).backends)
         if name != EVERYWHERE

@@ -125,7 +125,7 @@ def test_text_by_way_of_its_archive(raw: Path, tmp_path: Path, monkeypatch: pyte
     same_as_raw("text", Text(train=900, validation=90, test=100), archive, raw, tmp_path, monkeypatch)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_image_by_way_of_its_archive(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = CIFAR
     labels = np.load(raw / "cifar10" / "labels.npz")
