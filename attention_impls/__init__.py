@@ -35,6 +35,18 @@ class Mechanism:
     module: str
 
     @property
+    def sources(self) -> str | None:
+        """Hash of the Python files of one from outside this package, which has no history; None for one inside."""
+        if self.folder.parent == HERE:
+            return None
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.rglob("*.py")):
+            if not any(part.startswith((".", "__pycache__")) for part in path.relative_to(self.folder).parts):
+                content = path.read_bytes()
+                digest.update(f"{path.relative_to(self.folder).as_posix()} {len(content)} ".encode() + content)
+        return digest.hexdigest()[:12]
+
+    @property
     def backends(self) -> tuple[str, ...]:
         """The frameworks it is written in."""
         return tuple(backend for backend in BACKENDS if (self.folder / f"{backend}_impl.py").exists())
@@ -95,6 +107,7 @@ def _folder(name: str) -> Path:
     try:
         folder = Path(name).expanduser().resolve()
         folder.exists()
+        name.encode()  # a record names it
     except (OSError, ValueError, RuntimeError) as error:
         raise UnknownAttention(f"no attention in {name[:60]!r}, expected the name of a folder: {error}") from error
     return folder

@@ -26,7 +26,7 @@ from lra.training import data, record
 from lra.training.callbacks import Silent
 from lra.training.history import Callback
 from lra.training.record import Record
-from lra.training.trainer import Place
+from lra.training.trainer import Place, require_room
 from lra.training.trainer import train as train_one
 
 __all__ = ["benchmark", "load_records", "resolve", "train"]
@@ -48,6 +48,7 @@ def train(
     loop.Diverged for a loss that is no number, loop.Interrupted where a snapshot was saved for `resume`.
     """
     place = Place(results=Path(results), device=device, resume=resume, fresh=fresh)
+    require_room(place)
     with _quiet():
         run = settled(run, on_gpu=backends.on_gpu(run.backend, device))
         prepared = data.prepare(run.task, run.data, data.source(None if raw is None else Path(raw), None))
@@ -66,7 +67,7 @@ def benchmark(wanted: Wanted, *, results: Path | str = RESULTS, device: Device =
 def load_records(results: Path | str = RESULTS) -> list[Record]:
     """Every record under `results`/runs, by name of its file; a warning for each file that is none."""
     found = []
-    for path in sorted(Path(results, "runs").glob("*.json")):
+    for path in sorted(Path(results, "runs").glob("[!.]*.json")):
         try:
             found.append(record.load(path))
         except UserError as error:

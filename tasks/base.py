@@ -105,6 +105,23 @@ class Source:
     """Downloads and checks an archive, unless it is there already; TaskError where that fails."""
     tell: Callable[[str], None] = _unheard
     """Called once, before the first block, with where the data comes from: "aclImdb_v1.tar.gz"."""
+    note: Callable[[str], None] = _unheard
+    """Called with what the user should know besides."""
+
+    def require_folder(self, wanted: str) -> None:
+        """TaskError where the user named a file that is not `wanted`: nothing else is taken in its place."""
+        if self.raw is not None and not self.raw.is_dir():
+            raise TaskError(f"{self.raw} is none of {wanted}: name one of them, or nothing to look elsewhere")
+
+    def fetched(self, archive: Archive, wanted: str) -> Path:
+        """The archive, fetched because `wanted` is not among the user's own files, which is said."""
+        if self.raw is None:
+            return self.fetch(archive)
+        self.note(f"no {wanted} in {self.raw}: looking for {archive.url}")
+        try:
+            return self.fetch(archive)
+        except TaskError as error:
+            raise TaskError(f"no {wanted} in {self.raw}; {error}") from None
 
 
 # Yields every example of every split of the data that its options describe.

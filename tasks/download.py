@@ -11,14 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from tasks.base import Archive, TaskError
+from tasks.locks import held
+from tasks.places import home, named
 
 
 def tfds_home() -> Path:
-    """Where tensorflow-datasets keeps its data: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    """Where tensorflow-datasets keeps its data: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    A user without a home has none, and what is downloaded then goes below LRA_HOME.
+    """
+    if given := os.environ.get("TFDS_DATA_DIR"):
+        return named("TFDS_DATA_DIR", given)
+    try:
+        return Path("~/tensorflow_datasets").expanduser()
+    except RuntimeError:
+        return home() / "tensorflow_datasets"
 
 
 def fetch(archive: Archive, announce: Callable[[str], None] = print) -> Path:
@@ -45,10 +53,10 @@ def fetch(archive: Archive, announce: Callable[[str], None] = print) -> Path:
         dataset_name=archive.dataset,
         force_checksums_validation=True,
     )
-    return through(manager, downloads, archive)
+    return through(manager, downloads, archive, announce)
 
 
-def through(manager: Any, downloads: Path, archive: Archive) -> Path:
+def through(manager: Any, downloads: Path, archive: Archive, announce: Callable[[str], None] = print) -> Path:
     """The archive's path by way of a download manager of tensorflow-datasets that keeps its files in `downloads`.
 
     One process downloads at a time, and a part that an interrupt or a dead connection left is removed.
@@ -60,7 +68,7 @@ def through(manager: Any, downloads: Path, archive: Archive) -> Path:
 
     downloads.mkdir(parents=True, exist_ok=True)
     partial = get_dl_fname(archive.url)
-    with FileLock(downloads / f"{partial}.lock"):
+    with held(downloads / f"{partial}.lock", announce):
         if kept := kept_copy(archive, downloads):
             return kept
         try:

@@ -62,7 +62,7 @@ def groups(controller: str) -> Iterator[Path]:
 def text(path: Path) -> str:
     """What a file of the kernel says; nothing where it is not there."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

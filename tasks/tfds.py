@@ -12,7 +12,6 @@ task has tokens_0 and tokens_1.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from tasks.base import SPLITS, Archive, Source, Split, Task
 from tasks.download import through
 from tasks.limits import usable_cores
 from tasks.pathfinder import Pathfinder
+from tasks.places import raw_folder
 
 
 @dataclass(kw_only=True)
@@ -73,12 +73,11 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        raw = os.environ.get("LRA_RAW")
 
         def fetch(archive: Archive) -> Path:
             return through(dl_manager, Path(dl_manager.download_dir), archive)
 
-        source = Source(raw=Path(raw) if raw else None, processes=usable_cores(), fetch=fetch)
+        source = Source(raw=raw_folder(), processes=usable_cores(), fetch=fetch)
         prepared = store.prepare(self.task, self.options, source)
         return {split: self._generate_examples(prepared.splits[split]) for split in SPLITS}
 

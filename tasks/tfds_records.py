@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks.base import TaskError
 from tasks.download import tfds_home
+from tasks.files import hidden
 
 _SHARD = re.compile(r"\.(tfrecord|array_record)-(\d{5})-of-(\d{5})$")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -72,16 +73,18 @@ def _values(feature: Any) -> list:
 
 
 def _shards(folder: Path, split: str) -> list[Path]:
-    """The split's files in order, of the one format if both are there."""
+    """The split's files in order, of the one format if both are there; copies and other files beside them are not."""
     for suffix in ("tfrecord", "array_record"):
-        paths = sorted(folder.glob(f"*-{split}.{suffix}-*"))
-        numbers = [found.groups()[1:] for path in paths if (found := _SHARD.search(path.name))]
-        if numbers:
-            total = int(numbers[0][1])
-            missing = set(range(total)) - {int(number) for number, _ in numbers}
-            if missing:
-                raise TaskError(f"{folder} lacks shard {min(missing)} of {total} of {split}: prepare it again")
-            return paths
+        series: dict[tuple[int, str, str], dict[int, Path]] = {}
+        for path in folder.glob(f"*-{split}.{suffix}-*"):
+            if (found := _SHARD.search(path.name)) and not hidden(path):
+                # The shortest name is the dataset's own: a copy's has more words.
+                series.setdefault((found.start(), path.name[: found.start()], found[3]), {})[int(found[2])] = path
+        if series:
+            (*_, total), paths = min(series.items(), key=lambda each: each[0])
+            if missing := {*range(int(total))} - {*paths}:
+                raise TaskError(f"{folder} lacks shard {min(missing)} of {int(total)} of {split}: prepare it again")
+            return [paths[number] for number in range(int(total))]
     raise TaskError(f"{folder} has no *-{split}.tfrecord-* nor *-{split}.array_record-*: prepare it again")
 
 

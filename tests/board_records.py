@@ -79,7 +79,7 @@ def write(record: Record, results: Path, name: str | None = None) -> Path:
 
 def put(values: dict[str, Any], path: Path) -> Path:
     """Write a record's fields, changed as a test likes, with the checksum that they have."""
-    path.write_text(json.dumps(values | {"checksum": checksum(values)}))
+    path.write_text(json.dumps(values | {"checksum": checksum(values)}), encoding="utf-8")
     return path
 
 

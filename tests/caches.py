@@ -51,7 +51,7 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor()
-    return next((line for line in info.read_text().splitlines() if line.startswith("flags")), "")
+    return next((line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), "")
 
 
 def _forget_the_oldest(xla: Path) -> None:

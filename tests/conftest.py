@@ -81,8 +81,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def lra_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of prepared data, LRA_HOME: an empty one, so that no test reads or writes the user's."""
+    from tasks.places import cache  # not before jaxtyping's hook is in place
+
     home = tmp_path_factory.mktemp("lra-home")
+    if (compiled := cache("compiled")) is not None:  # it takes minutes, and is kept by a hash of the sources
+        (home / "compiled").symlink_to(compiled.absolute())
     with pytest.MonkeyPatch.context() as patch:
+        if "MPLCONFIGDIR" not in os.environ and (fonts := cache("matplotlib")):
+            patch.setenv("MPLCONFIGDIR", str(fonts))
         patch.setenv("LRA_HOME", str(home))
         yield home
 

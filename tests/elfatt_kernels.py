@@ -99,7 +99,7 @@ def _assembled(ptx: str) -> str:
     """What NVIDIA's assembler, which Triton brings, says about a program."""
     from triton import knobs
 
-    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx", encoding="utf-8") as file:
         file.write(ptx)
         file.flush()
         words = [knobs.nvidia.ptxas.path, "-v", "--gpu-name=sm_90a", file.name, "-o", "/dev/null"]

@@ -71,7 +71,7 @@ def compiled(name: str, code: str) -> dict[str, Any]:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    with tempfile.NamedTemporaryFile("w", suffix=".ttir") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".ttir", encoding="utf-8") as file:
         file.write(code)
         file.flush()
         options = {"num_warps": WARPS, "num_stages": STAGES}

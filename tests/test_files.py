@@ -1,14 +1,19 @@
-"""What a killed process left half-written is swept away, and nothing else."""
+"""Files are whole or not there, on every kind of file system; what killed processes left is swept away."""
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lra.core.files import ABANDONED, HOST, PART, write_atomically, write_new
+import pytest
+
+from lra.core.errors import UserError
+from lra.core.files import ABANDONED, HOST, PART, require_writable, write_atomically, write_new
 
 
 def test_only_what_processes_of_this_host_abandoned_is_swept(tmp_path: Path) -> None:
@@ -36,3 +41,40 @@ def test_a_file_is_written_beside_every_other(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["a.json", "a.2.json", "a.3.json"]
     assert [path.read_bytes() for path in paths] == [b"0", b"1", b"2"]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_a_file_system_without_second_names_keeps_every_record(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*paths: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refused)
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda n: write_new(str(n).encode(), tmp_path / "a.json"), range(16)))
+    assert sorted(path.read_bytes() for path in paths) == sorted(str(n).encode() for n in range(16))
+    assert {*tmp_path.iterdir()} == {*paths}
+    assert len({*paths}) == 16
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    require_writable(tmp_path / "new" / "folder", "")
+    for name in ("file", "file/below", "gone", "gone/below", "x" * 300, "null\0"):
+        with pytest.raises(UserError, match=r"cannot be written .*: name another$"):
+            require_writable(tmp_path / name, "name another")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "gone"}
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"a\.json"):
+        write_atomically(b"1", tmp_path / "a.json")
+    with pytest.raises(UserError, match="No space left"):
+        require_writable(tmp_path, "make room")
+    assert list(tmp_path.iterdir()) == []

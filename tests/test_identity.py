@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +86,18 @@ def test_whatever_decides_numbers_changes_the_id(change: dict[str, Any]) -> None
     run = smoke_run()
     assert run_id(replace(run, **change), "0") != run_id(run, "0")
     assert run_id(run, "1") != run_id(run, "0")
+
+
+def test_a_mechanism_from_outside_that_was_edited_is_another_one(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(ROOT / "attention_impls" / "linear", mine, ignore=shutil.ignore_patterns("__pycache__"))
+    run = smoke_run(attn=str(mine))
+    first = run_id(run, "0")
+    (mine / "notes.txt").write_text("no source")
+    (mine / "__pycache__").mkdir()
+    (mine / "__pycache__" / "x.py").write_text("")
+    assert run_id(run, "0") == first
+    with (mine / "torch_impl.py").open("a", encoding="utf-8") as file:
+        file.write("\n# another line\n")
+    assert run_id(run, "0") != first
+    assert attention_impls.load("linear").sources is None

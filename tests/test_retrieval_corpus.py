@@ -85,7 +85,7 @@ def no_archive(folder: Path) -> None:
         (two_columns, rf"{EDGES}:7: 2 columns, expected 3"),
         (network_columns, rf"{NETWORK}:7: 1 columns, expected 2"),
         (truncated, rf"{PAPERS} is damaged"),
-        (no_archive, rf"{NETWORK} is damaged"),
+        (no_archive, rf"{NETWORK}:1: 1 columns, expected 2"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, spoil: Callable[[Path], None], complaint: str) -> None:

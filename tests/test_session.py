@@ -199,7 +199,7 @@ def test_what_a_running_process_saves_is_left_alone(tmp_path: Path) -> None:
     work = tmp_path / ".work" / run_id(run, prepared.hash)
     with alone([work]):
         (work / NEXT).write_bytes(b"half a state")
-        with pytest.raises(UserError, match="another process is training this very run"):
+        with pytest.raises(UserError, match=r"process \d+ on .* is training this very run"):
             train_all([run], 1, place(tmp_path, resume=True))
         assert (work / NEXT).exists()
 

@@ -51,7 +51,7 @@ def baseline(**changes: Any) -> Baseline:
 def save(path: Path, *cells: Cell) -> Path:
     """A file of baselines with these cells."""
     values = asdict(Baselines(schema=baselines.SCHEMA, level=0.01, cells=list(cells)))
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -73,9 +73,9 @@ def show(record: BenchRecord, path: Path) -> None:
     for table in summary(record):
         console.print(table)
     for note in notes(record):
-        console.print(note, markup=False)
+        console.print(note)
     written = [path, *write_beside(record, path, report)]
-    console.print("\n".join(str(each) for each in written), markup=False)
+    console.print("\n".join(str(each) for each in written))
 
 
 def write_beside(record: BenchRecord, path: Path, report: str) -> list[Path]:

@@ -34,7 +34,7 @@ class ResidentMeter:
         give_back()
         self._before = psutil.Process().memory_info().rss
         try:
-            _CLEAR.write_text("5")
+            _CLEAR.write_text("5", encoding="utf-8")
         except OSError:
             return
 
@@ -70,7 +70,7 @@ def _high_water() -> int:
 def _status(name: str, otherwise: int) -> int:
     """A size that Linux keeps of this process, in bytes."""
     try:
-        found = re.search(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+        found = re.search(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return otherwise
     return int(found[1]) * 1024 if found else otherwise

@@ -20,6 +20,7 @@ from lra.bench.plan import Cell, Plan, as_values
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
 from lra.bench.screen import BenchScreen
 from lra.core.environment import environment, git_state
+from lra.core.files import require_writable
 from lra.core.workers import Child
 from lra.training.disturbance import Disturbance, Meter
 
@@ -218,6 +219,7 @@ def run_bench(plan: Plan, results: Path, command: str) -> tuple[BenchRecord, Pat
 
     KeyboardInterrupt where it was stopped before there was a sample.
     """
+    require_writable(results / "bench", "make room there, or name another folder with --results")
     file = _File(results / "bench")
     bench = Bench(plan=plan, command=command, screen=BenchScreen(), keep=file.keep)
     stopped = False

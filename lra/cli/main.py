@@ -12,6 +12,7 @@ import tyro
 from lra.core.errors import UserError, did_you_mean
 from lra.terminal.console import open_streams
 from lra.terminal.failures import told
+from tasks.places import settle_matplotlib
 
 Command = Callable[[Sequence[str]], int]
 
@@ -35,6 +36,7 @@ class Verb(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 asked for the impossible, 130 asked to end."""
     open_streams()
+    settle_matplotlib()
     return told(lambda: _command(list(argv)))
 
 

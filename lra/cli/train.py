@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Generic, TypeVar
@@ -18,10 +17,12 @@ from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.core.spec import Spec, Specs
 from lra.terminal.arguments import Number, Where, devices, specs
+from lra.terminal.console import write_document
 
 ATTN = (
     f"Which attention: {', '.join(attention_impls.names())}; with options, as elfatt@block_size=64; several with "
-    "commas, or all. A folder's path needs quotes only beside others or with options: '\"my,folder/a\"@x=1'."
+    "commas, or all. A folder's path needs quotes only beside others or with options: '\"my,folder/a\"@x=1'. "
+    "A folder is code that runs: name only what you trust."
 )
 Data = TypeVar("Data")
 Options = TypeVar("Options")
@@ -45,7 +46,8 @@ class TrainFlags(Generic[Data, Options]):
     model: Model
     train: Train
     config: Where | None = None
-    """Take the configuration from a record or from --print-config; flags still win."""
+    """Take the configuration from a record or from --print-config; flags still win. One that names a mechanism's
+    folder runs the code there."""
     count: Number | None = None
     """At most so many examples in each split."""
     seeds: int = 1
@@ -87,7 +89,7 @@ def train(argv: Sequence[str]) -> int:
     if flags.print_config:
         if len(runs) > 1:
             raise UserError("--print-config prints one configuration: name one mechanism")
-        sys.stdout.write(yaml_text(as_dict(runs[0])))
+        write_document(yaml_text(as_dict(runs[0])))
         return 0
     from lra.training.session import Place, train_all  # after the parse: --help and --print-config need none of it
 

@@ -81,20 +81,20 @@ def _git(*words: str) -> str:
     """What git answers about this checkout, whoever owns it: a container often runs as another user than its files'."""
     command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False)
     except FileNotFoundError as error:
         raise _GitSilent("git is not installed") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _GitSilent(f"git does not answer: {error}") from error
     if done.returncode != 0:
-        said = done.stderr.strip() or f"exit code {done.returncode}"
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise _GitSilent(said.splitlines()[0].removeprefix("fatal: "))
-    return done.stdout.strip()
+    return done.stdout.decode(errors="replace").strip()
 
 
 def _cpu_name() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,9 +17,12 @@ from secrets import token_hex
 
 import psutil
 
+from lra.core.errors import UserError
+
 HOST = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "host"
 PART = ".part"
 ABANDONED = 600  # seconds; containers may share the name of a host and not its processes
+PROBE = 1 << 16  # bytes that have to fit where a file will be written
 
 
 def write_atomically(content: bytes, path: Path) -> None:
@@ -38,6 +44,54 @@ def _linked(path: Path, name: Path) -> bool:
         os.link(path, name)
     except FileExistsError:
         return False
+    except OSError:  # exFAT, SMB and most FUSE file systems have no second names
+        return _renamed(path, name)
+    return True
+
+
+def _renamed(path: Path, name: Path) -> bool:
+    """Give a file another name, which one process at a time may claim; False where it is taken or claimed."""
+    claim = name.with_name(f".{name.name}.claim{PART}")
+    try:
+        os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    try:
+        if os.path.lexists(name):
+            return False
+        path.rename(name)
+        return True
+    finally:
+        claim.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, what_to_do: str, room: int = 0) -> None:
+    """Raise UserError unless `room` bytes fit into `folder`, which need not exist yet. Leaves nothing there.
+
+    `what_to_do` ends the message: "name another folder with --results".
+    """
+    place = folder.absolute()
+    try:
+        place = next(each for each in (place, *place.parents) if _exists(each))
+        if not place.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+        if (free := shutil.disk_usage(place).free) < room:
+            raise OSError(errno.ENOSPC, f"{free / 1e6:,.1f} MB free, {room / 1e6:,.1f} MB needed")
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        why = f"{place}: {getattr(error, 'strerror', None) or error}"
+        raise UserError(f"{folder} cannot be written ({why}): {what_to_do}") from error
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is anything of that name; OSError for a name that cannot be, or cannot be looked up."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     return True
 
 
@@ -53,6 +107,10 @@ def _complete(content: bytes, path: Path) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield beside
+    except OSError as error:
+        if error.filename is None:  # of a disk that is full only the number is told
+            error.filename = str(path)
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

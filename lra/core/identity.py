@@ -5,6 +5,7 @@ computes it. It never changes for a run whose numbers did not:
 
 - A field that comes later declares the value at which it changes nothing, `field(metadata={"neutral": value})`, and is
   left out of the text at that value. A configuration from before the field means that value, whatever the default is.
+- A mechanism from outside the repository has no revisions that anyone raises: the hash of its sources stands there.
 - A revision is 1 and left out until the numbers of its part change. Who changes them raises it: the `revision` of a
   mechanism's card, the `version` of a task, or DROPOUT below for the training step.
 """
@@ -48,6 +49,8 @@ def canonical_text(run: Run, data_hash: str, revised: Mapping[str, int]) -> str:
     """What `run_id` hashes; the task's revision stands in it from the first on, as "version"."""
     later = {part: number for part, number in revised.items() if part != "task" and number > 1}
     values = {**_stated(run), "version": revised["task"], "data_hash": data_hash}
+    if "/" in run.attn and (sources := attention_impls.load(run.attn).sources):
+        values["sources"] = sources
     return json.dumps(values | ({"revisions": later} if later else {}), sort_keys=True, allow_nan=False)
 
 

@@ -104,7 +104,8 @@ class Child:
 
 def serve(answer: Callable[[Any], Any]) -> None:
     """Answer orders until the parent closes the pipe; the number of the pipe for answers is the first argument."""
-    with suppress(BrokenPipeError), os.fdopen(int(sys.argv[1]), "w") as answers:  # of a parent that was killed
+    parent = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
+    with suppress(BrokenPipeError), parent as answers:  # of a parent that was killed
         for line in sys.stdin:
             answers.write(json_text(answer(parse_json(line, "an order"))) + "\n")
             answers.flush()

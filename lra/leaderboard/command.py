@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,7 +23,7 @@ from lra.scores import board, overrides, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
 from lra.terminal.arguments import Where, specs
-from lra.terminal.console import console, errors
+from lra.terminal.console import console, errors, write_document
 
 DESCRIPTION = (
     "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "
@@ -77,7 +76,7 @@ def leaderboard(flags: LeaderboardFlags) -> int:
     if flags.check:
         return max(_check(boards, flags.results), int(bool(complaints)))
     if flags.prints:
-        sys.stdout.write(_text(boards, flags))
+        write_document(_text(boards, flags))
     else:
         _write(boards, flags.results)
     return int(bool(complaints))

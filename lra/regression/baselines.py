@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 import dacite
 from annotated_types import Ge, Gt, Interval, Lt
-from filelock import FileLock
 
 from lra.core.config import BackendName, Run, as_dict, from_dict, resolve
 from lra.core.documents import RECORD_BYTES, read_yaml, yaml_text
@@ -21,7 +20,9 @@ from lra.core.files import write_atomically
 from lra.core.ranges import problems
 from lra.core.spec import Spec
 from lra.regression.prediction import Expected
+from lra.terminal.console import console
 from lra.training.history import FIRST_STEPS
+from tasks.locks import held
 
 SCHEMA = 1
 SEEDS = 8  # the fewest that a baseline may rest on
@@ -152,7 +153,7 @@ def load_for_update(path: Path) -> Baselines:
 
 def update(path: Path, cell: Cell, measured: Baseline) -> None:
     """Put a cell's new baseline into the file as it is by now; UserError where the cell has changed meanwhile."""
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with held(path.with_name(f".{path.name}.lock"), lambda line: console.print(line)):
         values = _values(path)
         now = {each.name: each for each in _checked(values, path, doubtful=False).cells}
         if cell.name not in now or replace(now[cell.name], baseline=None) != replace(cell, baseline=None):

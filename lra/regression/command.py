@@ -13,6 +13,7 @@ import tyro
 from lra.core.config import BackendName
 from lra.core.environment import DATA, git_state
 from lra.core.errors import UserError
+from lra.core.files import require_writable
 from lra.core.spec import Spec
 from lra.regression import baselines
 from lra.regression import report as regress_report
@@ -65,6 +66,10 @@ class CheckFlags:
 
 def check(flags: CheckFlags) -> int:
     """Compare the chosen cells; 0 all held, 1 one regressed, 2 one could not run."""
+    if flags.junit is not None:
+        require_writable(flags.junit.parent, "name another file with --junit")
+        if flags.junit.is_dir():
+            raise UserError(f"--junit {flags.junit} is a folder, expected the name of a file")
     if flags.update:
         return _update(flags)
     known = baselines.load(flags.baselines)
@@ -75,9 +80,9 @@ def check(flags: CheckFlags) -> int:
     for table in regress_report.tables(verdicts):
         console.print(table)
     for line in regress_report.lines(cells, known.level):
-        console.print(line, markup=False)
+        console.print(line)
     for line in regress_report.troubles(verdicts):
-        errors.print(line, markup=False)
+        errors.print(line)
     if flags.junit is not None:
         regress_report.save_junit(verdicts, flags.junit)
     return exit_code(verdicts)
@@ -150,8 +155,8 @@ def _update(flags: CheckFlags) -> int:
         assert fresh.baseline is not None, "it was just measured"
         baselines.update(flags.baselines, cell, fresh.baseline)
         for line in regress_report.changes(cell, fresh):
-            console.print(line, markup=False)
-    console.print(f"written: {flags.baselines}", markup=False)
+            console.print(line)
+    console.print(f"written: {flags.baselines}")
     return 0
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from lra.core.files import write_atomically
@@ -27,7 +26,7 @@ def tables(verdicts: Sequence[Verdict]) -> list[Table]:
 def _table(verdicts: Sequence[Verdict]) -> Table:
     first = verdicts[0]
     made = f", baseline of commit {first.commit}" if first.commit else ""
-    found = Table(title=f"{escape(first.cell)}{made}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    found = Table(title=f"{first.cell}{made}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("test", "expected", "got"):
         found.add_column(heading, overflow="fold")
     found.add_column("p-value", justify="right", no_wrap=True)

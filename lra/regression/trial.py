@@ -40,7 +40,7 @@ def records(cell: Cell, seeds: Sequence[int], prepared: Prepared) -> list[Record
             record, _ = train(cell.run(seed), prepared, place, Silent())
         found.append(record)
         seconds = time.monotonic() - began
-        console.print(f"{cell.name}: seed {seed}: {100 * record.test_accuracy:.2f} % in {seconds:.0f} s", markup=False)
+        console.print(f"{cell.name}: seed {seed}: {100 * record.test_accuracy:.2f} % in {seconds:.0f} s")
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from lra.scores import board, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import NONE
 from lra.terminal.arguments import Where
-from lra.terminal.console import console, errors
+from lra.terminal.console import console, errors, write_document
 from lra.training.record import Record
 
 DESCRIPTION = (
@@ -63,7 +62,7 @@ def report(flags: ReportFlags) -> int:
         )
     runs = identities(records)
     if flags.model_index is not None:
-        sys.stdout.write(model_index(find(runs, flags.model_index)))
+        write_document(model_index(find(runs, flags.model_index)))
         return int(bool(complaints))
     path = flags.out or flags.results / "report.html"
     content = page(board.boards(records, speeds.choose(timed, flags.device)), runs).encode()

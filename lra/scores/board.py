@@ -146,7 +146,7 @@ class Board:
 def read(results: Path) -> tuple[list[Record], list[str]]:
     """Every record of a ranked preset under results/runs, and a line for each file that is no such record."""
     records, complaints = [], []
-    for path in sorted((results / "runs").glob("*.json"), key=_age):
+    for path in sorted((results / "runs").glob("[!.]*.json"), key=_age):
         try:
             each = record.load(path)
             tasks.load(each.task)

@@ -72,7 +72,7 @@ def read(results: Path) -> tuple[list[Timing], list[str]]:
     """Every timing under results/bench, if there are any, and a line for each file that is not understood."""
     timings: list[Timing] = []
     complaints = []
-    for path in sorted((results / "bench").glob("*.json")):
+    for path in sorted((results / "bench").glob("[!.]*.json")):
         try:
             timings += _timings(bench_record.load(path))
         except (UserError, KeyError) as error:

@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
+import shutil
 import sys
 
 from rich.console import Console as RichConsole
 
+NARROWEST = 20  # columns
 LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which has no live line
 
 
+NEAREST = "lra-nearest"
+"""Name of the error handler of streams whose encoding lacks a sign."""
+_PLAIN = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "·": "-", "±": "+-", "×": "x", "…": "...", "≥": ">=", "∝": "~", "§": "S."}
+)
+
+
+def _nearest(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A plain sign for one that the terminal lacks, or "?"; the byte for one of a path that is no text."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    sign = error.object[error.start]
+    if "\udc80" <= sign <= "\udcff":
+        return bytes([ord(sign) - 0xDC00]), error.start + 1
+    return sign.translate(_PLAIN).encode("ascii", "replace").decode("ascii"), error.start + 1
+
+
+codecs.register_error(NEAREST, _nearest)
+
+
 class Console(RichConsole):
-    """Rich's, but a reader who has gone is an error that a training run saves at, not the end of the process."""
+    """Rich's, but what is printed is text, whatever brackets it has: paths and names are other people's.
+
+    A reader who has gone is an error that a training run saves at, not the end of the process.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
         """Print no more."""
@@ -19,8 +49,8 @@ class Console(RichConsole):
         raise BrokenPipeError
 
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console()
+errors = Console(stderr=True)
 
 
 def duration(seconds: float) -> str:
@@ -34,14 +64,31 @@ def duration(seconds: float) -> str:
 
 
 def open_streams() -> None:
-    """Give a process without standard streams some that lead nowhere, before a file that it opens gets their number."""
+    """Make printing safe: every standard stream is there, takes every sign, and is as wide as a word.
+
+    One that is missing gets one that leads nowhere, before a file that the process opens gets its number.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=NEAREST)
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)  # narrower than that, tyro's --help never ends
+
+
+def write_document(text: str) -> None:
+    """Text for a file or another program on standard output: in UTF-8 whatever the locale, on a terminal as it can."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode(errors="replace"))
+    else:
+        sys.stdout.write(text)
 
 
 def abandon_streams() -> None:

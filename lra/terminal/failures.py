@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from attention_impls.base import AttentionError
-from lra.core.errors import UserError
+from lra.core.errors import UserError, shortened
 from lra.core.workers import ending_signals
 from lra.terminal.console import abandon_streams
 from tasks.base import TaskError
@@ -62,5 +62,5 @@ def _told(action: Callable[[], int]) -> int:
 
 def fail(message: str, code: int) -> int:
     """Print an error in one line; the exit code."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {shortened(' '.join(message.split()))}", file=sys.stderr)
     return code

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import tasks
@@ -18,6 +16,7 @@ from lra.terminal.console import console, duration
 from tasks import inspection, limits, store
 from tasks.base import SPLITS, Archive, Source
 from tasks.download import fetch
+from tasks.places import home, raw_folder
 
 LONG = 60  # seconds of preparing that are worth a word beforehand
 MOST_PROCESSES = 1024
@@ -26,16 +25,18 @@ TRIAL = 2  # seconds after which the rest can be estimated
 
 def source(raw: Path | None, processes: int | None) -> Source:
     """Where data comes from: --raw or $LRA_RAW, else the network; and as many processes as there are usable cores."""
-    given = raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
+    given = raw or raw_folder()
     if given is not None and not given.exists():
         raise UserError(f"raw data {given} does not exist: correct --raw or LRA_RAW, or remove it")
     if processes is not None and not 1 <= processes <= MOST_PROCESSES:
         raise UserError(f"--processes is {processes}, expected at least 1 and at most {MOST_PROCESSES:,}")
-    return Source(raw=given, processes=processes or limits.usable_cores(), fetch=_fetch)
+    cores = limits.usable_cores()
+    # Each draws blocks ahead: more processes than keep the cores busy would only make what nobody takes.
+    return Source(raw=given, processes=min(processes or cores, 2 * cores), fetch=_fetch, note=_tell)
 
 
 def _tell(line: str) -> None:
-    console.print(line, markup=False)
+    console.print(line)
 
 
 def _fetch(archive: Archive) -> Path:
@@ -57,7 +58,7 @@ def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
     )
     started = time.monotonic()
     watch = _Watch(None if None in counts.values() else sum(counts.values()))
-    told = replace(origin, tell=lambda where: console.print(f"source: {where}", markup=False))
+    told = replace(origin, tell=lambda where: console.print(f"source: {where}"))
     try:
         ready = store.prepare(task, options, told, watch, _tell)
     finally:
@@ -72,7 +73,12 @@ class _Watch:
 
     def __init__(self, total: int | None) -> None:
         self._total, self._done, self._first, self._told = total, 0, 0.0, False
-        columns = (TextColumn("preparing"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("preparing", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._job = self._bar.add_task("examples", total=total)
 
@@ -87,7 +93,7 @@ class _Watch:
         passed = time.monotonic() - self._first
         if not self._told and passed > TRIAL and self._total:
             self._told = True
-            rest = passed / self._done * (self._total - self._done)
+            rest = passed / max(self._done, 1) * (self._total - self._done)
             if rest > LONG:
                 speed = f"{self._done / passed:,.0f} examples/s"
                 console.print(f"this takes about {duration(rest)} ({speed}); --count N prepares fewer")
@@ -110,23 +116,34 @@ def verify(name: str, options: Any) -> None:
 def print_prepared() -> None:
     """Everything prepared on this machine: what, from where, how large, which version and hash."""
     found, faults = store.inventory()
-    console.print(f"{len(found)} prepared in {store.home()}{'' if found else ': run_lra.py data prepare --task …'}")
+    console.print(f"{len(found)} prepared in {home()}{'' if found else ': run_lra.py data prepare --task …'}")
     for folder, meta in found:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         counts = ", ".join(f"{meta['counts'][split]:,} {split}" for split in SPLITS)
-        console.print(f"\n[bold]{meta['task']}[/] version {meta['version']}, {meta['description']}", highlight=False)
-        console.print(f"  {counts}; {size / 1e6:,.1f} MB; hash {meta['hash'][:16]}…; {folder.name}", highlight=False)
-        console.print(f"  source: {escape(meta['origin'])}", highlight=False)
+        console.print(f"\n{meta['task']} version {meta['version']}, {meta['description']}")
+        console.print(f"  {counts}; {size / 1e6:,.1f} MB; hash {meta['hash'][:16]}…; {folder.name}")
+        console.print(f"  source: {meta['origin']}")
     for line in faults:
         _tell(f"\n{line}")
 
 
 def show(name: str, options: Any, picture: Path) -> None:
-    """Write one PNG that shows a task's examples."""
+    """Write one picture that shows a task's examples; of the kind that the file's name ends in, else a PNG."""
+    picture = _picture(picture)
     ready = _existing(name, options, store.load)
     picture.parent.mkdir(parents=True, exist_ok=True)
     tasks.load(name).picture(options, ready.splits, picture)
     console.print(f"wrote {picture}")
+
+
+def _picture(path: Path) -> Path:
+    """The file for a picture; UserError for a folder, and for an ending that Matplotlib has no picture for."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    path = path if path.suffix else path.with_name(f"{path.name}.png")
+    if path.suffix[1:].lower() not in FigureCanvasBase.filetypes or path.is_dir():
+        raise UserError(f"--out {path}: expected the name of a picture, as {path.with_suffix('.png').name}")
+    return path
 
 
 def _existing(name: str, options: Any, load: Callable[..., store.Prepared | None]) -> store.Prepared:

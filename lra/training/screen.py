@@ -51,7 +51,8 @@ class TrainingScreen:
         self._began = self._line_at = time.monotonic()
         self._speed = Speed(history)
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
+            state = TextColumn("{task.fields[state]}", markup=False)
+            columns = (TextColumn("training", markup=False), BarColumn(bar_width=24), state)
             self._live = Progress(*columns, console=console, transient=True)
             self._live.add_task("training", total=self._run.train.steps, completed=history.step, state="compiling …")
             self._live.start()

@@ -32,7 +32,7 @@ from lra.training.screen import (
     seeds_table,
     untimed,
 )
-from lra.training.trainer import Outcome, Place, alone, make_blueprint, train_together
+from lra.training.trainer import Outcome, Place, alone, make_blueprint, require_room, train_together
 from tasks.store import Prepared
 
 MOST_SEEDS = 1000  # of one command
@@ -85,6 +85,7 @@ def require_possible(run: Run, place: Place) -> None:
         require_tensorboard()
     require_installed(run.backend)
     data.source(place.raw, place.processes)
+    require_room(place)
     make_blueprint(run, tasks.load(run.task))
 
 
@@ -102,7 +103,7 @@ def train_job(job: Job, why_preset: str = "") -> tuple[int, list[Path]]:
             found = train_together(part, prepared, place, shown)
         except Interrupted as stop:
             shown[0].ends()
-            errors.print(str(stop), markup=False)
+            errors.print(str(stop))
             return 130, [each[1] for each in outcomes.values() if not isinstance(each, Diverged)]
         finally:
             shown[0].ends()
@@ -120,7 +121,7 @@ def train_in_turn(jobs: Sequence[Job]) -> int:
     without = [job.title for job in jobs]
     stopped = False
     for number, job in enumerate(jobs, start=1):
-        console.print(f"\n[{number} of {len(jobs)}] {job.title}", markup=False)
+        console.print(f"\n[{number} of {len(jobs)}] {job.title}")
         code, left = _elsewhere(job)
         paths += left
         if len(left) == len(job.runs):
@@ -131,7 +132,7 @@ def train_in_turn(jobs: Sequence[Job]) -> int:
     _show_all([record.load(path) for path in paths])
     if without:
         count = len(jobs) - len(without)
-        errors.print(f"{count} of {len(jobs)} left a record; without one: {', '.join(without)}", markup=False)
+        errors.print(f"{count} of {len(jobs)} left a record; without one: {', '.join(without)}")
     return 130 if stopped else int(bool(without))
 
 
@@ -145,7 +146,7 @@ def _elsewhere(job: Job) -> tuple[int, list[Path]]:
     if answer is not None:
         return (130 if stopped() else answer["code"]), [Path(path) for path in answer["records"]]
     if not stopped():
-        errors.print(f"error: the process that trained {job.title} ended (exit code {code})", markup=False)
+        errors.print(f"error: the process that trained {job.title} ended (exit code {code})")
     return (130 if stopped() else 1), []
 
 
@@ -169,7 +170,7 @@ def _left(runs: Sequence[Run], prepared: Prepared, place: Place) -> tuple[dict[i
         steps = {each.seed: snapshot.step(works[each.seed]) for each in runs}
     done = {seed: path for seed, path in found.items() if path is not None and steps[seed] is None}
     for seed, path in done.items():
-        console.print(f"seed {seed} is finished: {path}", markup=False)
+        console.print(f"seed {seed} is finished: {path}")
     rest = sorted((each for each in runs if each.seed not in done), key=lambda each: steps[each.seed] or 0)
     parts = [list(part) for _, part in groupby(rest, key=lambda each: steps[each.seed])]
     return {seed: (record.load(path), path) for seed, path in done.items()}, parts
@@ -192,18 +193,18 @@ def _show(runs: Sequence[Run], outcomes: Sequence[Outcome], prepared: Prepared, 
     if len(runs) == 1 and found:
         console.print(result_table(found[0][0]))
         for line in result_lines(found[0][0]):
-            console.print(line, markup=False)
+            console.print(line)
     else:
         _show_all([each for each, _ in found])
     for run, outcome in zip(runs, outcomes, strict=True):
         if isinstance(outcome, Diverged):
             which = f"seed {run.seed}: " if len(runs) > 1 else ""
-            errors.print(f"error: {which}{outcome}", markup=False)
+            errors.print(f"error: {which}{outcome}")
             continue
-        console.print(f"record: {outcome[1]}", markup=False)
+        console.print(f"record: {outcome[1]}")
         if len(runs) == 1:
             curve = checkpoint.folder(place.results, run_id(run, prepared.hash)) / METRICS
-            console.print(f"curve:  {curve}\nagain:  {outcome[0].command}", markup=False)
+            console.print(f"curve:  {curve}\nagain:  {outcome[0].command}")
     return int(len(found) < len(runs)), [path for _, path in found]
 
 
@@ -213,4 +214,4 @@ def _show_all(records: list[Record]) -> None:
         rows = {spelled(each.attn, each.options) for each in records}
         console.print(seeds_table(records) if len(rows) == 1 else comparison_table(records))
     for line in untimed(records):
-        console.print(line, markup=False)
+        console.print(line)

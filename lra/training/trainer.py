@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dacite
-from filelock import FileLock, Timeout
 
 import attention_impls
 import tasks
@@ -20,7 +18,7 @@ from lra.backends import Backend
 from lra.core.config import Run, as_dict
 from lra.core.environment import environment, git_state
 from lra.core.errors import UserError
-from lra.core.files import set_aside
+from lra.core.files import require_writable, set_aside
 from lra.core.frameworks import Device
 from lra.core.identity import revisions, run_id
 from lra.model.blueprint import Blueprint, with_kernel
@@ -33,6 +31,8 @@ from lra.training.history import FIRST_STEPS, Callback
 from lra.training.loop import Diverged, Lane, Loop
 from lra.training.snapshot import SNAPSHOT, Snapshot
 from tasks.base import Shape, Task
+from tasks.locks import Busy, held
+from tasks.places import raw_folder
 from tasks.store import Prepared
 
 
@@ -53,8 +53,7 @@ class Place:
 
     def as_values(self) -> dict[str, Any]:
         """Plain values, for another process; every path in full, also the one that LRA_RAW has."""
-        raw = self.raw or (Path(os.environ["LRA_RAW"]) if os.environ.get("LRA_RAW") else None)
-        paths = {"results": self.results, "raw": raw, "tensorboard": self.tensorboard}
+        paths = {"results": self.results, "raw": self.raw or raw_folder(), "tensorboard": self.tensorboard}
         return asdict(self) | {name: path and str(path.absolute()) for name, path in paths.items()}
 
     @classmethod
@@ -64,6 +63,17 @@ class Place:
 
 
 Outcome = tuple[record.Record, Path] | Diverged
+NO_ROOM = "make room there, or name another folder with --results"
+KEPT = 4 * 4
+"""Bytes of a snapshot for each parameter: its value, two moments and best value. The next one is written beside it."""
+
+
+def require_room(place: Place) -> None:
+    """Raise UserError where a run could not leave what it is to leave: told before the data and the training."""
+    for folder in (place.results / "runs", checkpoint.folder(place.results, "")):
+        require_writable(folder, NO_ROOM)
+    if place.tensorboard:
+        require_writable(place.tensorboard, "make room there, or name another folder with --tensorboard")
 
 
 def make_blueprint(run: Run, task: Task) -> Blueprint:
@@ -129,15 +139,18 @@ def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequen
     blueprints = [make_blueprint(run, task) for run in runs]
     works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
     together = [work.name for work in works] if len(works) > 1 else []
-    with backends.pinned(runs[0].backend), ExitStack() as held:
-        held.enter_context(alone(works))
+    with backends.pinned(runs[0].backend), ExitStack() as stack:
+        stack.enter_context(alone(works))
         snapshot.settle(works)
         found = [_find_snapshot(*each, place) for each in zip(runs, blueprints, works, strict=True)]
         lanes = [
             Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), callback), own, together)
             for run, blueprint, work, callback, own in zip(runs, blueprints, works, callbacks, found, strict=True)
         ]
-        clock = held.enter_context(AwakeClock())
+        room = sum(KEPT * lane.parameters * (1 if lane.snapshot else 2) for lane in lanes)
+        require_writable(works[0], NO_ROOM, room)
+        stack.enter_context(_unsaved_told(works))
+        clock = stack.enter_context(AwakeClock())
         yield Loop(lanes, backends.get(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
 
 
@@ -245,15 +258,30 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
 
 
 @contextmanager
+def _unsaved_told(works: Sequence[Path]) -> Iterator[None]:
+    """What cannot be written inside, as on a full disk, is told with the way to go on. A lost reader is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        kept = all((work / SNAPSHOT).exists() for work in works)
+        then = "with --resume it continues from its last snapshot" if kept else "it had no snapshot yet"
+        what = f"{error.filename or works[0]}: {error.strerror or error}"
+        raise OSError(f"{what}: make room or repair it, and run the same command again; {then}") from error
+
+
+@contextmanager
 def alone(works: Sequence[Path]) -> Iterator[None]:
     """Hold the runs' folders against a second process training the same run; UserError where there is one."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for work in works:
             work.mkdir(parents=True, exist_ok=True)
             try:
-                held.enter_context(FileLock(work / "lock", timeout=0))
-            except Timeout as error:
+                stack.enter_context(held(work / "lock", None))
+            except Busy as error:
                 raise UserError(
-                    f"another process is training this very run in {work}: wait for it or change --seed"
+                    f"{error.holder} is training this very run in {work}: wait for it or change --seed; if that "
+                    f"process is no more, delete {work / 'lock'}"
                 ) from error
         yield

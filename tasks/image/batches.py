@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tasks.base import TaskError
+from tasks.files import DAMAGED, archives, is_tar
 from tasks.image.forms import SIDE, Form, Images
 
 Parsed = tuple[np.ndarray, np.ndarray]  # (n, 3072) channel after channel, (n,) labels
@@ -40,12 +41,22 @@ def find_batches(raw: Path, release: Release, batch: int) -> Form | None:
     for below in ("", release.folder, f"cifar10/{release.folder}"):
         if any((raw / below / name).is_file() for name in release.files):
             return Form(origin=str(raw / below), images=_images(_in_folder(raw / below, release), release, batch))
-    if raw.is_file() and release.archive in raw.name:
+    if is_tar(raw) and _holds(raw, release):
         return from_archive(raw, release, batch)
-    for path in (raw / f"{release.archive}.tar.gz", raw / "cifar10" / f"{release.archive}.tar.gz"):
-        if path.is_file():
-            return from_archive(path, release, batch)
+    for path in (*archives(raw, release.archive), *archives(raw / "cifar10", release.archive)):
+        return from_archive(path, release, batch)
     return None
+
+
+def _holds(path: Path, release: Release) -> bool:
+    """Whether the first data file in an archive is one of this release."""
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            names = (PurePosixPath(member.name).name for member in archive)
+            first = next((name for name in names if re.fullmatch(r"(data_batch_\d|test_batch)(\.bin)?", name)), "")
+    except DAMAGED as error:
+        raise TaskError(f"{path} cannot be read ({error}): download it again") from None
+    return first in release.files
 
 
 def from_archive(path: Path, release: Release, batch: int, origin: str | None = None) -> Form:
@@ -87,7 +98,7 @@ def _in_archive(path: Path, release: Release) -> Iterator[tuple[str, bytes]]:
                 content = archive.extractfile(member) if name in release.files else None
                 if content is not None:
                     yield f"{path}/{name}", content.read()
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise TaskError(f"{path} cannot be read ({error}): download it again") from None
 
 

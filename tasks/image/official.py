@@ -7,7 +7,6 @@ them gray with TensorFlow; both are computed here without either.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +24,7 @@ ARCHIVE = Archive(
 )
 PIXELS = SIDE**2
 BLOCK = 1000
+WANTED = f"{PYTHON.folder}, {BINARY.folder}, their .tar.gz, rgb_png or tensorflow-datasets' cifar10"
 
 
 def read(source: Source, counts: Mapping[str, int], batch: int = BATCH) -> Iterator[Block]:
@@ -53,17 +53,9 @@ def find(source: Source, batch: int = BATCH) -> Form:
     raw, form = source.raw, None
     if raw is not None:
         form = find_batches(raw, PYTHON, batch) or find_batches(raw, BINARY, batch) or find_strips(raw, batch)
-    return form or find_records(raw) or from_archive(_fetched(source), BINARY, batch, origin=ARCHIVE.url)
-
-
-def _fetched(source: Source) -> Path:
-    try:
-        return source.fetch(ARCHIVE)
-    except TaskError as error:
-        if source.raw is None:
-            raise
-        wanted = f"{PYTHON.folder}, {BINARY.folder}, their .tar.gz, rgb_png or tensorflow-datasets' cifar10"
-        raise TaskError(f"no {wanted} in {source.raw}; {error}") from None
+    if form is None:
+        source.require_folder(WANTED)
+    return form or find_records(raw) or from_archive(source.fetched(ARCHIVE, WANTED), BINARY, batch, origin=ARCHIVE.url)
 
 
 def split_numbers(batch: int = BATCH) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ tensorflow-datasets stores them: by the MD5 of a salt and the record's key, whic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -65,18 +66,17 @@ def find(raw: Path | None, size: int, level: str) -> Path:
     name = f"pathfinder{size}"
     below = (raw, raw / LEVELS[level], *(raw / root / name / LEVELS[level] for root in ROOTS))
     for place in below:
-        place = place.resolve()
-        if place.name == LEVELS[level] and place.parent.name == name and (place / "metadata").is_dir():
-            inner = place.parents[1] / "lra_release" / name / LEVELS[level]
-            return inner if (inner / "metadata").is_dir() else place
+        for own in (place.absolute(), place.resolve()):  # a link may have the release's name, or lead to it
+            if own.name == LEVELS[level] and own.parent.name == name and (own / "metadata").is_dir():
+                inner = own.parents[1] / "lra_release" / name / LEVELS[level]
+                return inner if (inner / "metadata").is_dir() else own
     raise TaskError(f"no {name}/{LEVELS[level]}/metadata in {raw} or below: point --raw at the unpacked release")
 
 
 def read_records(folder: Path) -> list[Record]:
     """Every record whose image is not empty (one image of the release is), file after file by number."""
-    files = sorted(
-        (path for path in (folder / "metadata").glob("*.npy") if path.stem.isdigit()), key=lambda path: int(path.stem)
-    )
+    found = (path for path in (folder / "metadata").glob("*.npy") if re.fullmatch("[0-9]+", path.stem))
+    files = sorted(found, key=lambda path: int(path.stem))
     records = [record for path in files for record in _read_file(path) if _is_there(folder / record.image)]
     if not records:
         raise TaskError(f"{folder / 'metadata'} names no image: expected files 0.npy, 1.npy, … of the release")
@@ -112,7 +112,7 @@ def _is_there(image: Path) -> bool:
         return image.stat().st_size > 0
     except FileNotFoundError:
         raise TaskError(f"{image} is missing but named in the metadata: restore it from the release") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
         raise TaskError(f"{image} cannot be read ({error}): restore it from the release") from None
 
 

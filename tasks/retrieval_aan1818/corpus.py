@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import TaskError
+from tasks.files import DAMAGED, compressed, lines_of
 
 PAPERS, EDGES, NETWORK = "papers.jsonl.xz", "edges.tsv.xz", "aan2012_network.tsv.xz"
 FILES = (PAPERS, EDGES, NETWORK)
 FOLDERS = ("", "aan")
+TOO_LATE = 10_000
 LAST_YEAR = 2012  # of the network: of later papers it is not known whom they cite
 
 
@@ -45,7 +46,7 @@ def find(raw: Path | None) -> Path:
     if raw is None:
         raise TaskError(f"the corpus of 1,818 papers ({', '.join(FILES)}) is needed: name its folder with --raw DIR")
     for below in FOLDERS:
-        if all((raw / below / name).is_file() for name in FILES):
+        if all(compressed(raw / below, name) for name in FILES):
             return raw / below
     raise TaskError(f"no {', '.join(FILES)} in {raw} or {raw / 'aan'}: name the corpus's folder with --raw DIR")
 
@@ -87,7 +88,9 @@ def _papers(path: Path, max_bytes: int) -> tuple[set[str], dict[str, tuple[int, 
         try:
             paper = json.loads(line)
             name, year, text = paper["id"], int(paper["year"]), paper["text"].encode()
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if not isinstance(name, str) or not 0 < year < TOO_LATE:
+                raise ValueError
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise TaskError(f"{path}:{number}: expected a JSON object with id, year and text: restore it") from None
         if name in known or not text:
             raise TaskError(f"{path}:{number}: {name} {'comes twice' if text else 'has no text'}: restore the file")
@@ -107,7 +110,7 @@ def _rows(path: Path, columns: int) -> Iterator[tuple[int, list[str]]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        with lzma.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-            yield from enumerate(lines, start=1)
-    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        with lines_of(compressed(path.parent, path.name) or path) as lines:
+            yield from enumerate((line.decode() for line in lines), start=1)
+    except (*DAMAGED, UnicodeDecodeError) as error:
         raise TaskError(f"{path} is damaged ({error}): restore it") from None

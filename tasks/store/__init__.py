@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
-from platformdirs import user_cache_path
 
 from tasks.base import SPLITS, Source, Split, Task, TaskError
+from tasks.locks import held
+from tasks.places import home
 from tasks.store import description
 from tasks.store.description import LAYOUT
 from tasks.store.integrity import Tell, checksums, compare, damaged, flush, sync
@@ -48,12 +48,6 @@ class Prepared:
     def hash(self) -> str:
         """SHA-256 over every split's tokens, offsets, examples, labels and extras."""
         return self.meta["hash"]
-
-
-def home() -> Path:
-    """Where prepared data lives: $LRA_HOME, else the user's cache directory."""
-    given = os.environ.get("LRA_HOME")
-    return Path(given).expanduser() if given else user_cache_path("lra")
 
 
 def folder(task: Task, options: Any) -> Path:
@@ -95,11 +89,15 @@ def prepare(
     if ready is not None:
         return ready
     place = folder(task, options)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        raise TaskError(f"no data can be kept in {place.parent} ({why}): set LRA_HOME to a folder of yours") from None
+    with held(Path(f"{place}.lock"), tell) as alive:
         if not os.path.lexists(place):
             _require_possible(task, options, place.parent)
-            _build(task, options, source, place, progress)
+            _build(task, options, source, place, _both(alive, progress))
     ready = load(task, options, tell)
     assert ready is not None
     return ready
@@ -164,6 +162,16 @@ def _require_possible(task: Task, options: Any, parent: Path) -> None:
         )
 
 
+def _both(alive: Callable[[], None], progress: Progress) -> Progress:
+    """Progress that is a sign of life too."""
+
+    def tell(count: int) -> None:
+        alive()
+        progress(count)
+
+    return tell
+
+
 def _build(task: Task, options: Any, source: Source, place: Path, progress: Progress) -> None:
     building = place.with_name(place.name + BUILDING)
     shutil.rmtree(building, ignore_errors=True)  # left by a process that was killed; we hold the lock
@@ -191,6 +199,10 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
         flush(building)
         building.rename(place)
         sync(place.parent)
+    except OSError as error:
+        if error.filename is None:  # of a disk that is full only the number is told
+            error.filename = str(building)
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

@@ -8,6 +8,7 @@ because a bit that flips on the disk changes no time. Whatever fits into that is
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -20,6 +21,7 @@ from random import SystemRandom
 from typing import Any
 
 from tasks.base import SPLITS, TaskError
+from tasks.files import hidden
 from tasks.parallel import in_order
 
 BLOCK = 1 << 22  # bytes
@@ -76,6 +78,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that cannot do this for folders
+            raise
     finally:
         os.close(descriptor)
 
@@ -87,7 +92,9 @@ def damaged(path: Path, fault: object, folder: Path) -> TaskError:
 
 def _data_files(folder: Path) -> list[str]:
     patterns = [f"{split}/{below}" for split in SPLITS for below in ("*.bin", "*.npy", "extras/*.npy")]
-    return sorted(path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern))
+    return sorted(
+        path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern) if not hidden(path)
+    )
 
 
 def _marks(folder: Path, files: Mapping[str, Any]) -> dict[str, list[int]]:

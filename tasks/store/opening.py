@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.base import NOT_NUMPY, SPLITS, Split, Task
+from tasks.files import hidden
 from tasks.store.integrity import TOKENS, damaged
 
 
@@ -46,7 +47,8 @@ def _open(place: Path, dtype: np.dtype, folder: Path) -> Split:
         lengths = np.load(place / "lengths.npy")
         rows = place / "examples.npy"
         examples = np.load(rows) if rows.exists() else np.arange(len(labels), dtype=np.uint64)[:, None]
-        extras = {path.stem: np.load(path, mmap_mode="r") for path in sorted((place / "extras").glob("*.npy"))}
+        paths = [path for path in sorted((place / "extras").glob("*.npy")) if not hidden(path)]
+        extras = {path.stem: np.load(path, mmap_mode="r") for path in paths}
     except NOT_NUMPY as error:
         raise damaged(place, error, folder) from None
     fault = _misfit(tokens, lengths, labels, examples, extras)

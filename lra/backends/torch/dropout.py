@@ -16,6 +16,7 @@ from jaxtyping import Float, Int32
 from numba import njit
 from torch import Tensor
 
+import tasks.compiled  # noqa: F401 - decides where compiled code is kept
 from lra.model.dropout import FACTORS, FIRST, SECOND, SHIFTS, Rate, channel_words
 
 _IN_LOOP = (torch.float32, torch.float64)
