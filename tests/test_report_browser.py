@@ -62,6 +62,7 @@ def visit(browser: Any, page: Path) -> Iterator[Open]:
         looks(browser, **how)
         browser.get("about:blank")
         browser.get(f"{page.as_uri()}#{view}")
+        settled(browser)
 
     yield go
     assert browser.get_log("browser") == []
@@ -71,6 +72,15 @@ def texts(browser: Any, selector: str) -> list[str]:
     """What the visible elements say."""
     found = browser.find_elements("css selector", selector)
     return [" ".join(each.text.split()) for each in found if each.is_displayed()]
+
+
+def settled(browser: Any) -> None:
+    """Waits until the view that the address names is there: a run is unpacked first."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, 10).until(
+        lambda _: browser.execute_script("return document.documentElement.dataset.shown === location.hash")
+    )
 
 
 def choose(browser: Any, name: str, value: str) -> None:
@@ -123,6 +133,7 @@ def test_rows_columns_and_plots_are_filtered(browser: Any, visit: Open) -> None:
 def test_a_cell_opens_its_run(browser: Any, visit: Open) -> None:
     visit()
     browser.find_element("css selector", f"{QUICK} tr[data-text^='elfatt'] td[data-task=listops] a").click()
+    settled(browser)
     assert texts(browser, ".view.on h1") == ["elfatt on ListOps"]
     assert "undertrained, not a ranking" in texts(browser, ".caution")[0]
     assert texts(browser, ".command code") == [COMMAND]
@@ -130,15 +141,18 @@ def test_a_cell_opens_its_run(browser: Any, visit: Open) -> None:
     assert len(browser.find_elements("css selector", "#run svg path.line")) == 4
     assert texts(browser, ".siblings a") == ["seed 1: 52.0 %", "seed 2: 54.0 %"]
     browser.find_element("css selector", ".siblings a").click()
+    settled(browser)
     assert browser.current_url.endswith("#run/000000000001")
     browser.back()
     browser.back()
+    settled(browser)
     assert texts(browser, ".view.on h1") == ["Leaderboard"]
 
 
 def test_a_mechanism_has_its_equations_and_laws(browser: Any, visit: Open) -> None:
     visit()
     browser.find_element("css selector", f"{QUICK} a.name").click()
+    settled(browser)
     assert browser.current_url.endswith("#mechanism/elfatt")
     shown = " ".join(texts(browser, ".view.on .equations p"))
     assert "softmax_features(Q)" in shown

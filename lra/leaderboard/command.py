@@ -24,7 +24,7 @@ from lra.scores import board, overrides, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
 from lra.terminal.arguments import Where, specs
-from lra.terminal.console import console, errors
+from lra.terminal.console import console, errors, left_out
 
 DESCRIPTION = (
     "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "
@@ -69,8 +69,7 @@ def leaderboard(flags: LeaderboardFlags) -> int:
     if flags.task is not None:
         tasks.load(flags.task)  # knows the nearest name
     boards, complaints = _read(flags)
-    for line in complaints:
-        errors.print(f"left out: {line}", markup=False)
+    left_out(complaints)
     if not boards:
         raise UserError(_nothing(flags))
     _require_row(boards, flags.relative_to)

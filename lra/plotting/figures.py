@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
 
+from lra.core.markup import in_path
 from lra.scores.board import FIVE, Board, Cell, Row
 from lra.scores.significance import Estimate
 from lra.scores.tables import HEADINGS, best_rule, labels
@@ -163,7 +164,7 @@ def _curves(board: Board) -> list[Picture]:
             for attn in attns
         ]
         same = [c for c in board.columns if c.task == column.task]
-        suffix = "" if len(same) == 1 else f"-{column.data_hash[:8]}"
+        suffix = "" if len(same) == 1 else f"-{in_path(column.data_hash[:8])}"
         found.append(
             Picture(
                 kind="curves",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console as RichConsole
 
+from lra.core.markup import one_line
+
+MOST = 1000  # characters of a line about a file
 LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which has no live line
 
 
@@ -21,6 +25,12 @@ class Console(RichConsole):
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def left_out(complaints: Iterable[str]) -> None:
+    """Name each file that is not read in one line, whatever signs its path and its content have."""
+    for line in complaints:
+        errors.print(f"left out: {one_line(line, MOST)}", markup=False)
 
 
 def duration(seconds: float) -> str:
