@@ -55,5 +55,5 @@ def in_csv(text: str) -> str:
 
 
 def in_path(text: str) -> str:
-    """The text as part of a file's name: letters, digits, dots, dashes and underscores, no dot first."""
-    return re.sub(r"^\.|[^A-Za-z0-9._-]", "-", text)
+    """The text as part of a file's name: letters, digits, dashes, underscores, single dots, and none of these first."""
+    return re.sub(r"^\.|\.{2,}|[^\w.-]", "-", text)

@@ -10,15 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lra.core.markup import one_line
+
 PAPER, INK, MUTED, FAINT = "#fefefe", "#1f2329", "#5c6470", "#d8dce2"
 DARK = {PAPER: "#10141a", INK: "#e8ebf0", MUTED: "#a3abb8", FAINT: "#343b46"}
 COLOURS = {"torch": "#d9541e", "jax": "#2f7fd1"}
 MARKERS = {"torch": "o", "jax": "D"}
+LONGEST = 80  # characters of a name
 TITLES = {"torch": "PyTorch", "jax": "JAX"}
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "lra",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "figure.facecolor": PAPER,
@@ -79,5 +83,5 @@ def legend(figure: Figure, handles: list[Line2D], **how: Any) -> None:
 
 
 def short(name: str) -> str:
-    """A mechanism's name without what every option begins with: "softmax local-conv"."""
-    return name.replace("--attn.", "")
+    """A mechanism's name without what every option begins with, "softmax local-conv"; of a long one the beginning."""
+    return one_line(name.replace("--attn.", ""), LONGEST)
