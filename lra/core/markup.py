@@ -36,9 +36,9 @@ def in_markdown(text: str, most: int = LONGEST) -> str:
     return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
 
 
-def in_code(text: str) -> str:
+def in_code(text: str, most: int = LONGEST) -> str:
     """The text as code in a cell of a Markdown table; its fence is longer than any run of backticks in it."""
-    text = one_line(text).replace("|", r"\|")
+    text = one_line(text, most).replace("|", r"\|")
     runs = [len(run) for run in re.findall("`+", text)]
     fence, blank = "`" * (max(runs, default=0) + 1), " " if runs else ""
     return f"{fence}{blank}{text}{blank}{fence}"

@@ -113,7 +113,7 @@ function hideTip() {
   tip.hidden = true;
 }
 
-all("table.sortable").forEach((table) => sortable(table, (index, down) => sort(table, index, down)));
+all("table.sortable").forEach(hold);
 const LIST = runList(document.querySelector("table.list"));
 all("ul.runs").forEach(mechanismList);
 all(".pictures").forEach(draw);

@@ -1,8 +1,18 @@
 // What a reader does with the tables: sorting, and filtering by a form.
+const HELD = new Map(); // table -> all its rows in their order, which of them fit the form, and what shows those
+
+/** Takes the rows of a table into its hands: of thousands only those in sight are part of the page. */
+function hold(table) {
+  const body = table.querySelector("tbody.rows"), rows = [...body.rows];
+  const show = rows.length > AT_ONCE ? gradually(body, (row) => row) : (fitting) => body.replaceChildren(...fitting);
+  HELD.set(table, { rows, fits: () => true, show });
+  if (rows.length > AT_ONCE) show(rows);
+  sortable(table, (index, down) => sort(table, index, down));
+}
 
 /** Sorts a table's rows by one column, those without a number there last; `down` is largest first. */
 function sort(table, index, down) {
-  const body = table.querySelector("tbody.rows");
+  const { rows, fits, show } = HELD.get(table);
   const words = table.querySelectorAll(".heads th")[index].classList.contains("text");
   const value = (row) => {
     const text = row.cells[index]?.dataset.value ?? row.cells[index]?.textContent.trim() ?? "";
@@ -13,7 +23,8 @@ function sort(table, index, down) {
     if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
     return (down ? -1 : 1) * (words ? a.localeCompare(b, "en") : a - b);
   };
-  body.append(...[...body.rows].sort(compare));
+  rows.sort(compare);
+  show(rows.filter(fits));
 }
 
 /** A first click sorts numbers from the largest and words from A; a second turns that round. */
@@ -35,18 +46,28 @@ function filter(form) {
   const words = String(given.get("text")).toLowerCase().split(/\s+/).filter(Boolean), said = form.querySelector("output");
   if (view.id === "runs") return (said.textContent = counted(LIST.filter(words), RUNS.columns.id.length));
   const task = given.get("task") || "", backend = given.get("backend") || "", preset = given.get("preset") || "";
+  const pick = (root) => {
+    for (const each of all("[data-task]", root)) each.hidden = task !== "" && each.dataset.task !== task;
+    for (const each of all("[data-average]", root)) each.hidden = task !== "";
+  };
   for (const each of all("[data-preset]", view)) each.hidden = preset !== "" && each.dataset.preset !== preset;
-  for (const each of all("[data-task]", view)) each.hidden = task !== "" && each.dataset.task !== task;
-  for (const each of all("[data-average]", view)) each.hidden = task !== "";
-  for (const row of all("tbody.rows tr", view)) {
+  const fits = (row) => {
     const text = row.dataset.text.toLowerCase();
     const ran = !task || all("td[data-task][data-value]", row).some((cell) => cell.dataset.task === task);
-    row.hidden = !(ran && words.every((word) => text.includes(word)) && (!backend || row.dataset.backend === backend));
+    return ran && words.every((word) => text.includes(word)) && (!backend || row.dataset.backend === backend);
+  };
+  let left = 0, total = 0;
+  for (const table of all("table.board", view)) {
+    const held = Object.assign(HELD.get(table), { fits }), fitting = held.rows.filter(fits);
+    held.rows.forEach(pick);
+    held.show(fitting);
+    if (table.dataset.kind === "controls") continue;
+    total += held.rows.length;
+    left += table.closest("[hidden]") ? 0 : fitting.length;
   }
-  for (const table of all("table.board", view)) spanGroups(table);
-  const rows = all("table:not([data-kind=controls]) tbody.rows tr", view).filter((row) => !row.closest("[hidden]"));
-  const total = all("table:not([data-kind=controls]) tbody.rows tr", view).length;
-  said.textContent = counted(rows.length, total);
+  pick(view);
+  all("table.board", view).forEach(spanGroups);
+  said.textContent = counted(left, total);
 }
 
 const counted = (left, total) => (left === total ? `${number(total, 0)} rows` : `${number(left, 0)} of ${number(total, 0)} rows`);
