@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "lra",
     "svg.fonttype": "path",
-    "text.parse_math": False,  # a name with two dollar signs is no formula
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "figure.facecolor": PAPER,
@@ -80,6 +80,19 @@ def legend(figure: Figure, handles: list[Line2D], **how: Any) -> None:
     figure.legend(
         handles=handles, loc="outside lower left", ncols=min(len(handles), 6), fontsize=7.5, handletextpad=1.2, **how
     )
+
+
+def literally(value: Any) -> Any:
+    """A picture, or a part of one, whose texts Matplotlib writes as they are: two dollar signs make no formula."""
+    if isinstance(value, str):
+        return value.replace("$", r"\$")
+    if isinstance(value, list):
+        return [literally(each) for each in value]
+    if isinstance(value, dict):
+        return {literally(key): literally(each) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: literally(getattr(value, each.name)) for each in fields(value)})
+    return value
 
 
 def short(name: str) -> str:
