@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from lra.bench import record as bench
 from lra.cli.main import main
+from lra.core.config import resolve
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.layout import layout
@@ -215,3 +216,15 @@ def test_the_command_writes_the_schema(tmp_path: Path, capsys: pytest.CaptureFix
     assert json.loads(path.read_text()) == record_schema.json_schema()
     with pytest.raises(SystemExit, match="2"):
         main(["schema", "--now"])
+
+
+def test_a_damaged_record_of_a_run_does_not_stand_in_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = made("listops", "elfatt", 0.5, run_id="0123456789ab")
+    paths = [record.save(whole, tmp_path) for _ in range(2)]
+    run = resolve("listops", "elfatt", preset="quick")
+    assert record.find(tmp_path, run, whole.run_id) == paths[1]
+    paths[1].write_text("{")
+    assert record.find(tmp_path, run, whole.run_id) == paths[0]
+    assert capsys.readouterr().err.startswith("left out: no record: ")
+    paths[0].unlink()
+    assert record.find(tmp_path, run, whole.run_id) is None

@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from board_records import made, put, write, write_few
 
 from lra.cli.main import main
 from lra.core.environment import ROOT
+from lra.report.runs import BLOCK, identities, packed, run_columns
 
 COMMAND = [sys.executable, str(ROOT / "run_lra.py"), "report"]
 
@@ -100,6 +103,19 @@ def test_a_run_trained_again_has_a_page_of_its_own(tmp_path: Path, capsys: pytes
     say(capsys, tmp_path)
     found = runs((tmp_path / "report.html").read_text())
     assert {identity: run["accuracy"] for identity, run in found.items()} == {"0123456789ab": 40, "0123456789ab.2": 50}
+
+
+def test_thousands_of_runs_take_a_few_hundred_bytes_each() -> None:
+    few = [made("listops", attn, 0.5, seed) for attn in ("elfatt", "softmax") for seed in range(5)]
+    ids = (f"{blake2b(bytes([i % 251, i // 251]), digest_size=6).hexdigest()}" for i in range(3000))
+    many = [replace(few[i % 10], run_id=found, seed=i) for i, found in enumerate(ids)]
+    held = identities([*many, *many[:2]])
+    assert len(held) == 3002
+    assert list(held)[-1] == f"{many[1].run_id}.2"
+    columns = json.dumps(run_columns(held))
+    blocks = list(packed(held))
+    assert len(blocks) == -(-3002 // BLOCK)
+    assert (len(columns) + sum(map(len, blocks))) / len(held) < 250
 
 
 def test_no_records_get_one_line_and_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
