@@ -108,6 +108,7 @@ def write_timing(results: Path, attn: str, seconds: float, device: str = "a GPU"
             **changes,
         }
     )
+    facts = {"framework": f"{cell.backend} 1.0", "device": device}
     values = {"what": "train", "dtype": "float32", "started": "2026-01-01", **own}
     record = bench_record.BenchRecord(
         schema=bench_record.SCHEMA,
@@ -120,7 +121,7 @@ def write_timing(results: Path, attn: str, seconds: float, device: str = "a GPU"
         cells=[cell],
         ceilings=[],
         compare=[],
-        environment={"cpu": "a CPU", "cores": 2, "threads": None, "backends": {cell.backend: {"device": device}}},
+        environment={"cpu": "a CPU", "cores": 2, "threads": None, "backends": {cell.backend: facts}},
         git={},
         command="",
         **values,

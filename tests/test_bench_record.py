@@ -156,7 +156,7 @@ def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> No
     (tmp_path / "b.json").write_text(json.dumps(values | {"more": 1}))
     (tmp_path / "c.json").write_text(json.dumps(values | {"schema": 99}))
     (tmp_path / "d.json").write_text("[")
-    for name, said in (("b", "more"), ("c", "schema 99"), ("d", "no benchmark's record")):
+    for name, said in (("b", "more"), ("c", "schema is 99"), ("d", "no benchmark's record")):
         with pytest.raises(UserError, match=said):
             load(tmp_path / f"{name}.json")
 
@@ -165,13 +165,13 @@ def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> No
     ("place", "changes", "said"),
     [
         ((), {"heads": 0}, "heads is 0"),
-        ((), {"dropout": 1.0}, "dropout is 1.0, expected at least 0 and less than 1"),
+        ((), {"dropout": 1.0}, "dropout is 1.0, expected less than 1"),
         (("cells", 0), {"batch": -2}, r"cells\[0\].batch is -2"),
-        (("cells", 0), {"samples": [0.1, 0.1, -0.1]}, r"cells\[0\].samples\[2\] is -0.1, expected more than 0"),
+        (("cells", 0), {"samples": [0.1, 0.1, -0.1]}, r"cells\[0\].samples\[2\] is -0.1, expected at least 0.0"),
         (("cells", 0), {"samples": [0.1]}, r"cell 0 \(elfatt\) is measured and has 1 samples and 3 calls"),
         (("cells", 1), {"samples": [], "calls": []}, r"cell 1 \(softmax\) is measured and has 0 samples"),
         (("cells", 1), {"calls": [10, 0, 10]}, r"cells\[1\].calls\[1\] is 0"),
-        (("cells", 0), {"status": "fine"}, 'field "cells.status"'),
+        (("cells", 0), {"status": "fine"}, r"cells\[0\].status is 'fine', expected 'measured'"),
         (("cells", 0, "parity"), {"output": -1e-9}, r"cells\[0\].parity.output"),
         (("ceilings", 1), {"first_seconds": -1.0}, r"ceilings\[1\].first_seconds"),
         (("ceilings", 1), {"memory_bytes": -1}, r"ceilings\[1\].memory_bytes"),

@@ -18,10 +18,14 @@ from pydantic import ValidationError
 
 from lra.bench import record as bench
 from lra.cli.main import main
+from lra.core.config import resolve
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
+from lra.core.layout import layout
 from lra.training import record, record_schema
+from lra.training.history import Point
 
+SCORES = {"train_loss": 1.0, "train_accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.5}
 START = f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\nfrom pathlib import Path\n"
 AT_ONCE = (
     START
@@ -140,7 +144,7 @@ def test_what_is_out_of_range_is_refused_with_its_name(name: str, tmp_path: Path
     with pytest.raises(UserError, match=rf"a\.json is no record: {shown}.* expected"):
         record.load(path)
     with pytest.raises(ValidationError):
-        record_schema.adapter().validate_json(path.read_bytes())
+        layout(record.Record).validate_json(path.read_bytes())
     if "[" not in name:
         with pytest.raises(UserError, match=f"is not written.*{name}"):
             record.save(replace(made("listops", "elfatt", 0.5), **{name: value}), tmp_path)
@@ -158,8 +162,8 @@ def test_every_number_of_a_record_is_held_to_be_finite(tmp_path: Path) -> None:
             with pytest.raises(UserError, match=r"no record: .*a\.json: a number is (NaN|-?Infinity), expected"):
                 record.load(tmp_path / "a.json")
             with pytest.raises(ValidationError):
-                record_schema.adapter().validate_json(text)
-    with pytest.raises(UserError, match=r"first_losses\[0\] is nan, expected a finite number"):
+                layout(record.Record).validate_json(text)
+    with pytest.raises(UserError, match=r"is not written, .*JSON"):
         record.save(made("listops", "elfatt", 0.5, first_losses=[math.nan]), tmp_path)
 
 
@@ -167,9 +171,10 @@ def test_every_number_of_a_record_is_held_to_be_finite(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"best_step": 7}, "best_step is 7, expected a step of curve"),
-        ({"curve": []}, "curve has the steps"),
+        ({"curve": []}, r"curve is \[\], expected it to have at least 1 item"),
+        ({"best_step": 2, "curve": [asdict(Point(step=s, **SCORES)) for s in (2, 1)]}, "curve has the steps"),
         ({"references": {}}, "references has no chance"),
-        ({"config": {"data": {}}}, "config has no options, model, train"),
+        ({"config": {"data": {}}}, "it has no config.options"),
         ({"schema": 3}, "no record of schema 1 to 2"),
         ({"accuracy": 0.5}, "accuracy"),
     ],
@@ -199,7 +204,7 @@ def test_a_changed_value_is_damage(tmp_path: Path) -> None:
 def test_the_schema_is_that_of_the_records() -> None:
     committed = ROOT / "results" / record_schema.FILE
     assert json.loads(committed.read_text()) == record_schema.json_schema(), "run_lra.py schema writes it"
-    validate = record_schema.adapter().validate_json
+    validate = layout(record.Record).validate_json
     for path in (ROOT / "results" / "runs").glob("*.json"):
         assert asdict(validate(path.read_bytes())) == asdict(record.load(path))
 
@@ -211,3 +216,15 @@ def test_the_command_writes_the_schema(tmp_path: Path, capsys: pytest.CaptureFix
     assert json.loads(path.read_text()) == record_schema.json_schema()
     with pytest.raises(SystemExit, match="2"):
         main(["schema", "--now"])
+
+
+def test_a_damaged_record_of_a_run_does_not_stand_in_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = made("listops", "elfatt", 0.5, run_id="0123456789ab")
+    paths = [record.save(whole, tmp_path) for _ in range(2)]
+    run = resolve("listops", "elfatt", preset="quick")
+    assert record.find(tmp_path, run, whole.run_id) == paths[1]
+    paths[1].write_text("{")
+    assert record.find(tmp_path, run, whole.run_id) == paths[0]
+    assert capsys.readouterr().err.startswith("left out: no record: ")
+    paths[0].unlink()
+    assert record.find(tmp_path, run, whole.run_id) is None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import subprocess
 import sys
+import zlib
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from board_records import made, put, write, write_few
 
 from lra.cli.main import main
 from lra.core.environment import ROOT
+from lra.report.runs import BLOCK, identities, packed, run_columns
 
 COMMAND = [sys.executable, str(ROOT / "run_lra.py"), "report"]
 
@@ -36,6 +41,17 @@ def embedded(page: str) -> dict:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert found
     return json.loads(found[1])
+
+
+def runs(page: str) -> dict[str, dict]:
+    """Every run of the page by its id: its columns, and what was packed."""
+    held = embedded(page)["runs"]
+    blocks = re.findall(r'<script type="text/plain" id="runs-\d+">(.*?)</script>', page)
+    details = [each for block in blocks for each in json.loads(zlib.decompress(base64.b64decode(block)))]
+    columns = [
+        dict(zip(held["columns"], values, strict=True)) for values in zip(*held["columns"].values(), strict=True)
+    ]
+    return {own["id"]: more | held["kinds"][own["kind"]] | own for own, more in zip(columns, details, strict=True)}
 
 
 def test_the_page_is_the_same_bytes_when_made_twice(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +83,7 @@ def test_the_page_is_whole_and_asks_no_network(results: Path, capsys: pytest.Cap
     assert "36.37" not in ours
     assert "block-only (torch, not run)" in ours
     data = embedded(page)
-    assert len(data["runs"]) == 5
+    assert len(runs(page)) == 5
     assert {picture["kind"] for picture in data["pictures"]} == {"accuracy", "curves"}
 
 
@@ -78,15 +94,28 @@ def test_what_a_record_says_is_shown_and_never_run(tmp_path: Path, capsys: pytes
     page = (tmp_path / "report.html").read_text()
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)" in page  # the rule's name in the table of the leaderboard
-    assert next(iter(embedded(page)["runs"].values()))["command"] == bad
+    assert next(iter(runs(page).values()))["command"] == bad
 
 
 def test_a_run_trained_again_has_a_page_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, accuracy in (("a.json", 0.4), ("a.2.json", 0.5)):
         write(made("listops", "elfatt", accuracy, run_id="0123456789ab"), tmp_path, name)
     say(capsys, tmp_path)
-    runs = embedded((tmp_path / "report.html").read_text())["runs"]
-    assert {identity: run["accuracy"] for identity, run in runs.items()} == {"0123456789ab": 40, "0123456789ab.2": 50}
+    found = runs((tmp_path / "report.html").read_text())
+    assert {identity: run["accuracy"] for identity, run in found.items()} == {"0123456789ab": 40, "0123456789ab.2": 50}
+
+
+def test_thousands_of_runs_take_a_few_hundred_bytes_each() -> None:
+    few = [made("listops", attn, 0.5, seed) for attn in ("elfatt", "softmax") for seed in range(5)]
+    ids = (f"{blake2b(bytes([i % 251, i // 251]), digest_size=6).hexdigest()}" for i in range(3000))
+    many = [replace(few[i % 10], run_id=found, seed=i) for i, found in enumerate(ids)]
+    held = identities([*many, *many[:2]])
+    assert len(held) == 3002
+    assert list(held)[-1] == f"{many[1].run_id}.2"
+    columns = json.dumps(run_columns(held))
+    blocks = list(packed(held))
+    assert len(blocks) == -(-3002 // BLOCK)
+    assert (len(columns) + sum(map(len, blocks))) / len(held) < 250
 
 
 def test_no_records_get_one_line_and_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,10 +142,10 @@ def test_broken_records_get_a_line_each_and_lose_no_other(
     }.items():
         put({**whole, **changed}, folder / f"z-{name}.json")
     faults = {
-        "z-type": 'field "test_accuracy"',
-        "z-backend": 'field "backend"',
-        "z-curve": 'field "curve.train_loss"',
-        "z-config": "config has no data, options, model, train",
+        "z-type": "test_accuracy is 'high', expected a number",
+        "z-backend": "backend is 'tpu', expected 'torch' or 'jax'",
+        "z-curve": "it has no curve[0].train_loss",
+        "z-config": "it has no config.data",
         "z-references": "references has no chance",
     }
     (results / "bench").mkdir()
@@ -125,7 +154,7 @@ def test_broken_records_get_a_line_each_and_lose_no_other(
     lines = [line for line in told.splitlines() if line.startswith("left out: ")]
     assert [Path(line.split(".json")[0]).name for line in lines] == ["cut", "old", *sorted(faults), "odd"]
     assert all(said in line for (_, said), line in zip(sorted(faults.items()), lines[2:], strict=False))
-    assert len(embedded((results / "report.html").read_text())["runs"]) == 5
+    assert len(runs((results / "report.html").read_text())) == 5
 
 
 def test_a_failure_leaves_the_old_page(

@@ -15,6 +15,9 @@ from lra.cli.main import main
 from lra.scores.board import FIVE
 from tests.browser import looks, start
 
+selenium = pytest.importorskip("selenium")
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
 COMMAND = "python run_lra.py --task listops --attn elfatt --seed 1"
 REASON = "its hashes are drawn anew in every call"
 RUNS = tuple(f"run/{number:012}" for number in (1, 3, 4))
@@ -62,6 +65,7 @@ def visit(browser: Any, page: Path) -> Iterator[Open]:
         looks(browser, **how)
         browser.get("about:blank")
         browser.get(f"{page.as_uri()}#{view}")
+        settled(browser)
 
     yield go
     assert browser.get_log("browser") == []
@@ -71,6 +75,12 @@ def texts(browser: Any, selector: str) -> list[str]:
     """What the visible elements say."""
     found = browser.find_elements("css selector", selector)
     return [" ".join(each.text.split()) for each in found if each.is_displayed()]
+
+
+def settled(browser: Any) -> None:
+    """Waits until the view that the address names is there: a run is unpacked first."""
+    shown = "return document.documentElement.dataset.shown === location.hash"
+    WebDriverWait(browser, 10).until(lambda _: browser.execute_script(shown))
 
 
 def choose(browser: Any, name: str, value: str) -> None:
@@ -123,6 +133,7 @@ def test_rows_columns_and_plots_are_filtered(browser: Any, visit: Open) -> None:
 def test_a_cell_opens_its_run(browser: Any, visit: Open) -> None:
     visit()
     browser.find_element("css selector", f"{QUICK} tr[data-text^='elfatt'] td[data-task=listops] a").click()
+    settled(browser)
     assert texts(browser, ".view.on h1") == ["elfatt on ListOps"]
     assert "undertrained, not a ranking" in texts(browser, ".caution")[0]
     assert texts(browser, ".command code") == [COMMAND]
@@ -130,15 +141,18 @@ def test_a_cell_opens_its_run(browser: Any, visit: Open) -> None:
     assert len(browser.find_elements("css selector", "#run svg path.line")) == 4
     assert texts(browser, ".siblings a") == ["seed 1: 52.0 %", "seed 2: 54.0 %"]
     browser.find_element("css selector", ".siblings a").click()
+    settled(browser)
     assert browser.current_url.endswith("#run/000000000001")
     browser.back()
     browser.back()
+    settled(browser)
     assert texts(browser, ".view.on h1") == ["Leaderboard"]
 
 
 def test_a_mechanism_has_its_equations_and_laws(browser: Any, visit: Open) -> None:
     visit()
     browser.find_element("css selector", f"{QUICK} a.name").click()
+    settled(browser)
     assert browser.current_url.endswith("#mechanism/elfatt")
     shown = " ".join(texts(browser, ".view.on .equations p"))
     assert "softmax_features(Q)" in shown
@@ -189,6 +203,29 @@ def test_a_phone_shows_every_view_without_scrolling_sideways(browser: Any, visit
     choose_sort.send_keys("ListOps")
     cells = texts(browser, f"{QUICK} .rows td[data-task=listops]")
     assert [cell.split(" ")[0] for cell in cells] == ["52.0", "40.0", "11.0"]
+
+
+def test_rows_are_drawn_as_they_come_into_sight(browser: Any, tmp_path: Path) -> None:
+    for seed in range(250):
+        write(made("listops", "elfatt", 0.3 + seed / 1000, seed, run_id=f"{seed:012}"), tmp_path, f"{seed}.json")
+    assert main(["report", "--results", str(tmp_path)]) == 0
+    looks(browser)
+    browser.get(f"{(tmp_path / 'report.html').as_uri()}#runs")
+    settled(browser)
+    drawn = "return document.querySelectorAll('.view.on .rows tr, .view.on .runs li').length"
+    assert browser.execute_script(drawn) == 100
+    wait = WebDriverWait(browser, 10)
+    for count in (200, 250):
+        browser.execute_script("scrollTo(0, document.body.scrollHeight)")
+        wait.until(lambda _, count=count: browser.execute_script(drawn) == count)
+    heading = browser.find_element("css selector", "#runs .heads th:nth-child(6) button")
+    heading.click()
+    assert browser.find_element("css selector", "#runs .rows td[data-label^='test accuracy']").text == "54.9 ± 1.1"
+    browser.find_element("css selector", "#runs [name=text]").send_keys("seed 17")
+    assert texts(browser, "#runs output") == ["13 of 250 rows"]
+    browser.get(f"{(tmp_path / 'report.html').as_uri()}#mechanism/elfatt")
+    settled(browser)
+    assert browser.execute_script(drawn) == 100
 
 
 CONTRASTS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from lra.cli.main import main
 from tasks import inspection, store
 from tasks.base import Shape, Source, Split, TaskError
 from tasks.listops import TASK as LISTOPS
@@ -110,6 +112,38 @@ def test_the_inventory_lists_what_is_prepared(tmp_path: Path) -> None:
     found, faults = store.inventory()
     assert [(folder, meta["hash"]) for folder, meta in found] == [(ready.folder, ready.hash)]
     assert [fault.split(" (")[0] for fault in faults] == [f"{tmp_path / 'broken' / 'meta.json'} is damaged"]
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+def test_one_odd_folder_does_not_end_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = store.prepare(TOY, ToyOptions(), Source())
+    meta = json.loads((whole.folder / "meta.json").read_text())
+    plain = {key: value for key, value in meta.items() if key not in ("files", "checksum")}
+    odd = [
+        *(json.dumps(plain | {key: value}) for key in plain for value in (None, [], 1, True, "\ud800", {"x": None})),
+        *(json.dumps(plain | {"more": float("nan")}), json.dumps(meta | {"files": [1]}), json.dumps(plain)[:-20]),
+        *(json.dumps(plain)[:-1] + f', "more": {nested(levels)}}}' for levels in (900, 100_000)),
+    ]
+    named = {"task": "[/red]x", "description": "[bold]\n\x1b[2J", "origin": "[/]"}
+    for number, text in enumerate([*odd, json.dumps(plain | named)]):
+        (tmp_path / f"[{number}]").mkdir()
+        (tmp_path / f"[{number}]" / "meta.json").write_text(text)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "meta.json")
+    (whole.folder / "loop").symlink_to("loop")
+    assert main(["data", "list"]) == 0
+    told = capsys.readouterr().out
+    found, faults = store.inventory()
+    assert len(found) + len(faults) == len(odd) + 3
+    assert len(faults) > len(odd) / 2
+    assert told.startswith(f"{len(found)} prepared in ")
+    assert told.count(" is damaged (") == len(faults)
+    assert "[/red]x version" in told
+    assert "\x1b" not in told
+    assert "pipe/meta.json is damaged (it is no file)" in told
 
 
 def test_the_summary_counts_repeats_and_shared_examples() -> None:

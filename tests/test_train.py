@@ -19,8 +19,9 @@ from lra.core.config import Model, Run, Train
 from lra.core.environment import ROOT, process_seconds
 from lra.core.errors import UserError
 from lra.core.identity import revisions
+from lra.core.layout import layout
 from lra.terminal.flags import command_of
-from lra.training import data, record, record_schema
+from lra.training import data, record
 from lra.training.loop import Diverged, Interrupted
 from lra.training.trainer import first_losses, train
 from tasks import limits
@@ -60,7 +61,7 @@ def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
     assert result.steps_per_second > 0
     assert result.peak_memory_bytes > 1e6
     assert {"chance", "majority", "root operator"} <= set(result.references)
-    assert asdict(record_schema.adapter().validate_json(path.read_bytes())) == asdict(result)
+    assert asdict(layout(record.Record).validate_json(path.read_bytes())) == asdict(result)
     assert len(result.first_losses) == run.train.steps
     assert fmean(result.first_losses[:3]) == pytest.approx(result.curve[0].train_loss, rel=1e-6)
     assert result.revisions == revisions(run)

@@ -11,6 +11,7 @@ from annotated_types import Interval
 import attention_impls
 import tasks
 from attention_impls.base import Dims
+from lra.bench.record import What
 from lra.core.config import BackendName, Run, mechanism_options, resolve
 from lra.core.errors import UserError
 from lra.core.frameworks import Device, require_installed
@@ -19,7 +20,6 @@ from lra.core.spec import Spec
 from lra.model.blueprint import Blueprint
 from lra.terminal.arguments import backends, numbers, pairs, specs
 
-What = Literal["attend", "train", "infer"]
 Kind = Literal["attend", "train", "infer", "product", "copy"]
 Dtype = Literal["float32", "bfloat16"]
 Count = Annotated[int, Interval(ge=1, le=1_000_000)]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lra.bench.record import BenchRecord, Timing, crossover, exponent
 from lra.bench.table import BASELINE, TIMED, memory_each, seconds_each
+from lra.core.markup import one_line
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999")  # Okabe and Ito
 LINES = {"torch": "-", "jax": "--"}
@@ -35,7 +36,7 @@ def picture(record: BenchRecord, path: Path) -> None:
         _finish(left, "time of one example, ms", series)
         _finish(right, "peak memory of one example, MB", series)
         dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}, {record.device}"
-        figure.suptitle(f"{record.what}: {TIMED[record.what]} ({dims})", fontsize=10)
+        figure.suptitle(f"{record.what}: {TIMED[record.what]} ({dims})", fontsize=10, parse_math=False)
         metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
         figure.savefig(path, dpi=160, metadata=metadata)
 
@@ -58,7 +59,8 @@ def _draw(axes: Any, record: BenchRecord, key: tuple[str, str], measure: Any, sc
     lengths, values = [cell.length for cell in cells], [scale * measure(cell) for cell in cells]
     fit = exponent(lengths, values)
     frameworks = {backend for _, backend in record.series()}
-    name = f"{key[0]} ({key[1]})" if len(frameworks) > 1 else key[0]
+    label = one_line(key[0]).replace("$", r"\$")  # Matplotlib sets what stands between two as a formula
+    name = f"{label} ({key[1]})" if len(frameworks) > 1 else label
     axes.plot(lengths, values, label=name if fit is None else f"{name}  $N^{{{fit:.2f}}}$", **style)
     if measure is seconds_each:
         spreads = [cell.spread for cell in cells]

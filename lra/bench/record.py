@@ -7,16 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import dacite
 import numpy as np
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval, Len
 
+from lra.bench.parts import Calls, Environment, Sample
+from lra.core.config import BackendName
 from lra.core.documents import json_document, read_json
 from lra.core.errors import UserError
 from lra.core.files import write_atomically, write_new
-from lra.core.ranges import problems
+from lra.core.layout import Count, Holds, Line, Whole, built
 
 SCHEMA = 1
+What = Literal["attend", "train", "infer"]
 Status = Literal["measured", "out of memory", "unequal", "failed", "stopped"]
 MEASURED: Status = "measured"
 OUT_OF_MEMORY: Status = "out of memory"
@@ -28,10 +30,6 @@ STOPPED: Status = "stopped"
 SPREAD = 0.1  # standard deviation over mean
 OUTLIER = 0.5  # distance of an extreme sample from the mean, over the mean
 SHORTEST = 1e-3  # seconds of a raw sample
-
-
-Count = Annotated[int, Ge(1)]
-NotNegative = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +45,14 @@ class Spread:
 class Timing:
     """One cell, or one ceiling of the device."""
 
-    label: str
+    label: Line
     """The mechanism with the options that differ from its card's; "product" or "copy" for a ceiling."""
-    attn: str
+    attn: Line
     options: dict[str, Any]
-    backend: str
-    length: NotNegative
-    batch: NotNegative
-    steps: Count
+    backend: BackendName
+    length: Whole
+    batch: Whole
+    steps: Calls
     """Training steps, forward passes or attention calls in one call of the backend."""
     status: Status
     """measured; out of memory; unequal, to the mechanism's reference; failed; stopped, before a sample was taken."""
@@ -64,15 +62,15 @@ class Timing:
     """Greatest errors of output and gradient against the reference, what is allowed, and the seconds it took."""
     first_seconds: Annotated[float, Ge(0)] | None
     """The first call, compilation and autotuning included."""
-    samples: list[Annotated[float, Gt(0)]]
+    samples: list[Sample]
     """Seconds of each sample as measured, one a round, in the order of the rounds."""
-    calls: list[Count]
+    calls: list[Calls]
     """Calls of the backend in each sample."""
-    memory_bytes: NotNegative | None
+    memory_bytes: Whole | None
     """Peak while it ran: of the allocator on a GPU, above the start on a CPU."""
-    flop: NotNegative | None
+    flop: Whole | None
     """Operations of one step, counted as in lra.bench.operations."""
-    bytes: NotNegative | None
+    bytes: Whole | None
     """Bytes of one step, counted likewise."""
 
     @property
@@ -115,31 +113,31 @@ class Ratio:
 class BenchRecord:
     """One run of `bench`."""
 
-    schema: int
-    started: str
+    schema: Annotated[int, Interval(ge=SCHEMA, le=SCHEMA)]
+    started: Line
     """UTC, ISO 8601."""
     complete: bool
     """False while it runs, and where it was stopped."""
-    what: str
-    device: str
-    dtype: str
+    what: What
+    device: Line
+    dtype: Line
     heads: Count
     head_dim: Count
     dropout: Annotated[float, Interval(ge=0, lt=1)]
-    seed: NotNegative
+    seed: Whole
     """Of the inputs, of the weights, and of the order in which cells are woken."""
     cells: list[Timing]
     ceilings: list[Timing]
-    compare: list[list[str]]
+    compare: list[Annotated[list[str], Len(2, 2)]]
     """Pairs of labels, or of backends."""
-    environment: dict[str, Any]
+    environment: Annotated[dict[str, Any], Holds(Environment)]
     git: dict[str, Any]
     command: str
 
     @property
     def cores(self) -> int:
         """Cores that it could use; of the whole machine in records from before that was noted."""
-        return self.environment.get("usable_cores", self.environment["cores"])
+        return self.environment.get("usable_cores") or self.environment["cores"] or 0
 
     def ratios(self) -> list[Ratio]:
         """Each pair at each length, within each framework; or each mechanism between two frameworks."""
@@ -233,8 +231,10 @@ def save_new(record: BenchRecord, path: Path) -> Path:
 
 
 def _content(record: BenchRecord) -> bytes:
-    if faults := _faults(record):
-        raise UserError(f"the benchmark's record is not written, it would be none: {faults[0]}")
+    try:
+        _trusted(asdict(record))
+    except UserError as error:
+        raise UserError(f"the benchmark's record is not written, it would be none: {error}") from error
     return json_document(asdict(record))
 
 
@@ -245,21 +245,23 @@ def load(path: Path) -> BenchRecord:
     except UserError as error:
         raise UserError(f"no benchmark's record: {error}") from error
     try:
-        record = dacite.from_dict(BenchRecord, values, dacite.Config(strict=True))
-    except (TypeError, dacite.DaciteError) as error:
+        return _trusted(values)
+    except UserError as error:
         raise UserError(f"{path} is no benchmark's record: {error}") from error
-    if record.schema != SCHEMA:
-        raise UserError(f"{path} is of schema {record.schema}, expected {SCHEMA}")
-    if faults := _faults(record):
-        raise UserError(f"{path} is no benchmark's record: {faults[0]}")
-    return record
 
 
-def _faults(record: BenchRecord) -> list[str]:
-    """What is out of range, and cells whose samples are not what their status says."""
-    found = problems(record)
+def _trusted(values: Any) -> BenchRecord:
+    """The record of these values; UserError for the first part that is of another type or range, or does not fit."""
+    record = built(BenchRecord, values)
     for number, cell in enumerate((*record.cells, *record.ceilings)):
+        where = f"cell {number} ({cell.label})"
         if len(cell.samples) != len(cell.calls) or bool(cell.samples) != (cell.status == MEASURED):
             counts = f"{len(cell.samples)} samples and {len(cell.calls)} calls"
-            found.append(f"cell {number} ({cell.label}) is {cell.status} and has {counts}")
-    return found
+            raise UserError(f"{where} is {cell.status} and has {counts}")
+        if cell.status == MEASURED and cell.backend not in record.environment["backends"]:
+            raise UserError(f"{where} is of {cell.backend}, of which environment.backends says nothing")
+        if number < len(record.cells) and 0 in (cell.length, cell.batch):
+            raise UserError(f"{where} has length {cell.length} and batch {cell.batch}, expected at least 1")
+        if cell.parity and not {"output", "gradient"} <= cell.parity.keys():
+            raise UserError(f"{where} has a parity of {', '.join(cell.parity)}, expected output and gradient")
+    return record

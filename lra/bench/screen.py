@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -66,7 +67,7 @@ def summary(record: BenchRecord) -> list[Table]:
     """The figures that fit a terminal: cells, ratios, growth; the written report has the rest."""
     cells = _table("attention", "backend", "tokens", "ms", "examples/s", "memory MB", "% of limit")
     for cell in record.cells:
-        start = (cell.label, cell.backend, f"{cell.length:,}")
+        start = (escape(cell.label), cell.backend, f"{cell.length:,}")
         if cell.status != MEASURED:
             cells.add_row(*start, cell.status)
             continue
@@ -77,10 +78,10 @@ def summary(record: BenchRecord) -> list[Table]:
     for each in record.ratios():
         times = each.spread
         quartiles = f"{number(times.low)}–{number(times.high)}"
-        ratios.add_row(each.first, each.second, f"{each.length:,}", number(times.median), quartiles)
+        ratios.add_row(escape(each.first), escape(each.second), f"{each.length:,}", number(times.median), quartiles)
     growth = _table("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}")
     for row in growth_rows(record):
-        growth.add_row(row[0].strip("`"), *row[1:])
+        growth.add_row(escape(row[0].strip("`")), *row[1:])
     return [table for table in (cells, ratios, growth) if table.row_count]
 
 

@@ -7,8 +7,10 @@ import io
 from collections.abc import Sequence
 
 from lra.bench.record import MEASURED, BenchRecord, Spread, Timing, crossover, exponent
+from lra.core.markup import in_code, in_csv, in_markdown, one_line
 from lra.training.disturbance import ALONE
 
+WHY = 4000  # characters of what went wrong, and of a command
 BASELINE = "softmax"  # whom the crossover length is with
 
 TIMED = {
@@ -48,8 +50,8 @@ def markdown(record: BenchRecord) -> str:
     if ratios := record.ratios():
         rows = [
             (
-                each.first,
-                each.second,
+                in_markdown(each.first),
+                in_markdown(each.second),
                 f"{each.length:,}",
                 number(each.spread.median),
                 _range(each.spread, 1.0),
@@ -60,8 +62,13 @@ def markdown(record: BenchRecord) -> str:
         parts.append(_table(head, rows))
     if growth := growth_rows(record):
         parts.append(_table(("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}"), growth))
-    parts += ["\n".join(f"- {note}" for note in notes(record)), f"Again: `{record.command}`"]
+    parts += ["\n".join(f"- {_harmless(note)}" for note in notes(record)), f"Again: {in_code(record.command, WHY)}"]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _harmless(note: str) -> str:
+    """A line with code in it as Markdown: no HTML and no link."""
+    return note.replace("<", "&lt;").replace("](", r"]\(")
 
 
 def comma_separated(record: BenchRecord) -> str:
@@ -78,8 +85,12 @@ def comma_separated(record: BenchRecord) -> str:
             times = [got.spread.median, got.spread.low, got.spread.high]
             shares = [got.of_product, got.of_copy, got.of_limit]
             figures = [*times, got.examples, cell.memory_bytes, cell.flop, cell.bytes, got.flop, got.bytes, *shares]
-        writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in (*known, *figures, *ends)])
+        writer.writerow(map(_csv, (*known, *figures, *ends)))
     return text.getvalue()
+
+
+def _csv(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else in_csv(value) if isinstance(value, str) else value
 
 
 def growth_rows(record: BenchRecord) -> list[tuple[str, ...]]:
@@ -90,7 +101,9 @@ def growth_rows(record: BenchRecord) -> list[tuple[str, ...]]:
         fits = [exponent(lengths, [measure(cell) for cell in cells]) for measure in (seconds_each, memory_each)]
         if len(cells) > 1:
             crossed = crossing(record, label, backend)
-            rows.append((f"`{label}`", backend, *(f"N^{fit:.2f}" if fit is not None else "—" for fit in fits), crossed))
+            rows.append(
+                (in_code(label), backend, *(f"N^{fit:.2f}" if fit is not None else "—" for fit in fits), crossed)
+            )
     return rows
 
 
@@ -135,15 +148,15 @@ def notes(record: BenchRecord) -> list[str]:
         + " Growth is fitted to one example's time and memory.",
     ]
     if (timing := record.environment.get("timing", ALONE)) != ALONE:
-        found.append(f"These times are no timing: {timing}.")
+        found.append(f"These times are no timing: {one_line(timing, WHY)}.")
     if record.environment.get("busy_at_start"):  # the first records have this alone
         found.append(f"Busy machine: load {record.environment['load_at_start']:.1f} when it began.")
     if not record.complete:
         found.append("Stopped before the end: medians of the samples there are.")
     for cell in (*record.cells, *record.ceilings):
-        where = f"`{cell.label}` ({cell.backend}{f', {cell.length:,} tokens' if cell.length else ''})"
+        where = f"{in_code(cell.label)} ({cell.backend}{f', {cell.length:,} tokens' if cell.length else ''})"
         if cell.status != MEASURED:
-            found.append(f"{where}: {cell.status}: {cell.why.rstrip('.')}.")
+            found.append(f"{where}: {cell.status}: {one_line(cell.why.rstrip('.'), WHY)}.")
         elif warnings := _warnings(cell):
             found.append(f"{where} may be unstable: {'; '.join(warnings)}.")
     return found
@@ -151,11 +164,11 @@ def notes(record: BenchRecord) -> list[str]:
 
 def _title(record: BenchRecord) -> str:
     frameworks = ", ".join(
-        f"{facts['framework']} on {facts['device']}" for facts in record.environment["backends"].values()
+        in_markdown(f"{facts['framework']} on {facts['device']}") for facts in record.environment["backends"].values()
     )
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}"
     dropout = "" if record.what != "train" else f", dropout {record.dropout}"
-    machine = f"{record.environment['cpu']}, {record.cores} cores"
+    machine = f"{in_markdown(record.environment['cpu'])}, {record.cores} cores"
     return (
         f"**{record.what}: {TIMED[record.what]}**, full sequences, {dims}{dropout}. {frameworks or 'no framework'}; "
         f"{machine}; {record.started}."
@@ -163,7 +176,7 @@ def _title(record: BenchRecord) -> str:
 
 
 def _row(record: BenchRecord, cell: Timing) -> tuple[str, ...]:
-    start = (f"`{cell.label}`", cell.backend, f"{cell.length:,}", str(cell.batch))
+    start = (in_code(cell.label), cell.backend, f"{cell.length:,}", str(cell.batch))
     if cell.status != MEASURED:
         return (*start, cell.status, *["—"] * 8)
     got = Achieved(record, cell)

@@ -7,10 +7,13 @@ JSON is that of RFC 8259, without the NaN and Infinity that Python writes and re
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,25 +24,30 @@ from lra.core.ranges import shown
 
 CONFIG_BYTES = 1_000_000
 RECORD_BYTES = 50_000_000
+DEEPEST = 100  # levels of lists and mappings; whoever walks through a value may trust that there are no more
+
+
+_HALF = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
 
 
 def read_json(path: Path, limit: int = RECORD_BYTES) -> Any:
-    """The value in a JSON file of at most `limit` bytes; UserError where it holds none."""
-    return _parsed(parse_json, path, limit)
+    """The value in a JSON file of at most `limit` bytes; UserError where it holds none, at once where it is a pipe."""
+    return _parsed(parse_json, path, _text(path, limit, os.O_NONBLOCK))
 
 
 def read_yaml(path: Path, limit: int = CONFIG_BYTES, *, as_text: bool = False) -> Any:
     """The value in a YAML file of at most `limit` bytes; UserError where it holds none.
 
-    `as_text` leaves every number as the text that stands there: 58.40 is "58.40".
+    `as_text` leaves every number as the text that stands there: 58.40 is "58.40". A pipe may stand for a file.
     """
-    return _parsed(parse_text_yaml if as_text else parse_yaml, path, limit)
+    return _parsed(parse_text_yaml if as_text else parse_yaml, path, _text(path, limit, 0))
 
 
 def parse_json(text: str, where: str) -> Any:
     """The value that a JSON text stands for; UserError, which begins with `where`, for anything else."""
     try:
-        return json.loads(text, object_pairs_hook=_mapping, parse_float=_finite, parse_constant=_finite)
+        value = json.loads(text, object_pairs_hook=_mapping, parse_float=_finite, parse_constant=_finite)
+        return _sound(value, text)
     except json.JSONDecodeError as error:
         reason = error.msg[0].lower() + error.msg[1:]
         raise UserError(f"{where}: line {error.lineno}, column {error.colno}: {reason}") from error
@@ -72,16 +80,17 @@ def yaml_text(value: Any, **layout: Any) -> str:
     return yaml.dump(value, Dumper=_Plain, **{"sort_keys": False, **layout})
 
 
-def _parsed(parse: Callable[[str, str], Any], path: Path, limit: int) -> Any:
-    text = _text(path, limit)
+def _parsed(parse: Callable[[str, str], Any], path: Path, text: str) -> Any:
     if not text.strip():
         raise UserError(f"{path} is empty")
     return parse(text, str(path))
 
 
-def _text(path: Path, limit: int) -> str:
+def _text(path: Path, limit: int, mode: int) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | mode)) as file:
+            if mode and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "a pipe or a device, expected a file")
             content = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
@@ -91,6 +100,30 @@ def _text(path: Path, limit: int) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start:,} is not UTF-8, expected a text file") from error
+
+
+def _sound(value: Any, text: str) -> Any:
+    """The value of a document's text; ValueError where an escape is half a character, RecursionError below DEEPEST."""
+    if sum(map(text.count, "[{-")) > DEEPEST:  # as many may open a level
+        level, depth = [value], 0
+        while level := [inner for each in level for inner in _inner(each)]:
+            depth += 1
+            if depth > DEEPEST:
+                raise RecursionError
+    if _HALF.search(text) and not _encodable(value):
+        raise ValueError("an escape stands for half a character (a lone surrogate), expected both halves")
+    return value
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _encodable(value: Any) -> bool:
+    try:
+        return bool(json.dumps(value, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -179,7 +212,7 @@ class _Texts(_Strict, yaml.BaseLoader):
 
 def _load(text: str, where: str, loader: Any) -> Any:
     try:
-        return yaml.load(text, loader)
+        return _sound(yaml.load(text, loader), text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -23,7 +23,7 @@ from lra.scores import board, overrides, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
 from lra.terminal.arguments import Where, specs
-from lra.terminal.console import console, errors, write_document
+from lra.terminal.console import console, errors, left_out, write_document
 
 DESCRIPTION = (
     "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "
@@ -68,8 +68,7 @@ def leaderboard(flags: LeaderboardFlags) -> int:
     if flags.task is not None:
         tasks.load(flags.task)  # knows the nearest name
     boards, complaints = _read(flags)
-    for line in complaints:
-        errors.print(f"left out: {line}", markup=False)
+    left_out(complaints)
     if not boards:
         raise UserError(_nothing(flags))
     _require_row(boards, flags.relative_to)
@@ -142,16 +141,21 @@ def _tables(boards: list[Board]) -> dict[str, bytes]:
 
 
 def _write(boards: list[Board], results: Path) -> None:
-    """Every file anew, and away with plots that no record asks for any more."""
+    """Every file anew but plots that show the same already; and away with those that no record asks for any more."""
     from lra.plotting import plots
 
-    made = _tables(boards)
+    made, same = _tables(boards), set()
     for picture in _pictures(boards):
-        made |= {f"plots/{name}": content for name, content in plots.draw(picture).items()}
+        names = {f"plots/{picture.name}.{kind}" for kind in KINDS}
+        mark = picture.digest.encode()
+        if all(mark in _content(results / name) for name in names):
+            same |= names  # a plot takes seconds
+        else:
+            made |= {f"plots/{name}": content for name, content in plots.draw(picture).items()}
     for name, content in made.items():
         write_atomically(content, results / name)
         console.print(str(results / name), markup=False)
-    for path in _strays(results, set(made)):
+    for path in _strays(results, made.keys() | same):
         path.unlink()
         console.print(f"removed {path}", markup=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attention_impls
+from lra.core.markup import in_markdown
 from lra.scores.board import Board, Row
 from lra.scores.published import Table
 from lra.scores.significance import LEVEL
@@ -35,6 +36,7 @@ CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 WHY_CONTROLS = """Beside its two kinds of heads elfatt has a convolution of V; its fair neighbours have one too."""
 
+FACT = 10_000  # characters of one line below a table
 GROWTH = "Time and memory against length"
 ABOUT_GROWTH = """The standard model on full sequences, both axes logarithmic: growth with N^p is a straight line
 of slope p, which is fitted by least squares. Time is the median step, memory its peak with weights and optimiser, both
@@ -69,17 +71,22 @@ def _section(board: Board, pictures: dict[str, str]) -> list[str]:
     found = controls(board)
     if found:
         parts += ["### ELFATT and its controls", WHY_CONTROLS, markdown(grid(board, found))]
-    return [*parts, *_images(pictures), "### Behind the numbers", "\n".join(f"- {fact}" for fact in facts(board))]
+    return [
+        *parts,
+        *_images(pictures),
+        "### Behind the numbers",
+        "\n".join(f"- {in_markdown(fact, FACT)}" for fact in facts(board)),
+    ]
 
 
 def _images(pictures: dict[str, str]) -> list[str]:
-    return [f"![{text}](plots/{name})" for name, text in pictures.items()]
+    return [f"![{in_markdown(text, FACT)}](plots/{name})" for name, text in pictures.items()]
 
 
 def about_growth(speeds: Speeds | None) -> str:
     """What stands above the plots of time and memory."""
     assert speeds is not None, "growth is drawn from timings"
-    return f"{ABOUT_GROWTH} All on one device: {speeds.device}."
+    return f"{ABOUT_GROWTH} All on one device: {in_markdown(speeds.device)}."
 
 
 def controls(board: Board) -> list[tuple[str, Row | None]]:

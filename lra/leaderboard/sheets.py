@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lra.core.documents import json_document, json_text
+from lra.core.markup import in_csv
 from lra.leaderboard.page import controls
 from lra.scores.board import Board, Cell, Row
 from lra.scores.tables import REFERENCES, best_rule, labels, origins, rate
@@ -97,10 +98,14 @@ def to_csv(records: Sequence[dict[str, Any]]) -> str:
     """Records as CSV; the fullest say in which order the columns come."""
     names = list(dict.fromkeys(name for each in sorted(records, key=len, reverse=True) for name in each))
     file = io.StringIO()
-    writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(in_csv, names))
+    writer.writerows([_csv(each.get(name, "")) for name in names] for each in records)
     return file.getvalue()
+
+
+def _csv(value: Any) -> Any:
+    return in_csv(value) if isinstance(value, str) else value
 
 
 def to_json(records: Sequence[dict[str, Any]]) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Literal, cast
 
+from lra.core.markup import in_path
 from lra.scores.board import FIVE, Board, Cell, Row
 from lra.scores.significance import Estimate
 from lra.scores.tables import HEADINGS, best_rule, labels
 from lra.training.record import Record
 
 HERE = Path(__file__)
+MOST_ROWS = 150  # of a board in one plot; more are no longer read, and no image has room for thousands
 KINDS = ("svg", "png")  # the files of a picture
 
 
@@ -105,24 +107,38 @@ class Picture:
 def pictures(boards: Sequence[Board]) -> list[Picture]:
     """Every plot that the boards have numbers for; those of speed need bench records, the bubbles an average too."""
     found = []
-    for board in boards:
+    for board in map(_drawable, boards):
         found += [_accuracy(board), *_curves(board), *_fronts(board), *_bubbles(board)]
     return found
+
+
+def _drawable(board: Board) -> Board:
+    """The board with no more rows than a plot can name: the best of each column in turn."""
+    if len(board.rows) <= MOST_ROWS:
+        return board
+    chosen: dict[int, Row] = {}
+    ranked = [
+        sorted((row for row in board.rows if row.cells[i]), key=lambda row, i=i: -cast(Cell, row.cells[i]).mean)
+        for i in range(len(board.columns))
+    ]
+    for rank in range(MOST_ROWS):
+        for rows in ranked:
+            if rank < len(rows) and len(chosen) < MOST_ROWS:
+                chosen[id(rows[rank])] = rows[rank]
+    return replace(board, rows=tuple(row for row in board.rows if id(row) in chosen))
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in speed without losing accuracy, or the other way round, by rising speed."""
     timed = [point for point in points if point.speed is not None]
-
-    def beaten(point: Point) -> bool:
-        return any(
-            speed_of(other) >= speed_of(point)
-            and other.accuracy >= point.accuracy
-            and (speed_of(other), other.accuracy) != (speed_of(point), point.accuracy)
-            for other in timed
-        )
-
-    return sorted((point for point in timed if not beaten(point)), key=speed_of)
+    places = {id(point): place for place, point in enumerate(points)}
+    front: list[Point] = []
+    for point in sorted(timed, key=lambda point: (speed_of(point), point.accuracy), reverse=True):  # the fastest first
+        last = front[-1] if front else None
+        same = last is not None and (speed_of(last), last.accuracy) == (speed_of(point), point.accuracy)
+        if last is None or same or point.accuracy > last.accuracy:
+            front.append(point)
+    return sorted(front, key=lambda point: (speed_of(point), places[id(point)]))
 
 
 def speed_of(point: Point) -> float:
@@ -163,7 +179,7 @@ def _curves(board: Board) -> list[Picture]:
             for attn in attns
         ]
         same = [c for c in board.columns if c.task == column.task]
-        suffix = "" if len(same) == 1 else f"-{column.data_hash[:8]}"
+        suffix = "" if len(same) == 1 else f"-{in_path(column.data_hash[:8])}"
         found.append(
             Picture(
                 kind="curves",

@@ -33,6 +33,7 @@ from lra.plotting.style import (
     faintly,
     known,
     legend,
+    literally,
     panels,
     short,
 )
@@ -45,12 +46,13 @@ def draw(picture: Picture) -> dict[str, bytes]:
     """The picture's files by name."""
     with style.context("default", after_reset=True), matplotlib.rc_context(SETTINGS):
         kinds = {"accuracy": _accuracy, "curves": _curves, "front": fronts, "bubbles": fronts, "growth": growth}
-        figure = kinds[picture.kind](picture)
-        figure.suptitle(f"{picture.title}\n{picture.subtitle}", x=0.01, ha="left", fontsize=10)
+        shown = literally(picture)
+        figure = kinds[picture.kind](shown)
+        figure.suptitle(f"{shown.title}\n{shown.subtitle}", x=0.01, ha="left", fontsize=10)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # panels have found their places, once for every file
         if picture.kind in ("front", "bubbles"):
-            name_points(figure, picture)
+            name_points(figure, shown)
         return {f"{picture.name}.{kind}": _file(figure, kind, picture) for kind in KINDS}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lra.core.markup import one_line
+
 PAPER, INK, MUTED, FAINT = "#fefefe", "#1f2329", "#5c6470", "#d8dce2"
 DARK = {PAPER: "#10141a", INK: "#e8ebf0", MUTED: "#a3abb8", FAINT: "#343b46"}
 COLOURS = {"torch": "#d9541e", "jax": "#2f7fd1"}
 MARKERS = {"torch": "o", "jax": "D"}
+LONGEST = 80  # characters of a name
 TITLES = {"torch": "PyTorch", "jax": "JAX"}
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 SETTINGS: dict[Any, Any] = {
@@ -78,6 +82,19 @@ def legend(figure: Figure, handles: list[Line2D], **how: Any) -> None:
     )
 
 
+def literally(value: Any) -> Any:
+    """A picture, or a part of one, whose texts Matplotlib writes as they are: two dollar signs make no formula."""
+    if isinstance(value, str):
+        return value.replace("$", r"\$")
+    if isinstance(value, list):
+        return [literally(each) for each in value]
+    if isinstance(value, dict):
+        return {literally(key): literally(each) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: literally(getattr(value, each.name)) for each in fields(value)})
+    return value
+
+
 def short(name: str) -> str:
-    """A mechanism's name without what every option begins with: "softmax local-conv"."""
-    return name.replace("--attn.", "")
+    """A mechanism's name without what every option begins with, "softmax local-conv"; of a long one the beginning."""
+    return one_line(name.replace("--attn.", ""), LONGEST)

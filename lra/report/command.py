@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,14 @@ from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.leaderboard.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
 from lra.plotting.growth import growth
-from lra.report.data import board_values, identities, mechanism_values, picture_values, run_values
+from lra.report.data import board_values, mechanism_values, picture_values
 from lra.report.model_index import find, model_index
+from lra.report.runs import Values, identities, packed, run_columns
 from lra.scores import board, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import NONE
 from lra.terminal.arguments import Where
-from lra.terminal.console import console, errors, write_document
+from lra.terminal.console import console, left_out, write_document
 from lra.training.record import Record
 
 DESCRIPTION = (
@@ -32,7 +34,7 @@ DESCRIPTION = (
     "mechanism and a page for each run, in one file that works offline. With --model-index nothing is written."
 )
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("plots.js", "run.js", "page.js")
+SCRIPTS = ("plots.js", "run.js", "list.js", "tables.js", "page.js")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +53,10 @@ class ReportFlags:
 
 def report(flags: ReportFlags) -> int:
     """Run the command: 0 done, 1 records that cannot be read (the page has the others)."""
+    mechanisms = [] if flags.model_index is not None else mechanism_values()  # its memory is free again for the records
     records, complaints = board.read(flags.results)
     timed, more = speeds.read(flags.results)
-    for line in complaints + more:
-        errors.print(f"left out: {line}", markup=False)
+    left_out(complaints + more)
     if not records:
         raise UserError(
             f"no record in {flags.results / 'runs'} for report (presets {', '.join(board.PRESETS)}): "
@@ -65,13 +67,13 @@ def report(flags: ReportFlags) -> int:
         write_document(model_index(find(runs, flags.model_index)))
         return int(bool(complaints))
     path = flags.out or flags.results / "report.html"
-    content = page(board.boards(records, speeds.choose(timed, flags.device)), runs).encode()
+    content = page(board.boards(records, speeds.choose(timed, flags.device)), runs, mechanisms).encode()
     write_atomically(content, path)
     console.print(f"{path} ({len(content) / 1e3:,.0f} kB, {len(runs)} runs)", markup=False)
     return int(bool(complaints + more))
 
 
-def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
+def page(boards: Sequence[Board], runs: Mapping[str, Record], mechanisms: Sequence[Values]) -> str:
     """The whole file, the same for the same records."""
     growths = growth(boards[0].speeds)
     environment = Environment(
@@ -81,8 +83,10 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
     environment.filters |= {"markdown": _markdown, "linked": _linked, "figure": _figure}
     return environment.get_template("page.html").render(
         boards=[board_values(each, runs) for each in boards],
-        mechanisms=mechanism_values(runs),
-        runs=run_values(runs),
+        mechanisms=mechanisms,
+        counts=Counter(each.attn for each in runs.values()),
+        runs=len(runs),
+        packed=packed(runs),
         published=published.load(),
         about_published=PUBLISHED,
         families=FAMILIES,
@@ -91,7 +95,7 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record]) -> str:
         growth=(GROWTH, about_growth(boards[0].speeds)) if growths else None,
         style=Markup((WEB / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup((WEB / name).read_text(encoding="utf-8")) for name in SCRIPTS],
-        data=_embedded({"runs": run_values(runs), "pictures": picture_values(boards, growths)}),
+        data=_embedded({"runs": run_columns(runs), "pictures": picture_values(boards, growths)}),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 from docstring_parser import parse_from_object
@@ -15,31 +14,17 @@ import tasks
 from attention_impls.__main__ import costs
 from lra.leaderboard.page import controls, facts
 from lra.plotting.figures import Growth, Panel, Picture, pareto, pictures
-from lra.scores import overrides
-from lra.scores.board import FOREIGN, GENERATED, LEARNING, OFFICIAL, Board, Cell, Column, Row
+from lra.report.runs import Values, named
+from lra.scores.board import FOREIGN, GENERATED, OFFICIAL, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
 from lra.scores.tables import HEADINGS, NO_RULE, best_rule, labels, parameters, rate
-from lra.training.disturbance import ALONE
-from lra.training.history import COLUMNS
 from lra.training.record import Record
-from lra.training.screen import verdict
 
-Values = dict[str, Any]
 ORIGINS = {
     OFFICIAL: "Official data",
     GENERATED: "Generated, not the release",
     FOREIGN: "Not an official set",
 }
-LOSS_DIGITS = 4
-
-
-def identities(records: Sequence[Record]) -> dict[str, Record]:
-    """Every record under an id of its own: its run_id, and for a run trained again run_id.2, in the files' order."""
-    found: dict[str, Record] = {}
-    for each in records:
-        again = sum(known.run_id == each.run_id for known in found.values())
-        found[f"{each.run_id}.{again + 1}" if again else each.run_id] = each
-    return found
 
 
 def board_values(board: Board, runs: Mapping[str, Record]) -> Values:
@@ -93,7 +78,7 @@ def _row(board: Board, row: Row, order: Sequence[int], best: Sequence[bool], nam
     left = sum(cell.converged for cell in row.cells if cell)
     memory = row.training.peak_memory_bytes if row.training else None
     return {
-        **_named(row.attn, row.words),
+        **named(row.attn, row.words),
         "backend": row.backend,
         "cells": [_cell(cell, found, best[i], names) for cell, found, i in zip(cells, estimates, places, strict=True)],
         "converged": f"{left} of {len(row.runs)}",
@@ -102,11 +87,6 @@ def _row(board: Board, row: Row, order: Sequence[int], best: Sequence[bool], nam
         "most": max(run.parameters for run in row.runs),
         "speeds": [rate(row.training), rate(row.inference), memory and memory / 1e6],
     }
-
-
-def _named(attn: str, words: Sequence[str]) -> Values:
-    """A mechanism's name, what a command line adds to it, and whether it has a card here."""
-    return {"attn": Path(attn).name, "words": " ".join(words), "known": attn in attention_impls.names()}
 
 
 def _cell(cell: Cell | None, estimate: Estimate | None, best: bool, names: Mapping[int, str]) -> Values | None:
@@ -127,66 +107,6 @@ def _cell(cell: Cell | None, estimate: Estimate | None, best: bool, names: Mappi
     if cell and cell.converged < len(cell.runs):
         values["note"] = f"converged {cell.converged} of {len(cell.runs)}"
     return values | ({"run": names[id(cell.runs[0])]} if cell else {})
-
-
-def run_values(runs: Mapping[str, Record]) -> dict[str, Values]:
-    """Every run by its id; accuracies in per cent."""
-    return {identity: _run(each) for identity, each in runs.items()}
-
-
-def _run(each: Record) -> Values:
-    return {
-        **_named(each.attn, overrides.words(each)),
-        "id": each.run_id,
-        "task": each.task,
-        "title": tasks.load(each.task).title,
-        "version": each.task_version,
-        "data": each.data,
-        "data_hash": each.data_hash,
-        "backend": each.backend,
-        "preset": each.preset,
-        "seed": each.seed,
-        "accuracy": _percent(each.test_accuracy),
-        "error": _percent(each.standard_error),
-        "last": _percent(each.test_accuracy_last),
-        "examples": each.test_examples,
-        "validation": _percent(each.validation_accuracy),
-        "validated": each.validation,
-        "best_step": each.best_step,
-        "references": {name: _percent(value) for name, value in each.references.items()},
-        "verdict": verdict(each),
-        "undertrained": each.preset == LEARNING,
-        "curve": _curve(each),
-        "parameters": each.parameters,
-        "seconds": each.seconds,
-        "evaluation_seconds": each.evaluation_seconds,
-        "samples_per_second": each.samples_per_second,
-        "memory": each.peak_memory_bytes / 1e6,
-        "config": {part: each.config[part] for part in ("data", "options", "model", "train")},
-        "changed": [word for part in ("data", "model", "train") for word in overrides.changes(each, part)],
-        "untimed": "" if each.timing in (None, ALONE) else each.timing,
-        "environment": each.environment | _surroundings(each),
-        "git": each.git,
-        "command": overrides.command(each),
-    }
-
-
-def _surroundings(each: Record) -> Values:
-    """What records tell of their surroundings since schema 2."""
-    told = ("precision", "devices", "usable_cores", "usable_memory_bytes")
-    found = {name: getattr(each, name) for name in told if getattr(each, name) is not None}
-    return found | ({"switches": each.switches} if each.switches else {})
-
-
-def _curve(each: Record) -> dict[str, list[int | float]]:
-    """A list a column; accuracies in per cent, to two digits."""
-    columns: dict[str, list[int | float]] = {name: [getattr(point, name) for point in each.curve] for name in COLUMNS}
-    for name, values in columns.items():
-        if name.endswith("accuracy"):
-            columns[name] = [_percent(value, digits=2) for value in values]
-        elif name.endswith("loss"):
-            columns[name] = [round(value, LOSS_DIGITS) for value in values]
-    return columns
 
 
 def picture_values(boards: Sequence[Board], growths: Sequence[Picture]) -> list[Values]:
@@ -230,13 +150,8 @@ def _rounded(value: Any) -> Any:
     return round(value, 1) if isinstance(value, float) else value
 
 
-def _percent(fraction: float, digits: int = 1) -> float:
-    """Rounded here and not where it is shown, so that every place shows the same digits."""
-    return round(100 * fraction, digits)
-
-
-def mechanism_values(runs: Mapping[str, Record]) -> list[Values]:
-    """A card for each mechanism, with the runs that there are of it."""
+def mechanism_values() -> list[Values]:
+    """A card for each mechanism. Its parameters are drawn to be counted, which takes 300 MB for a moment."""
     found = []
     for name in attention_impls.names():
         mechanism = attention_impls.load(name)
@@ -256,7 +171,6 @@ def mechanism_values(runs: Mapping[str, Record]) -> list[Values]:
                     for law, reason in laws.items()
                 ],
                 "equalities": list(dict.fromkeys(each.why for each in card.equals_softmax_when)),
-                "runs": [identity for identity, each in runs.items() if each.attn == name],
             }
         )
     return found

@@ -6,6 +6,7 @@ its options on one backend, and what its configuration changes in the preset.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,8 +151,11 @@ def read(results: Path) -> tuple[list[Record], list[str]]:
         try:
             each = record.load(path)
             tasks.load(each.task)
-        except (UserError, TaskError) as error:
-            complaints.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+        except UserError as error:
+            complaints.append(str(error))
+            continue
+        except TaskError as error:
+            complaints.append(f"{path}: {error}")
             continue
         if each.preset in PRESETS:
             records.append(each)
@@ -209,9 +213,8 @@ def _columns(records: list[Record]) -> list[Column]:
 
 
 def _origin(each: Record) -> str:
-    if each.task not in FIVE + LONGER:
-        return FOREIGN
-    return each.config["data"].get("source", OFFICIAL)
+    source = each.config["data"].get("source", OFFICIAL)
+    return source if each.task in FIVE + LONGER and source in (OFFICIAL, GENERATED) else FOREIGN
 
 
 def _averages(columns: list[Column]) -> list[Average]:
@@ -258,4 +261,4 @@ def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> R
 def _age(path: Path) -> tuple[str, int]:
     """Sorts a record's later versions, name.2.json, behind its first."""
     stem, _, again = path.stem.partition(".")
-    return stem, int(again) if again.isdigit() else 1
+    return stem, int(again) if re.fullmatch(r"[0-9]{1,9}", again) else 1

@@ -9,6 +9,7 @@ from typing import Any
 import attention_impls
 import tasks
 from lra.core.config import Model, Train, neutral, preset_values
+from lra.core.markup import one_line
 from lra.terminal.flags import flag_words
 from lra.training.record import Record
 
@@ -88,4 +89,4 @@ def _kinds(task: str) -> dict[str, type]:
 
 
 def _word(part: str, name: str, value: Any) -> list[str]:
-    return flag_words(f"{part}.", name.replace("_", "-"), value)
+    return [one_line(word) for word in flag_words(f"{part}.", name.replace("_", "-"), value)]

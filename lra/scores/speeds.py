@@ -75,8 +75,8 @@ def read(results: Path) -> tuple[list[Timing], list[str]]:
     for path in sorted((results / "bench").glob("[!.]*.json")):
         try:
             timings += _timings(bench_record.load(path))
-        except (UserError, KeyError) as error:
-            complaints.append(f"{path} is no bench record ({type(error).__name__}: {error}): repair or remove it")
+        except UserError as error:
+            complaints.append(f"{error}: repair or remove it")
     return timings, complaints
 
 
@@ -102,7 +102,7 @@ def _device(record: BenchRecord, backend: str) -> str:
     device = facts["backends"][backend]["device"]
     if device != "cpu":
         return device
-    threads = f", OMP_NUM_THREADS={facts['threads']}" if facts["threads"] else ""
+    threads = f", OMP_NUM_THREADS={facts['threads']}" if facts.get("threads") else ""
     return f"cpu ({facts['cpu']}, {record.cores} cores{threads})"
 
 

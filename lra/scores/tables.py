@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from lra.core.markup import in_code, in_latex, in_markdown, one_line
 from lra.scores.board import LEARNING, RANKED, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
 from lra.scores.speeds import Timing
@@ -22,10 +24,11 @@ REFERENCES = (*NO_RULE, "best trivial rule")
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """One cell."""
+    """One cell; its text is plain, and what makes a page of it escapes it."""
 
     text: str
     bold: bool = False
+    style: Literal["plain", "code", "emphasis"] = "plain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +55,14 @@ def grid(board: Board, rows: Sequence[tuple[str, Row | None]] | None = None, rel
 
     Bold is every cell that the data cannot tell from the best of its column in the whole board.
     """
-    chosen = rows if rows is not None else [(f"`{row.name}`", row) for row in board.rows]
+    chosen = rows if rows is not None else [(row.name, row) for row in board.rows]
+    style = "plain" if rows is not None else "code"
     bold = dict(zip(map(id, board.rows), board.best(), strict=True))
     bases = {row.backend: row for row in board.rows if relative_to and row.name == relative_to}
     body = []
     for name, row in chosen:
         base = bases.get(row.backend) if row else None
-        body.append((Text(text=name), *_cells(board, row, bold, base, relative_to is not None)))
+        body.append((Text(text=name, style=style), *_cells(board, row, bold, base, relative_to is not None)))
     lead = _references(board)
     title = HEADINGS[board.preset] + (f"; relative to {relative_to}" if relative_to else "")
     return Grid(title=title, head=_head(board), rows=(*lead, *body), lead=len(lead))
@@ -85,7 +89,7 @@ def _references(board: Board) -> list[tuple[Text, ...]]:
     rows = []
     for name in REFERENCES:
         cells = [Text(text=_reference(column, name)) for column in board.columns]
-        rows.append((Text(text=f"*{name}*"), Text(text=""), *cells, *rest))
+        rows.append((Text(text=name, style="emphasis"), Text(text=""), *cells, *rest))
     return rows
 
 
@@ -182,27 +186,23 @@ def origins(runs: Sequence[Record]) -> dict[str, list[str]]:
 
 def markdown(table: Grid) -> str:
     """The grid as a Markdown table."""
-    head = [name.replace("): ", ")<br>") for name in table.head]
+    head = [in_markdown(name).replace("): ", ")<br>") for name in table.head]
     rule = ["---", "---", *["---:"] * (len(head) - 2)]
-    rows = [[f"**{cell.text}**" if cell.bold else cell.text for cell in row] for row in table.rows]
+    rows = [[_marked(cell) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *rows])
+
+
+def _marked(cell: Text) -> str:
+    text = in_code(cell.text) if cell.style == "code" else in_markdown(cell.text)
+    return f"**{text}**" if cell.bold else f"*{text}*" if cell.style == "emphasis" else text
 
 
 def latex(table: Grid) -> str:
     """The grid as a LaTeX table for the package booktabs."""
-    lines = [f"% {table.title}", rf"\begin{{tabular}}{{ll{'r' * (len(table.head) - 2)}}}", r"\toprule"]
-    lines += [rf"{' & '.join(map(_tex, table.head))} \\", r"\midrule"]
+    lines = [f"% {one_line(table.title)}", rf"\begin{{tabular}}{{ll{'r' * (len(table.head) - 2)}}}", r"\toprule"]
+    lines += [rf"{' & '.join(map(in_latex, table.head))} \\", r"\midrule"]
     for index, row in enumerate(table.rows):
-        cells = [rf"\textbf{{{_tex(cell.text)}}}" if cell.bold else _tex(cell.text) for cell in row]
+        cells = [rf"\textbf{{{in_latex(cell.text)}}}" if cell.bold else in_latex(cell.text) for cell in row]
         lines += [r"\midrule"] if index == table.lead and index else []
         lines.append(rf"{' & '.join(cells)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _tex(text: str) -> str:
-    plain = text.strip("*`").replace("\\", r"\textbackslash{}")
-    for sign in "&%$#_{}":
-        plain = plain.replace(sign, f"\\{sign}")
-    for sign, command in {"--": "-{}-", "±": r"$\pm$", "×": r"$\times$", "†": r"$^\dagger$"}.items():
-        plain = plain.replace(sign, command)
-    return plain

@@ -7,10 +7,14 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 
 from rich.console import Console as RichConsole
 
+from lra.core.markup import one_line
+
 NARROWEST = 20  # columns
+MOST = 1000  # characters of a line about a file
 LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which has no live line
 
 
@@ -51,6 +55,12 @@ class Console(RichConsole):
 
 console = Console()
 errors = Console(stderr=True)
+
+
+def left_out(complaints: Iterable[str]) -> None:
+    """Name each file that is not read in one line, whatever signs its path and its content have."""
+    for line in complaints:
+        errors.print(f"left out: {one_line(line, MOST)}", markup=False)
 
 
 def duration(seconds: float) -> str:

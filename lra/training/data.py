@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 import tasks
 from lra.core.errors import UserError
-from lra.terminal.console import console, duration
+from lra.core.markup import one_line
+from lra.terminal.console import MOST, console, duration
 from tasks import inspection, limits, store
 from tasks.base import SPLITS, Archive, Source
 from tasks.download import fetch
@@ -118,13 +121,22 @@ def print_prepared() -> None:
     found, faults = store.inventory()
     console.print(f"{len(found)} prepared in {home()}{'' if found else ': run_lra.py data prepare --task …'}")
     for folder, meta in found:
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         counts = ", ".join(f"{meta['counts'][split]:,} {split}" for split in SPLITS)
-        console.print(f"\n{meta['task']} version {meta['version']}, {meta['description']}")
-        console.print(f"  {counts}; {size / 1e6:,.1f} MB; hash {meta['hash'][:16]}…; {folder.name}")
-        console.print(f"  source: {meta['origin']}")
+        about = one_line(f" version {meta['version']}, {meta['description']}")
+        console.print(Text.assemble("\n", (one_line(meta["task"]), "bold"), about))
+        _tell(f"  {counts}; {_size(folder)}; hash {meta['hash'][:16]}…; {one_line(folder.name)}")
+        _tell(f"  source: {one_line(meta['origin'], MOST)}")
     for line in faults:
-        _tell(f"\n{line}")
+        _tell(f"\n{one_line(line, MOST)}")
+
+
+def _size(folder: Path) -> str:
+    """How large a folder's files are, those that can be looked at."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            size += path.stat().st_size if path.is_file() else 0
+    return f"{size / 1e6:,.1f} MB"
 
 
 def show(name: str, options: Any, picture: Path) -> None:

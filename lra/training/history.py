@@ -8,8 +8,9 @@ from dataclasses import astuple, dataclass, field, fields
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
+from lra.core.config import Steps
 from lra.core.environment import process_seconds
 from lra.model.weights import Weights, within
 from lra.training.disturbance import Disturbance
@@ -18,7 +19,6 @@ FIRST_STEPS = 20
 """Steps whose losses are kept: who takes them again sees whether it is the same run."""
 
 Fraction = Annotated[float, Interval(ge=0, le=1)]
-Steps = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,20 +10,23 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replac
 from pathlib import Path
 from typing import Annotated, Any
 
-import dacite
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
-from lra.core.config import BackendName, Run
+from lra.core.config import BackendName, Run, Seed, Steps
 from lra.core.documents import json_document, json_text, read_json
 from lra.core.errors import UserError
 from lra.core.files import write_new
-from lra.core.ranges import problems
-from lra.training.history import FIRST_STEPS, Fraction, Point, Steps
+from lra.core.layout import Count, Holds, Line, Matches, Whole, built
+from lra.core.markup import in_path
+from lra.core.ranges import shown
+from lra.terminal.console import left_out
+from lra.training.history import FIRST_STEPS, Fraction, Point
+from lra.training.parts import Configuration, Environment, Git
 
 SCHEMA = 2
+SCHEMAS = tuple(range(1, SCHEMA + 1))
 CLEAR = 3.0  # standard errors that a difference needs to be called one
 Seconds = Annotated[float, Ge(0)]
-Count = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,20 +38,20 @@ class Record:
 
     schema: Annotated[int, Interval(ge=1, le=SCHEMA)]
     """Version of this layout."""
-    run_id: str
+    run_id: Annotated[str, Matches("[0-9a-f]{12}")]
     """Hash of data, mechanism, configuration, seed, backend and revisions."""
-    task: str
+    task: Line
     task_version: Count
-    data: str
+    data: Line
     """Which data, in the words of the tables ("16×16, contour 5")."""
-    data_hash: str
-    attn: str
+    data_hash: Line
+    attn: Line
     options: dict[str, Any]
     """The mechanism's options."""
     backend: BackendName
-    preset: str
-    seed: Annotated[int, Ge(0)]
-    config: dict[str, Any]
+    preset: Line
+    seed: Seed
+    config: Annotated[dict[str, Any], Holds(Configuration)]
     """The whole resolved configuration; `run_lra.py --config <record>` runs it again."""
     test_accuracy: Fraction
     """At the step of the best validation accuracy."""
@@ -57,23 +60,23 @@ class Record:
     test_examples: Count
     validation_accuracy: Fraction
     """The best one."""
-    validation: str
+    validation: Line
     """Where the validation examples come from."""
     best_step: Steps
-    references: dict[str, Fraction]
+    references: dict[Line, Fraction]
     """Test accuracy of rules that need no learning, on this very data."""
     curve: Annotated[list[Point], MinLen(1)]
     """One entry an evaluation: its step, loss and accuracy in training since the last one, and on validation."""
-    parameters: Annotated[int, Ge(0)]
+    parameters: Whole
     seconds: Seconds
     """Training alone, without data, evaluation, stops, and the first call, in which a framework compiles."""
     evaluation_seconds: Seconds
     """Evaluations on the validation split, without stops."""
     steps_per_second: Seconds
     samples_per_second: Seconds
-    peak_memory_bytes: Annotated[int, Ge(0)]
-    environment: dict[str, Any]
-    git: dict[str, Any]
+    peak_memory_bytes: Whole
+    environment: Annotated[dict[str, Any], Holds(Environment)]
+    git: Annotated[dict[str, Any], Holds(Git)]
     """The commit, and whether the checkout was clean; `why` where git could not tell."""
     command: str
     """Makes this record again."""
@@ -122,8 +125,10 @@ def save(record: Record, results: Path) -> Path:
     UserError where `load` would refuse it.
     """
     path = results / "runs" / f"{name(record, record.run_id)}.json"
-    if faults := _faults(record):
-        raise UserError(f"{path} is not written, it would be no record: {faults[0]}")
+    try:
+        _trusted(asdict(record))
+    except UserError as error:
+        raise UserError(f"{path} is not written, it would be no record: {error}") from error
     return write_new(json_document(asdict(sealed(record))), path)
 
 
@@ -140,11 +145,16 @@ def checksum(values: Mapping[str, Any]) -> str:
 
 
 def find(results: Path, run: Run, run_id: str) -> Path | None:
-    """The last record of this very run under results/runs, or None."""
-    own = re.compile(re.escape(name(run, run_id)) + r"(?:\.(\d+))?\.json")
+    """The last record of this very run under results/runs, or None; a file that is no record is named and left out."""
+    own = re.compile(re.escape(name(run, run_id)) + r"(?:\.(\d{1,9}))?\.json")
     numbered = [(int(match[1] or 1), path) for path in _files(results / "runs") if (match := own.fullmatch(path.name))]
-    fitting = (path for _, path in sorted(numbered, reverse=True) if load(path).run_id == run_id)
-    return next(fitting, None)
+    for _, path in sorted(numbered, reverse=True):
+        try:
+            if load(path).run_id == run_id:
+                return path
+        except UserError as error:
+            left_out([str(error)])
+    return None
 
 
 def _files(folder: Path) -> list[Path]:
@@ -157,7 +167,7 @@ def name(run: Run | Record, run_id: str) -> str:
 
 
 def _stem(run: Run | Record) -> str:
-    attn = Path(run.attn).name  # a mechanism from outside is given as a path
+    attn = in_path(Path(run.attn).name)  # a mechanism from outside is given as a path
     return f"{run.task}-{attn}-{run.backend}-{run.preset}-s{run.seed}"
 
 
@@ -167,18 +177,29 @@ def load(path: Path) -> Record:
         values = read_json(path)
     except UserError as error:
         raise UserError(f"no record: {error}") from error
-    if not isinstance(values, dict) or values.get("schema") not in range(1, SCHEMA + 1):
+    if not isinstance(values, dict) or values.get("schema") not in SCHEMAS:
         raise UserError(f"{path} is no record of schema 1 to {SCHEMA}")
-    if missing := required(values["schema"]) - set(values):
-        raise UserError(f"{path} is no record of schema {values['schema']}: it has no {', '.join(sorted(missing))}")
     try:
-        record = dacite.from_dict(Record, values, dacite.Config(strict=True))
-    except dacite.DaciteError as error:
+        record = _trusted(values)
+    except UserError as error:
         raise UserError(f"{path} is no record: {error}") from error
-    if faults := _faults(record):
-        raise UserError(f"{path} is no record: {faults[0]}")
     if record.schema > 1 and record.checksum != checksum(values):
         raise UserError(f"{path} is damaged: its checksum is of other values; restore the file or train again")
+    return record
+
+
+def _trusted(values: Mapping[str, Any]) -> Record:
+    """The record of these values; UserError for the first that is missing, of another type, or out of its range."""
+    if missing := required(values["schema"]) - set(values):
+        raise UserError(f"it has no {', '.join(sorted(missing))}")
+    record = built(Record, values)
+    steps = [point.step for point in record.curve]
+    if "chance" not in record.references:
+        raise UserError("references has no chance")
+    if steps != sorted(set(steps)):
+        raise UserError(f"curve has the steps {shown(steps)}, expected rising ones")
+    if record.best_step not in steps:
+        raise UserError(f"best_step is {record.best_step}, expected a step of curve: {shown(steps)}")
     return record
 
 
@@ -189,16 +210,3 @@ def required(schema: int) -> set[str]:
 
 def _has_no_default(field: Field[Any]) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
-
-
-def _faults(record: Record) -> list[str]:
-    """What is out of range in a record whose fields have the right types, or what tables and plots would miss."""
-    missing = [part for part in ("data", "options", "model", "train") if part not in record.config]
-    steps = [point.step for point in record.curve]
-    return [
-        *problems(record),
-        *([f"config has no {', '.join(missing)}"] if missing else []),
-        *([] if "chance" in record.references else ["references has no chance"]),
-        *([] if steps and steps == sorted(set(steps)) else [f"curve has the steps {steps}, expected rising ones"]),
-        *([] if record.best_step in steps else [f"best_step is {record.best_step}, expected a step of curve: {steps}"]),
-    ]

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -130,7 +131,7 @@ class Speed:
 def result_table(record: Record) -> Table:
     """The outcome of one run beside what guessing scores on the same examples."""
     table = Table(
-        title=f"{record.task} ({record.data}) · {record.attn} · {record.backend} · {record.preset}",
+        title=escape(f"{record.task} ({record.data}) · {record.attn} · {record.backend} · {record.preset}"),
         title_justify="left",
     )
     table.add_column("on the test split")
@@ -143,7 +144,7 @@ def result_table(record: Record) -> Table:
         *((name, accuracy, "no learning") for name, accuracy in record.references.items()),
     ]
     for name, accuracy, remark in rows:
-        table.add_row(name, *_percent(accuracy, record.test_examples), remark)
+        table.add_row(escape(name), *_percent(accuracy, record.test_examples), remark)
     return table
 
 
@@ -154,13 +155,13 @@ def comparison_table(records: list[Record]) -> Table:
     for record in records:
         by_attn.setdefault(spelled(record.attn, record.options), []).append(record)
     seeds = max(len(own) for own in by_attn.values())
-    table = Table(title=f"{first.task} ({first.data}) · {first.backend} · {first.preset}", title_justify="left")
+    table = Table(title=escape(f"{first.task} ({first.data}) · {first.backend} · {first.preset}"), title_justify="left")
     table.add_column("attention")
     for heading in ("test %", "± std" if seeds > 1 else "± s.e.", "parameters", "seconds", "samples/s", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for attn, own in by_attn.items():
         table.add_row(
-            f"{attn}{', at chance' if all(record.at_chance for record in own) else ''}",
+            f"{escape(attn)}{', at chance' if all(record.at_chance for record in own) else ''}",
             *_mean_and_deviation(own),
             f"{own[0].parameters:,}",
             f"{sum(record.seconds for record in own):,.1f}",
@@ -169,7 +170,7 @@ def comparison_table(records: list[Record]) -> Table:
         )
     table.add_section()
     for name, accuracy in first.references.items():
-        table.add_row(name, *_percent(accuracy, first.test_examples), *[""] * 4)
+        table.add_row(escape(name), *_percent(accuracy, first.test_examples), *[""] * 4)
     return table
 
 
@@ -177,7 +178,8 @@ def seeds_table(records: list[Record]) -> Table:
     """One row a seed and their mean, above what needs no learning on the same examples."""
     first = records[0]
     table = Table(
-        title=f"{first.task} ({first.data}) · {first.attn} · {first.backend} · {first.preset}", title_justify="left"
+        title=escape(f"{first.task} ({first.data}) · {first.attn} · {first.backend} · {first.preset}"),
+        title_justify="left",
     )
     table.add_column("on the test split")
     for heading in ("accuracy %", "±", "samples/s"):
@@ -191,7 +193,7 @@ def seeds_table(records: list[Record]) -> Table:
         table.add_row(f"mean ± std of {len(records)} seeds", *_mean_and_deviation(records), "")
     table.add_section()
     for name, accuracy in first.references.items():
-        table.add_row(name, *_percent(accuracy, first.test_examples), "")
+        table.add_row(escape(name), *_percent(accuracy, first.test_examples), "")
     return table
 
 

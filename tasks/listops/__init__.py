@@ -19,6 +19,7 @@ from annotated_types import Interval
 
 from tasks.base import SPLITS, Block, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.listops.grammar import CLOSE, VOCAB
+from tasks.listops.seen import BYTES, Seen
 from tasks.parallel import in_order
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _complete(options: ListOps, source: Source) -> Iterator[Block]:
         yield from read(source, TASK.counts(options), shape(options).max_length)
         return
     source.tell(f"generated from seed {options.seed}")
-    seen: set[bytes] = set()
+    seen = Seen()
     for split in reversed(SPLITS):  # test first: its examples then depend on no other count
         with closing(in_order(_sampler(options, split), itertools.count(), source.processes)) as drawn:
             yield from _distinct(options, split, drawn, seen)
@@ -131,7 +132,7 @@ def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
     return draw
 
 
-def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: set[bytes]) -> Iterator[Block]:
+def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: Seen) -> Iterator[Block]:
     """As many of the drawn expressions as the split asks for, without those in `seen`, which grows by them."""
     missing = getattr(options, split)
     barren = 0
@@ -151,19 +152,14 @@ def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: set[by
             yield block
 
 
-def _unseen(split: str, trees: Trees, limit: int, seen: set[bytes]) -> Block:
+def _unseen(split: str, trees: Trees, limit: int, seen: Seen) -> Block:
     """The first `limit` expressions that are new."""
     ends = np.cumsum(trees.lengths)
-    kept: list[int] = []
-    for i, (start, end) in enumerate(zip(ends - trees.lengths, ends, strict=True)):
-        digest = blake2b(trees.tokens[start:end].data, digest_size=16).digest()
-        if digest not in seen:
-            seen.add(digest)
-            kept.append(i)
-            if len(kept) == limit:
-                break
-    chosen = np.zeros(len(trees.lengths), bool)
-    chosen[kept] = True
+    texts = (trees.tokens[start:end].data for start, end in zip(ends - trees.lengths, ends, strict=True))
+    digests = b"".join(blake2b(text, digest_size=BYTES).digest() for text in texts)
+    chosen = seen.new(digests)
+    chosen &= np.cumsum(chosen) <= limit
+    seen.add(digests, chosen)
     return Block(
         split=split,
         tokens=trees.tokens[np.repeat(chosen, trees.lengths)],

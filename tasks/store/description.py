@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
+import reprlib
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from tasks.base import SPLITS
 from tasks.store.integrity import damaged, sync
 
 LAYOUT = 2  # of the files in a prepared folder; folders of another layout are not opened
+MOST = 100_000_000  # bytes of a description: it has nine for each 4 MB of data
 _KINDS = {
     "layout": int,
     "task": str,
@@ -34,15 +39,27 @@ def read(folder: Path) -> dict[str, Any]:
     """
     path = folder / "meta.json"
     try:
-        meta = json.loads(path.read_bytes())
+        meta = json.loads(_content(path))
+        json.dumps(meta, ensure_ascii=False, allow_nan=False).encode()  # no NaN, no half a character
+        fault = _fault(meta)
     except OSError as error:
-        raise damaged(path, error.strerror, folder) from None
+        raise damaged(path, error.strerror or error, folder) from None
     except (ValueError, RecursionError) as error:
-        raise damaged(path, error, folder) from None
-    fault = _fault(meta)
+        raise damaged(path, " ".join(str(error).split()), folder) from None
     if fault:
         raise damaged(path, fault, folder)
     return meta
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds, up to MOST bytes; a pipe, which may never end or begin, is none."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        content = file.read(MOST + 1)
+    if len(content) > MOST:
+        raise OSError(errno.EFBIG, f"it has more than {MOST:,} bytes")
+    return content
 
 
 def write(folder: Path, meta: Mapping[str, Any]) -> None:
@@ -70,14 +87,25 @@ def _fault(meta: Any) -> str:
     if "checksum" in meta and meta["checksum"] != _checksum(meta):
         return "its checksum does not hold"
     for key, kind in _KINDS.items():
-        if not isinstance(meta.get(key), kind):
-            return f"its {key} is {meta.get(key)!r}"
+        value = meta.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"its {key} is {reprlib.repr(value)}"
     if meta["layout"] != LAYOUT:
         return f"its layout is {meta['layout']}, expected {LAYOUT}"
     if [type(meta["counts"].get(split)) for split in SPLITS] != [int] * len(SPLITS):
-        return f"its counts are {meta['counts']}"
+        return f"its counts are {reprlib.repr(meta['counts'])}"
     if not re.fullmatch(r"[0-9a-f]{64}", meta["hash"]):
-        return f"its hash is {meta['hash']!r}"
+        return f"its hash is {reprlib.repr(meta['hash'])}"
     if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in meta["references"].values()):
-        return f"its references are {meta['references']}"
+        return f"its references are {reprlib.repr(meta['references'])}"
+    return "" if "files" not in meta else _fault_of_files(meta["files"])
+
+
+def _fault_of_files(files: Any) -> str:
+    if not isinstance(files, dict):
+        return f"its files are {reprlib.repr(files)}"
+    for name, each in files.items():
+        sound = isinstance(each, dict) and type(each.get("bytes")) is int and isinstance(each.get("crc32"), str)
+        if not sound:
+            return f"its files name {name!r} as {reprlib.repr(each)}"
     return ""

@@ -1,15 +1,25 @@
-// Which page is shown, and what a reader does with its tables.
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+// Which page is shown, and its plots.
+
+/** What an address says, also one that no address of this page is. */
+function named(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
 
 /** Shows the view that the address names: #leaderboard, #mechanism/elfatt, #run/0123456789ab. */
-function route() {
-  const name = decodeURIComponent(location.hash.slice(1)) || "leaderboard";
+async function route() {
+  const hash = location.hash, name = named(hash.slice(1)) || "leaderboard";
   const [kind, id] = name.split("/");
   let view = document.getElementById(name);
   if (id !== undefined && kind === "run") {
-    view = Object.hasOwn(DATA.runs, id) ? document.getElementById("run") : null;
-    view?.replaceChildren(...runPage(id, DATA.runs));
+    const run = RUNS.columns.id.indexOf(id);
+    const parts = run < 0 ? [] : await opened(run);
+    if (location.hash !== hash) return; // the reader went on while it was unpacked
+    view = run < 0 ? null : document.getElementById("run");
+    view?.replaceChildren(...parts);
   }
   if (!view?.classList.contains("view") || name === "run") view = document.getElementById("nothing");
   for (const each of all(".view")) each.classList.toggle("on", each === view);
@@ -17,76 +27,9 @@ function route() {
   for (const link of all("nav a")) link.toggleAttribute("aria-current", link.hash === `#${section}`);
   const title = view.querySelector("h1").textContent;
   document.title = `${title} · Long Range Arena`;
+  document.documentElement.dataset.shown = hash;
   hideTip();
   scrollTo(0, 0);
-}
-
-/** Sorts a table's rows by one column, those without a number there last; `down` is largest first. */
-function sort(table, index, down) {
-  const body = table.querySelector("tbody.rows");
-  const words = table.querySelectorAll(".heads th")[index].classList.contains("text");
-  const value = (row) => {
-    const text = row.cells[index]?.dataset.value ?? row.cells[index]?.textContent.trim() ?? "";
-    return words ? text : parseFloat(text);
-  };
-  const compare = (one, other) => {
-    const [a, b] = [value(one), value(other)];
-    if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
-    return (down ? -1 : 1) * (words ? a.localeCompare(b, "en") : a - b);
-  };
-  body.append(...[...body.rows].sort(compare));
-  for (const [i, head] of all(".heads th", table).entries()) {
-    if (i === index) head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    else head.removeAttribute("aria-sort");
-  }
-}
-
-/** A first click sorts numbers from the largest and words from A; a second turns that round. */
-function sortable(table) {
-  all(".heads th", table).forEach((head, index) => {
-    head.querySelector("button").addEventListener("click", () => {
-      const before = head.getAttribute("aria-sort");
-      sort(table, index, before ? before === "ascending" : !head.classList.contains("text"));
-    });
-  });
-}
-
-/** Rows, columns and plots that fit the form's choices; the form says how many rows are left. */
-function filter(form) {
-  const view = form.closest(".view"), given = new FormData(form);
-  const words = String(given.get("text")).toLowerCase().split(/\s+/).filter(Boolean);
-  const task = given.get("task") || "", backend = given.get("backend") || "", preset = given.get("preset") || "";
-  for (const each of all("[data-preset]", view)) each.hidden = preset !== "" && each.dataset.preset !== preset;
-  for (const each of all("[data-task]", view)) each.hidden = task !== "" && each.dataset.task !== task;
-  for (const each of all("[data-average]", view)) each.hidden = task !== "";
-  for (const row of all("tbody.rows tr", view)) {
-    const text = row.dataset.text.toLowerCase();
-    const ran = !task || all("td[data-task][data-value]", row).some((cell) => cell.dataset.task === task);
-    row.hidden = !(ran && words.every((word) => text.includes(word)) && (!backend || row.dataset.backend === backend));
-  }
-  for (const table of all("table.board", view)) spanGroups(table);
-  const rows = all("table:not([data-kind=controls]) tbody.rows tr", view).filter((row) => !row.closest("[hidden]"));
-  const total = all("table:not([data-kind=controls]) tbody.rows tr", view).length;
-  form.querySelector("output").textContent = rows.length === total ? `${total} rows` : `${rows.length} of ${total} rows`;
-}
-
-/** Fits the headings above the columns to those that are shown. */
-function spanGroups(table) {
-  const shown = all(".heads th", table).slice(2).map((head) => !head.hidden);
-  for (const group of all(".groups th", table)) {
-    group.dataset.span ??= group.colSpan;
-    const count = shown.splice(0, Number(group.dataset.span)).filter(Boolean).length;
-    group.hidden = count === 0;
-    group.colSpan = count || 1;
-  }
-}
-
-/** On a phone the headings are away, and a list of them sorts. */
-function sortMenu(form) {
-  const menu = form.elements.sort, buttons = all(".heads button", form.closest(".view"));
-  const names = [...new Set(buttons.map((button) => button.textContent))];
-  menu.append(h("option", { value: "", disabled: true, selected: true }, "as listed"), ...names.map((name) => h("option", {}, name)));
-  menu.addEventListener("change", () => buttons.filter((button) => button.textContent === menu.value).forEach((button) => button.click()));
 }
 
 /** The plots of one preset, or those that show no accuracy and belong to all. */
@@ -170,7 +113,9 @@ function hideTip() {
   tip.hidden = true;
 }
 
-all("table.sortable").forEach(sortable);
+all("table.sortable").forEach(hold);
+const LIST = runList(document.querySelector("table.list"));
+all("ul.runs").forEach(mechanismList);
 all(".pictures").forEach(draw);
 for (const form of all(".filters")) {
   sortMenu(form);

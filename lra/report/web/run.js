@@ -1,5 +1,7 @@
 // The page of one run: its numbers, its curve, its configuration and the command that makes it again.
 
+const MOST_SIBLINGS = 40;
+
 /** An HTML element with properties and children; what is undefined is left out. */
 function h(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -87,16 +89,20 @@ function commandBox(command) {
 }
 
 /** The other runs of the same mechanism, options, backend and preset on the same data. */
-function siblings(id, runs) {
-  const same = (run) => JSON.stringify([run.attn, run.words, run.backend, run.preset, run.task, run.version, run.data_hash]);
-  const found = Object.entries(runs).filter(([other, run]) => other !== id && same(run) === same(runs[id]));
+function siblings(id) {
+  const { columns } = RUNS;
+  const found = columns.kind.flatMap((kind, other) => (kind === columns.kind[id] && other !== id ? [other] : []));
+  found.sort((one, other) => columns.seed[one] - columns.seed[other]);
   if (!found.length) return null;
-  const links = found.flatMap(([other, run], i) => [i ? ", " : "", h("a", { href: `#run/${other}` }, `seed ${run.seed}: ${number(run.accuracy)} %`)]);
-  return h("p", { className: "siblings" }, "The same with other seeds: ", ...links);
+  const links = found.slice(0, MOST_SIBLINGS).flatMap((other, i) => [
+    i ? ", " : "", h("a", { href: `#run/${columns.id[other]}` }, `seed ${columns.seed[other]}: ${number(columns.accuracy[other])} %`),
+  ]);
+  const more = found.length > MOST_SIBLINGS ? `, and ${number(found.length - MOST_SIBLINGS, 0)} more` : null;
+  return h("p", { className: "siblings" }, "The same with other seeds: ", ...links, more);
 }
 
-function runPage(id, runs) {
-  const run = runs[id];
+/** The page of the run of this number, with all that is known of it. */
+function runPage(id, run) {
   const attention = run.known ? h("a", { href: `#mechanism/${run.attn}` }, run.attn) : run.attn;
   const unlearned = Object.entries(run.references).map(([name, value]) => [name, number(value), "% without learning"]);
   return [
@@ -113,12 +119,12 @@ function runPage(id, runs) {
       ...unlearned,
     ]),
     h("p", {}, `One seed, ${number(run.examples, 0)} test examples: ${run.verdict}.`),
-    siblings(id, runs),
+    siblings(id),
     curves(run),
     numbers(run),
     figures([
       ["training", duration(run.seconds)], ["evaluation", duration(run.evaluation_seconds)],
-      ["speed", number(run.samples_per_second, 0), "samples/s"], ["peak memory", number(run.memory, 0), "MB"],
+      ["speed", number(run.speed, 0), "samples/s"], ["peak memory", number(run.memory, 0), "MB"],
       ["parameters", number(run.parameters, 0)],
     ]),
     run.untimed ? h("p", { className: "caution" }, `These times are no timing: ${run.untimed}.`) : null,

@@ -1,0 +1,59 @@
+"""Text from a file where it might be taken for markup, a formula or a path: each place has its escape here."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST = 200  # characters of one name in a table
+UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of Unicode: control, format, surrogates, unassigned
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "†": r"$^\dagger$",
+}
+
+
+def one_line(text: str, most: int = LONGEST) -> str:
+    """The text on one line of signs that can be seen, at most so many of them."""
+    if not text.isprintable():
+        text = "".join(" " if sign.isspace() else "\ufffd" if _unseen(sign) else sign for sign in text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in UNSEEN
+
+
+def in_markdown(text: str, most: int = LONGEST) -> str:
+    """The text as Markdown shows it, also in a cell of a table: no sign of it is markup, and none is HTML."""
+    text = re.sub(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", one_line(text, most))
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+
+
+def in_code(text: str, most: int = LONGEST) -> str:
+    """The text as code in a cell of a Markdown table; its fence is longer than any run of backticks in it."""
+    text = one_line(text, most).replace("|", r"\|")
+    runs = [len(run) for run in re.findall("`+", text)]
+    fence, blank = "`" * (max(runs, default=0) + 1), " " if runs else ""
+    return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def in_latex(text: str) -> str:
+    """The text as LaTeX sets it; two hyphens stay two."""
+    return "".join(_TEX.get(sign, sign) for sign in one_line(text)).replace("--", "-{}-")
+
+
+def in_csv(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula: an apostrophe stands before what begins like one."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def in_path(text: str) -> str:
+    """The text as part of a file's name: letters, digits, dashes, underscores, single dots, and none of these first."""
+    return re.sub(r"^\.|\.{2,}|[^\w.-]", "-", text)
