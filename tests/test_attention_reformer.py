@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import re
+from types import ModuleType
+
 import numpy as np
 import pytest
 from attention_cases import Case, draw, output
 
-from attention_impls.reformer import Options
+from attention_impls.reformer import Options, buckets, reference
 from attention_impls.reformer.buckets import columns, factors
 
 
@@ -34,3 +39,21 @@ def test_tokens_of_one_direction_see_one_another(backend: str) -> None:
     inputs.arrays["v"][0] = np.eye(8)[group][:, None]
     own_share = output(case, backend, inputs)[0][np.arange(128), :, group].mean()
     assert own_share > 0.4, "an eighth is what chance gives"
+
+
+@pytest.mark.parametrize("module", [buckets, reference])
+def test_the_examples_of_eight_tokens_are_right(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted >= 3
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_the_example_beside_the_code_is_right(backend: str) -> None:
+    pytest.importorskip(backend)
+    code = importlib.import_module(f"attention_impls.reformer.{backend}_impl")
+    rows = {line.split()[0]: line for line in (code.__doc__ or "").splitlines() if line.startswith("    ")}
+    order = np.array([1, 0, 1, 3, 0, 2, 1, 0]).argsort(kind="stable")
+    assert [int(token) for token in re.findall(r"\d", rows["order"])] == order.tolist()
+    place = order.argsort()
+    assert [int(number) for number in re.findall(r"\d", rows["place"])] == [*place, *(place // 2)]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 from attention_impls.ops.local_conv import local_conv_params
 
 
@@ -31,8 +33,23 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Efficient",
     year=2018,
-    paper="Shen et al., Efficient Attention: Attention with Linear Complexities, WACV 2021, arXiv 1812.01243",
-    equations="O = softmax_features(Q) (softmax_tokens(K)ᵀ V)",
+    paper=Citation(
+        authors="Zhuoran Shen, Mingyuan Zhang, Haiyu Zhao, Shuai Yi, Hongsheng Li",
+        title="Efficient Attention: Attention with Linear Complexities",
+        venue="WACV",
+        year=2021,
+        arxiv="1812.01243",
+        pages="3531–3539",
+    ),
+    equations=(
+        Equation(
+            "output",
+            (
+                r"O = \operatorname{softmax}_{\text{features}}(Q) "
+                r"\left(\operatorname{softmax}_{\text{tokens}}(K)^\top V\right)"
+            ),
+        ),
+    ),
     cost="O(N·D²)",
     operations=operations,
     options=Options,

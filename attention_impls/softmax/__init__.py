@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 from attention_impls.ops.local_conv import local_conv_params
 
 
@@ -31,8 +33,24 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Softmax",
     year=2017,
-    paper="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762",
-    equations="O = softmax(Q Kᵀ / √D) V, keys restricted to real tokens",
+    paper=Citation(
+        # Its proceedings print Lukasz, and a lower-case title.
+        authors=(
+            "Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, Łukasz "
+            "Kaiser, Illia Polosukhin"
+        ),
+        title="Attention Is All You Need",
+        venue="NeurIPS",
+        year=2017,
+        arxiv="1706.03762",
+    ),
+    equations=(
+        Equation(
+            "output",
+            r"O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V",
+            "keys restricted to real tokens",
+        ),
+    ),
     cost="O(N²·D)",
     operations=operations,
     options=Options,
