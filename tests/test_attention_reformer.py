@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import importlib
-import re
 from types import ModuleType
 
 import numpy as np
@@ -46,14 +44,3 @@ def test_the_examples_of_eight_tokens_are_right(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted >= 3
     assert results.failed == 0
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_the_example_beside_the_code_is_right(backend: str) -> None:
-    pytest.importorskip(backend)
-    code = importlib.import_module(f"attention_impls.reformer.{backend}_impl")
-    rows = {line.split()[0]: line for line in (code.__doc__ or "").splitlines() if line.startswith("    ")}
-    order = np.array([1, 0, 1, 3, 0, 2, 1, 0]).argsort(kind="stable")
-    assert [int(token) for token in re.findall(r"\d", rows["order"])] == order.tolist()
-    place = order.argsort()
-    assert [int(number) for number in re.findall(r"\d", rows["place"])] == [*place, *(place // 2)]

@@ -10,6 +10,7 @@ import pytest
 import attention_impls
 from attention_impls.equation import rendered
 from lra.cli.main import main
+from lra.core.errors import UserError
 from lra.report.mathematics import mathml, words_and_mathml
 from lra.terminal.mathematics import unicode_line
 
@@ -31,11 +32,18 @@ FORMULAS = [
         (r"\{j : \lfloor j / s \rfloor \ge 10^{-6}\} \cup R_i", "{j : ⌊j / s⌋ ≥ 10⁻⁶} ∪ Rᵢ"),
         (r"\exp\left(-\frac{\lVert x - y \rVert^2}{2}\right)", "exp(−‖x − y‖²/2)"),
         (r"A_{i, j \bmod a} \, \tilde{Q} \tilde{K}^\top V \log c", "A_(i, j mod a) Q̃ K̃ᵀ V log c"),
+        (r"\sqrt[3]{x} + \frac12", "³√x + 1/2"),
         (r"\Delta^{-1/2} Z_0 \neq \sqrt{ab}", "Δ^(−1/2) Z₀ ≠ √(ab)"),
     ],
 )
 def test_latex_in_a_terminal(tex: str, shown: str) -> None:
     assert unicode_line(tex) == shown
+
+
+@pytest.mark.parametrize("tex", [r"\frac{a", r"\frac", "a}", "{a", "$"])
+def test_what_is_no_latex_is_told_in_one_line(tex: str) -> None:
+    with pytest.raises(UserError, match=r"^cannot read the equation .* expected LaTeX as in a card: [^\n]+$"):
+        unicode_line(tex)
 
 
 @pytest.mark.parametrize("equation", FORMULAS)

@@ -8,9 +8,8 @@ from jaxtyping import Float
 
 from attention_impls.agent import GATHER, READ, Options
 from attention_impls.base import Layer
-from attention_impls.ops.jax_ops import Lengths, Tokens, depthwise_conv
+from attention_impls.ops.jax_ops import Lengths, Tokens, with_local_conv
 from attention_impls.ops.landmarks_jax import cross_attention, segment_means, segments_with_tokens
-from attention_impls.ops.local_conv import BIAS, WEIGHT
 
 
 def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
@@ -20,9 +19,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     gathered = cross_attention(agents, k, v, layer.real, gather)  # eq. (gather)
     filled = segments_with_tokens(q, layer.lengths, layer.options.agents)
     out = cross_attention(q, agents, gathered, filled, read.mT)  # eq. (read)
-    if layer.options.local_conv:
-        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
-    return out
+    return with_local_conv(out, v, layer)
 
 
 def _places(q: Tokens, lengths: Lengths | None, count: int) -> Float[Array, "_ N p"]:

@@ -26,6 +26,7 @@ CARD = Attention(
     title="cosFormer",
     year=2022,
     paper=Citation(
+        # OpenReview writes "In Attention".
         authors=(
             "Zhen Qin, Weixuan Sun, Hui Deng, Dongxu Li, Yunshen Wei, Baohong Lv, Junjie Yan, Lingpeng Kong, "
             "Yiran Zhong"

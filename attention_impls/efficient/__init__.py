@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.base import Attention, Dims
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
-from attention_impls.ops.local_conv import local_conv_params
+from attention_impls.ops.local_conv import optional_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +16,6 @@ class Options:
 
     local_conv: bool = False
     """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
-
-
-def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """The convolution's arrays, where it is on."""
-    return local_conv_params(dims, rng) if options.local_conv else {}
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:
@@ -54,6 +47,6 @@ CARD = Attention(
     operations=operations,
     options=Options,
     variants=(Options(), Options(local_conv=True)),
-    params=params,
+    params=optional_params,
     differs="Attention alone: the module's reprojection and residual are the encoder's.",
 )

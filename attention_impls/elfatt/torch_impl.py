@@ -16,6 +16,9 @@ from attention_impls.elfatt.tiling import Tiling
 from attention_impls.ops.local_conv import BIAS, WEIGHT
 from attention_impls.ops.torch_ops import Tokens, depthwise_conv, efficient_attention, softmax_attention
 
+Heads = Float[Tensor, "B N h D"]
+"""Some of the heads."""
+
 
 def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     if layer.kernel == "fused":
@@ -30,13 +33,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     return torch.cat([_global(q, k, v, layer, blocks), _blocked(q_blocks, k_blocks, v_blocks, layer, blocks)], 2)
 
 
-def _global(
-    q: Float[Tensor, "B N h D"],
-    k: Float[Tensor, "B N h D"],
-    v: Float[Tensor, "B N h D"],
-    layer: Layer[Options],
-    blocks: Tiling,
-) -> Float[Tensor, "B N h D"]:
+def _global(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling) -> Heads:
     """softmax(Q)(softmax(K)ᵀ V) + L(V), L over the whole space."""
     out = efficient_attention(q, k, v, layer.real)  # eq. (global)
     if not layer.options.local_conv:
@@ -46,13 +43,7 @@ def _global(
     return out + conv.flatten(1, -3)[:, : v.shape[1]]
 
 
-def _blocked(
-    q: Float[Tensor, "B N h D"],
-    k: Float[Tensor, "B N h D"],
-    v: Float[Tensor, "B N h D"],
-    layer: Layer[Options],
-    blocks: Tiling,
-) -> Float[Tensor, "B N h D"]:
+def _blocked(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling) -> Heads:
     """In each block softmax(Q Kᵀ / √D) V + L(V), L with zeros beyond the block's border."""
     tokens, real = q.shape[1], layer.real
     if real is None and blocks.padded_tokens != tokens:

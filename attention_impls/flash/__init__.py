@@ -44,6 +44,7 @@ CARD = Attention(
     title="Flash",
     year=2022,
     paper=Citation(
+        # The page of the proceedings has Dan Fu.
         authors="Tri Dao, Daniel Y. Fu, Stefano Ermon, Atri Rudra, Christopher Ré",
         title="FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
         venue="NeurIPS",

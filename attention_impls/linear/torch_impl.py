@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from attention_impls.base import Layer
 from attention_impls.linear import EPSILON, Options
-from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.torch_ops import Real, Tokens, depthwise_conv, zero_padding
+from attention_impls.ops.torch_ops import Real, Tokens, with_local_conv, zero_padding
 
 
 def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     out = _attention(q, k, v, layer.real)
-    if layer.options.local_conv:
-        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
-    return out
+    return with_local_conv(out, v, layer)
 
 
 def _attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tokens:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 from jaxtyping import Bool, Float, Int
+
+from attention_impls.base import Layer
+from attention_impls.ops.local_conv import BIAS, WEIGHT
 
 Tokens = Float[Array, "B N H D"]
 Real = Bool[Array, "B N"]
@@ -109,6 +112,13 @@ def efficient_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> T
     context = _average(k.astype(wide).mT, v)
     out = _average(q.astype(wide), context)
     return rearrange(out, "(B H) N D -> B N H D", H=heads)
+
+
+def with_local_conv(out: Tokens, v: Tokens, layer: Layer[Any]) -> Tokens:
+    """out + L(V), L a depthwise convolution of kernel 3, where `layer.options.local_conv` is on."""
+    if not layer.options.local_conv:
+        return out
+    return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
 
 
 def depthwise_conv(

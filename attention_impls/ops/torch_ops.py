@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from attention_impls.base import Layer
+from attention_impls.ops.local_conv import BIAS, WEIGHT
 
 Tokens = Float[Tensor, "B N H D"]
 Real = Bool[Tensor, "B N"]
@@ -53,6 +58,13 @@ def efficient_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> T
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     context = k.softmax(dim=2).mT @ v
     return (q.softmax(dim=3) @ context).transpose(1, 2)
+
+
+def with_local_conv(out: Tokens, v: Tokens, layer: Layer[Any]) -> Tokens:
+    """out + L(V), L a depthwise convolution of kernel 3, where `layer.options.local_conv` is on."""
+    if not layer.options.local_conv:
+        return out
+    return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
 
 
 def depthwise_conv(

@@ -74,6 +74,7 @@ CARD = Attention(
     title="Primal",
     year=2023,
     paper=Citation(
+        # The page of the proceedings has Johan Suykens.
         authors="Yingyi Chen, Qinghua Tao, Francesco Tonin, Johan A. K. Suykens",
         title="Primal-Attention: Self-attention through Asymmetric Kernel SVD in Primal Representation",
         venue="NeurIPS",

@@ -1,11 +1,6 @@
 """LSH attention in JAX. R rounds, M chunks of m tokens; s marks an axis of tokens sorted by bucket.
 
-Eight tokens in chunks of two, in buckets 1 0 1 3 0 2 1 0:
-
-    order  1 4 | 7 0 | 2 6 | 5 3    the token at each place
-    place  3 0 4 7 1 6 5 2          the place of each token, so its chunk is 1 0 2 3 0 3 2 1
-
-Token 2 is in chunk 2 and sees chunks 1 and 2: tokens 7, 0, 2 and 6. reference.py has this as an example that is run.
+An example of eight tokens: reference.py.
 """
 
 from __future__ import annotations

@@ -59,12 +59,17 @@ def _buckets(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], size: int
 def _in_reach(buckets: Int[np.ndarray, " n"], size: int) -> Bool[np.ndarray, "n n"]:
     """Whether token i has token j in its own or the previous chunk, once tokens are sorted by bucket.
 
-    Eight tokens in chunks of two. Sorted, they are 1 4 | 7 0 | 2 6 | 5 3, so token 2 sees 7 and 0, itself and 6.
+    Eight tokens in chunks of two: their order by bucket is 1 4 | 7 0 | 2 6 | 5 3, so token 2 sees 7, 0, 2 and 6.
 
     >>> buckets = np.array([1, 0, 1, 3, 0, 2, 1, 0])
+    >>> order = buckets.argsort(kind="stable")
+    >>> order.tolist()
+    [1, 4, 7, 0, 2, 6, 5, 3]
+    >>> (order.argsort() // 2).tolist()  # the chunk of each token
+    [1, 0, 2, 3, 0, 3, 2, 1]
     >>> np.flatnonzero(_in_reach(buckets, 2)[2]).tolist()
     [0, 2, 6, 7]
-    >>> np.flatnonzero(_in_reach(buckets, 2)[1]).tolist()  # in the first chunk, behind which there is none
+    >>> np.flatnonzero(_in_reach(buckets, 2)[1]).tolist()  # in the first chunk, which has none before it
     [1, 4]
     """
     order = buckets.argsort(kind="stable")  # tokens of one bucket stay in their order

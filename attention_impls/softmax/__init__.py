@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.base import Attention, Dims
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
-from attention_impls.ops.local_conv import local_conv_params
+from attention_impls.ops.local_conv import optional_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +16,6 @@ class Options:
 
     local_conv: bool = False
     """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
-
-
-def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """The convolution's arrays, where it is on."""
-    return local_conv_params(dims, rng) if options.local_conv else {}
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:
@@ -34,7 +27,7 @@ CARD = Attention(
     title="Softmax",
     year=2017,
     paper=Citation(
-        # Its proceedings print Lukasz, and a lower-case title.
+        # arXiv has Lukasz; the page of the proceedings writes "Attention is All you Need".
         authors=(
             "Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, Łukasz "
             "Kaiser, Illia Polosukhin"
@@ -57,7 +50,7 @@ CARD = Attention(
     variants=(Options(), Options(local_conv=True)),
     quadratic=True,
     memory=lambda options, dims, length: dims.heads * length**2,
-    params=params,
+    params=optional_params,
     differs="No attention dropout, as for every mechanism here: fused kernels lose their speed with it.",
     library_softmax="jax.nn.dot_product_attention always takes its softmax in float32",
 )

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from attention_impls.base import Layer
-from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.torch_ops import Tokens, depthwise_conv, softmax_attention
+from attention_impls.ops.torch_ops import Tokens, softmax_attention, with_local_conv
 from attention_impls.softmax import Options
 
 
 def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     out = softmax_attention(q, k, v, layer.real)  # eq. (output)
-    if layer.options.local_conv:
-        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
-    return out
+    return with_local_conv(out, v, layer)

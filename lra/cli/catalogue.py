@@ -58,7 +58,7 @@ def _card(mechanism: Mechanism) -> list[str]:
         "differs from the authors' code": card.differs,
     }
     return [
-        f"{mechanism.name}: {card.title} ({card.year})",
+        f"{mechanism.name}: {card.title}" + (f" ({card.year})" if card.year else ""),
         "\n".join(str(paper) for paper in card.papers) or str(card.paper),
         *("\n".join(_equation(each)) for each in card.formulas),
         "\n".join(f"{name}: {text}" for name, text in facts.items() if text),

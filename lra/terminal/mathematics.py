@@ -6,6 +6,8 @@ import functools
 import re
 from typing import Any
 
+from lra.core.errors import UserError
+
 SCRIPTS = {
     "^": str.maketrans("0123456789+-inp⊤", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁱⁿᵖᵀ"),
     "_": str.maketrans("0123456789+-aeijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₐₑᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ"),
@@ -23,8 +25,17 @@ TIDY = (
 
 
 def unicode_line(tex: str) -> str:
-    """The LaTeX of an equation as one line; scripts that Unicode lacks stay behind ^ or _."""
-    line = _converter().latex_to_text(f"${tex.replace('operatorname', 'text')}$")
+    """The LaTeX of an equation as one line; scripts that Unicode lacks stay behind ^ or _.
+
+    Raises UserError for what is not LaTeX, such as a bracket that is never closed.
+    """
+    from pylatexenc.latexwalker import LatexWalkerParseError
+
+    try:
+        line = _converter().latex_to_text(f"${tex.replace('operatorname', 'text')}$", tolerant_parsing=False)
+    except LatexWalkerParseError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot read the equation {tex!r}, expected LaTeX as in a card: {reason}") from error
     found = 1
     while found:  # the innermost first
         line, found = SCRIPT.subn(_script, line)
@@ -59,8 +70,9 @@ def _fraction(above: str, below: str) -> str:
     return f" {above} / {below} " if " " in _outside(above) else f" {above}/{below} "
 
 
-def _root(inside: str) -> str:
-    return f"√{inside}" if len(inside) == 1 else f"√({inside})"
+def _root(inside: str, degree: str = "") -> str:
+    """A root, with its degree in front where it is not the square root."""
+    return (f"^{{{degree}}}" if degree else "") + (f"√{inside}" if len(inside) == 1 else f"√({inside})")
 
 
 @functools.cache
@@ -75,7 +87,7 @@ def _converter() -> Any:
     # Functions without a name of their own: pylatexenc looks for a parameter that is called l2tobj, through no wrapper.
     macros = [
         MacroTextSpec("frac", simplify_repl=lambda node, l2tobj: _fraction(*parts(node, l2tobj))),
-        MacroTextSpec("sqrt", simplify_repl=lambda node, l2tobj: _root(*parts(node, l2tobj))),
+        MacroTextSpec("sqrt", simplify_repl=lambda node, l2tobj: _root(*reversed(parts(node, l2tobj)))),
         MacroTextSpec("bmod", simplify_repl=" mod "),
     ]
     context.add_context_category("lra", prepend=True, macros=macros)
