@@ -1,4 +1,4 @@
-"""Writes attention_impls/README.md from the cards: `python -m attention_impls`."""
+"""Writes attention_impls/README.md and references.bib from the cards: `python -m attention_impls`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import attention_impls
 from attention_impls import Mechanism
 from attention_impls.base import Dims, Laws
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation, rendered
 
 SIZE = Dims(heads=2, head_dim=32, width=64, max_length=4096, grid=(64, 64))
 SOFTMAX = 2 * SIZE.heads * SIZE.head_dim * SIZE.max_length**2  # multiply-adds
@@ -22,6 +24,9 @@ A mechanism is a folder: `__init__.py` with its `CARD`, `torch_impl.py` or `jax_
 it obeys. A folder put here is listed, tested and can be chosen; `--attn path/to/folder` takes one from elsewhere.
 There `torch_impl.py` or `jax_impl.py` may hold a plain module instead, `class Attention` called with (q, k, v, mask),
 and the card may be left out; `adapter/__init__.py` says what such a module is given.
+
+Equations have names. The code says the name beside the line that computes it: `# eq. (output)`. All citations stand in
+[references.bib](references.bib).
 """
 
 
@@ -30,12 +35,16 @@ def readme() -> str:
     return "\n".join([HEAD, *(_section(attention_impls.load(name)) for name in attention_impls.names())])
 
 
+def references() -> str:
+    """Every cited publication in BibTeX, once, by its key."""
+    papers = {paper.key: paper for name in attention_impls.names() for paper in attention_impls.load(name).card.papers}
+    return "\n\n".join(papers[key].bibtex() for key in sorted(papers)) + "\n"
+
+
 def _section(mechanism: Mechanism) -> str:
     card, options = mechanism.card, mechanism.card.options()
     chosen = ", ".join(f"`{field.name}={getattr(options, field.name)!r}`" for field in fields(options)) or "none"
     rows = {
-        "Paper": card.paper,
-        "Equations": card.equations,
         "Time of a head": card.cost,
         "Cost at 4,096 tokens": costs(mechanism),
         "Options": chosen,
@@ -46,7 +55,22 @@ def _section(mechanism: Mechanism) -> str:
         "Laws that are off": "; ".join(f"{law}: {reason}" for law, reason in _broken(card.laws).items()),
     }
     lines = [f"- {title}: {text}" for title, text in rows.items() if text]
-    return "\n".join([f"## {mechanism.name}: {card.title} ({card.year})", "", *lines, ""])
+    papers = [f"{_linked(paper)} (`{paper.key}`)" for paper in card.papers] or [str(card.paper)]
+    head = [f"## {mechanism.name}: {card.title} ({card.year})", "", "; ".join(papers) + ".", ""]
+    return "\n".join([*head, *(_equation(each) for each in card.formulas), *lines, ""])
+
+
+def _linked(paper: Citation) -> str:
+    """The citation as Markdown, its title a link."""
+    return str(paper).replace(paper.title, f"[{paper.title}]({paper.url})") if paper.url else str(paper)
+
+
+def _equation(equation: Equation) -> str:
+    """As GitHub's Markdown renders LaTeX. Backticks keep inline LaTeX from being read as Markdown first."""
+    where = rendered(equation.where, lambda tex: f"$`{tex}`$")
+    name = f"**({equation.tag})**" if equation.tag else ""
+    block = ["```math", equation.tex, "```", ""] if equation.tex else []
+    return "\n".join([" ".join(part for part in (name, where) if part) + (":" if block else ""), "", *block])
 
 
 def costs(mechanism: Mechanism) -> str:
@@ -70,3 +94,4 @@ def _broken(laws: Laws) -> dict[str, str]:
 
 if __name__ == "__main__":
     (attention_impls.HERE / "README.md").write_text(readme(), encoding="utf-8")
+    (attention_impls.HERE / "references.bib").write_text(references(), encoding="utf-8")

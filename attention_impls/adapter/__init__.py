@@ -34,7 +34,6 @@ def default_card(title: str) -> Attention:
         title=title,
         year=0,
         paper="no paper: a module from outside",
-        equations="",
         cost="?",
         operations=unknown,
         memory=unknown,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Count, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 from attention_impls.ops.local_conv import local_conv_params
 
 GATHER, READ = "gather_bias.table", "read_bias.table"
@@ -40,11 +42,22 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Agent",
     year=2024,
-    paper="Han et al., Agent Attention: On the Integration of Softmax and Linear Attention, ECCV 2024, "
-    "arXiv 2312.08874",
+    paper=Citation(
+        # The first version at arXiv names six of them, without Pan and Wan.
+        authors=("Dongchen Han, Tianzhu Ye, Yizeng Han, Zhuofan Xia, Siyuan Pan, Pengfei Wan, Shiji Song, Gao Huang"),
+        title="Agent Attention: On the Integration of Softmax and Linear Attention",
+        venue="ECCV",
+        year=2024,
+        arxiv="2312.08874",
+    ),
     equations=(
-        "O = softmax(Q Aᵀ / √D + B₂) [softmax(A Kᵀ / √D + B₁) V] + DWC(V), A the means of Q over n segments, "
-        "DWC a depthwise convolution of kernel 3"
+        Equation("agents", r"A_i = \frac{1}{|S_i|} \sum_{t \in S_i} q_t", "$S_i$ is segment $i$ of $n$"),
+        Equation("gather", r"G = \operatorname{softmax}\left(\frac{A K^\top}{\sqrt{D}} + B_1\right) V"),
+        Equation(
+            "read",
+            r"O = \operatorname{softmax}\left(\frac{Q A^\top}{\sqrt{D}} + B_2\right) G + \operatorname{DWC}(V)",
+            "DWC is a depthwise convolution of kernel 3",
+        ),
     ),
     cost="O(N·n·(D + p))",
     operations=operations,

@@ -18,12 +18,12 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         edges = [i * n // layer.options.agents for i in range(layer.options.agents + 1)]
         filled = [i for i in range(layer.options.agents) if edges[i + 1] > edges[i]]
         for h in range(layer.dims.heads):
-            agents = np.array([q[edges[i] : edges[i + 1], h].mean(0) for i in filled])
+            agents = np.array([q[edges[i] : edges[i + 1], h].mean(0) for i in filled])  # eq. (agents)
             first, second = (
                 np.array([_stretch(layer.params[name][h, i], n) for i in filled]) for name in (GATHER, READ)
             )
-            gathered = softmax(agents @ k[:, h].T / scale + first, 1) @ v[:, h]
-            out[:, h] = softmax(q[:, h] @ agents.T / scale + second.T, 1) @ gathered
+            gathered = softmax(agents @ k[:, h].T / scale + first, 1) @ v[:, h]  # eq. (gather)
+            out[:, h] = softmax(q[:, h] @ agents.T / scale + second.T, 1) @ gathered  # eq. (read)
         return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS]) if layer.options.local_conv else out
 
     return each_example(q, k, v, layer.lengths, attend_one)

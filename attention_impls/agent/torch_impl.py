@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.agent import GATHER, READ, Options
 from attention_impls.base import Layer
 from attention_impls.ops.landmarks_torch import cross_attention, segment_means, segments_with_tokens
-from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.torch_ops import depthwise_conv
+from attention_impls.ops.torch_ops import Lengths, Tokens, with_local_conv
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
-    agents = segment_means(q, layer.lengths, layer.options.agents).to(q.dtype)
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
+    agents = segment_means(q, layer.lengths, layer.options.agents).to(q.dtype)  # eq. (agents)
     places = _places(q, layer.lengths, layer.options.bias_positions)
     gather, read = (torch.einsum("hap,btp->bhat", layer.params[name], places) for name in (GATHER, READ))
-    gathered = cross_attention(agents, k, v, layer.real, gather)
-    out = cross_attention(q, agents, gathered, segments_with_tokens(q, layer.lengths, layer.options.agents), read.mT)
-    if layer.options.local_conv:
-        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
-    return out
+    gathered = cross_attention(agents, k, v, layer.real, gather)  # eq. (gather)
+    filled = segments_with_tokens(q, layer.lengths, layer.options.agents)
+    out = cross_attention(q, agents, gathered, filled, read.mT)  # eq. (read)
+    return with_local_conv(out, v, layer)
 
 
-def _places(q: Float[Tensor, "B N H D"], lengths: Int[Tensor, " B"] | None, count: int) -> Float[Tensor, "_ N p"]:
+def _places(q: Tokens, lengths: Lengths | None, count: int) -> Float[Tensor, "_ N p"]:
     """How much of each entry of a bias table a token takes: linear interpolation over the true length.
 
     One row for all examples where every token is real. As a product, since gathering would touch as much memory as the

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Count, CountOrNone, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 TABLE = "random_blocks"
 
@@ -38,10 +40,33 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="BigBird",
     year=2020,
-    paper="Zaheer et al., Big Bird: Transformers for Longer Sequences, NeurIPS 2020, arXiv 2007.14062",
+    paper=Citation(
+        # arXiv has Avinava Dubey.
+        authors=(
+            "Manzil Zaheer, Guru Guruganesh, Kumar Avinava Dubey, Joshua Ainslie, Chris Alberti, Santiago "
+            "Ontanon, Philip Pham, Anirudh Ravula, Qifan Wang, Li Yang, Amr Ahmed"
+        ),
+        title="Big Bird: Transformers for Longer Sequences",
+        venue="NeurIPS",
+        year=2020,
+        arxiv="2007.14062",
+    ),
     equations=(
-        "the tokens of block i: softmax over those of the blocks {1, i − 1, i, i + 1, n_b} ∪ {r random ones}; "
-        "the tokens of blocks 1 and n_b: softmax over all tokens"
+        Equation(
+            "seen",
+            r"S_i = \{1, i - 1, i, i + 1, n_b\} \cup R_i",
+            "the blocks that block $i$ sees; $n_b$ is the last one, $R_i$ holds $r$ random ones",
+        ),
+        Equation(
+            "ordinary",
+            r"O_i = \operatorname{softmax}\left(\frac{Q_i K_{S_i}^\top}{\sqrt{D}}\right) V_{S_i}",
+            "$1 < i < n_b$",
+        ),
+        Equation(
+            "global",
+            r"O_i = \operatorname{softmax}\left(\frac{Q_i K^\top}{\sqrt{D}}\right) V",
+            r"$i \in \{1, n_b\}$, over all tokens",
+        ),
     ),
     cost="O(N·b·(7 + r)·D)",
     operations=operations,

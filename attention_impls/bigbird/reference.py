@@ -19,7 +19,8 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
             for i, rows in enumerate(blocks):
                 uniform = layer.constants["random_blocks"][h, i] if layer.options.random_blocks else np.empty(0)
                 keys = np.concatenate([blocks[j] for j in sorted(_seen(i, len(blocks), uniform))])
-                out[rows, h] = softmax(q[rows, h] @ k[keys, h].T / math.sqrt(layer.dims.head_dim), 1) @ v[keys, h]
+                scores = q[rows, h] @ k[keys, h].T / math.sqrt(layer.dims.head_dim)
+                out[rows, h] = softmax(scores, 1) @ v[keys, h]  # eq. (ordinary), (global)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)
@@ -29,7 +30,7 @@ def _seen(i: int, blocks: int, uniform: np.ndarray) -> set[int]:
     """The blocks that block i of `blocks` sees."""
     if i in (0, blocks - 1):
         return set(range(blocks))
-    seen = {0, i - 1, i, i + 1, blocks - 1}
+    seen = {0, i - 1, i, i + 1, blocks - 1}  # eq. (seen)
     return seen | _sample([j for j in range(blocks) if j not in seen], uniform)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_impls.base import Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 EPSILON = 1e-6
 """Smallest denominator, as in the authors' code."""
@@ -23,10 +25,30 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="cosFormer",
     year=2022,
-    paper="Qin et al., cosFormer: Rethinking Softmax in Attention, ICLR 2022, arXiv 2202.08791",
+    paper=Citation(
+        # OpenReview writes "In Attention".
+        authors=(
+            "Zhen Qin, Weixuan Sun, Hui Deng, Dongxu Li, Yunshen Wei, Baohong Lv, Junjie Yan, Lingpeng Kong, "
+            "Yiran Zhong"
+        ),
+        title="cosFormer: Rethinking Softmax in Attention",
+        venue="ICLR",
+        year=2022,
+        arxiv="2202.08791",
+    ),
     equations=(
-        "O_i = Σ_j s_ij v_j / max(Σ_j s_ij, 1e-6), s_ij = ReLU(q_i)·ReLU(k_j) cos(π/2 · (i − j)/M), j over real "
-        "tokens, M the example's length; as cos(a − b) = cos a cos b + sin a sin b, features of width 2D"
+        Equation(
+            "similarity",
+            (
+                r"s_{ij} = \operatorname{ReLU}(q_i) \cdot \operatorname{ReLU}(k_j) \cos\left(\frac{\pi}{2} \cdot "
+                r"\frac{i - j}{M}\right)"
+            ),
+            (
+                r"$M$ is the example's length; as $\cos(a - b) = \cos a \cos b + \sin a \sin b$, a product of "
+                r"features of width $2D$"
+            ),
+        ),
+        Equation("output", r"O_i = \frac{\sum_j s_{ij} v_j}{\max(\sum_j s_{ij}, 10^{-6})}", "$j$ over real tokens"),
     ),
     cost="O(N·D²)",
     operations=operations,

@@ -7,23 +7,22 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from attention_impls.base import Layer
 from attention_impls.cosformer import EPSILON, Options
 from attention_impls.ops.feature_maps_jax import factored_attention, heads_first
+from attention_impls.ops.jax_ops import Lengths, Tokens
 
 
-def attend(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     queries, keys, values = (heads_first(x) for x in (q, k, v))
     angles = _angles(queries, layer.lengths)
-    out, total = factored_attention(_features(queries, angles), _features(keys, angles), values)
-    return (out / jnp.maximum(total, EPSILON)).swapaxes(1, 2).astype(v.dtype)
+    out, total = factored_attention(_features(queries, angles), _features(keys, angles), values)  # eq. (similarity)
+    return (out / jnp.maximum(total, EPSILON)).swapaxes(1, 2).astype(v.dtype)  # eq. (output)
 
 
-def _angles(x: Float[Array, "B H N D"], lengths: Int[Array, " B"] | None) -> Float[Array, "b 1 N 1"]:
+def _angles(x: Float[Array, "B H N D"], lengths: Lengths | None) -> Float[Array, "b 1 N 1"]:
     """π/2 · i / length for i = 1 … N, in the dtype of x; one row where all lengths are N."""
     tokens = x.shape[2]
     places = jnp.arange(1, tokens + 1, dtype=x.dtype)

@@ -17,8 +17,8 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         distance = place[:, None] - place[None, :]
         for h in range(layer.dims.heads):
             similarity = np.maximum(q[:, h], 0) @ np.maximum(k[:, h], 0).T
-            similarity = similarity * np.cos(math.pi / 2 * distance / len(v))
-            out[:, h] = similarity @ v[:, h] / np.maximum(similarity.sum(1, keepdims=True), EPSILON)
+            similarity = similarity * np.cos(math.pi / 2 * distance / len(v))  # eq. (similarity)
+            out[:, h] = similarity @ v[:, h] / np.maximum(similarity.sum(1, keepdims=True), EPSILON)  # eq. (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.base import Layer
 from attention_impls.cosformer import EPSILON, Options
 from attention_impls.ops.feature_maps_torch import factored_attention, heads_first
+from attention_impls.ops.torch_ops import Lengths, Tokens
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     queries, keys, values = (heads_first(x) for x in (q, k, v))
     angles = _angles(queries, layer.lengths)
-    out, total = factored_attention(_features(queries, angles), _features(keys, angles), values)
-    return (out / total.clamp_min(EPSILON)).transpose(1, 2).to(v.dtype)
+    out, total = factored_attention(_features(queries, angles), _features(keys, angles), values)  # eq. (similarity)
+    return (out / total.clamp_min(EPSILON)).transpose(1, 2).to(v.dtype)  # eq. (output)
 
 
-def _angles(x: Float[Tensor, "B H N D"], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "b 1 N 1"]:
+def _angles(x: Float[Tensor, "B H N D"], lengths: Lengths | None) -> Float[Tensor, "b 1 N 1"]:
     """π/2 · i / length for i = 1 … N, in the dtype of x; one row where all lengths are N."""
     tokens = x.shape[2]
     places = torch.arange(1, tokens + 1, dtype=x.dtype, device=x.device)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from attention_impls.base import Arrays, Attention, Dims
-from attention_impls.ops.local_conv import local_conv_params
+from attention_impls.base import Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
+from attention_impls.ops.local_conv import optional_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +18,6 @@ class Options:
     """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
 
 
-def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """The convolution's arrays, where it is on."""
-    return local_conv_params(dims, rng) if options.local_conv else {}
-
-
 def operations(options: Options, dims: Dims, length: int) -> int:
     """φ(k)ᵀ v and φ(q) times it."""
     return 2 * dims.heads * length * dims.head_dim**2
@@ -31,12 +26,27 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Efficient",
     year=2018,
-    paper="Shen et al., Efficient Attention: Attention with Linear Complexities, WACV 2021, arXiv 1812.01243",
-    equations="O = softmax_features(Q) (softmax_tokens(K)ᵀ V)",
+    paper=Citation(
+        authors="Zhuoran Shen, Mingyuan Zhang, Haiyu Zhao, Shuai Yi, Hongsheng Li",
+        title="Efficient Attention: Attention with Linear Complexities",
+        venue="WACV",
+        year=2021,
+        arxiv="1812.01243",
+        pages="3531–3539",
+    ),
+    equations=(
+        Equation(
+            "output",
+            (
+                r"O = \operatorname{softmax}_{\text{features}}(Q) "
+                r"\left(\operatorname{softmax}_{\text{tokens}}(K)^\top V\right)"
+            ),
+        ),
+    ),
     cost="O(N·D²)",
     operations=operations,
     options=Options,
     variants=(Options(), Options(local_conv=True)),
-    params=params,
+    params=optional_params,
     differs="Attention alone: the module's reprojection and residual are the encoder's.",
 )

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from jax import Array
-from jaxtyping import Float
-
 from attention_impls.base import Layer
 from attention_impls.efficient import Options
-from attention_impls.ops.jax_ops import depthwise_conv, efficient_attention
-from attention_impls.ops.local_conv import BIAS, WEIGHT
+from attention_impls.ops.jax_ops import Tokens, efficient_attention, with_local_conv
 
 
-def attend(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
-    out = efficient_attention(q, k, v, layer.real)
-    if layer.options.local_conv:
-        out = out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
-    return out
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
+    out = efficient_attention(q, k, v, layer.real)  # eq. (output)
+    return with_local_conv(out, v, layer)

@@ -10,8 +10,10 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Count, Dims, Equality
+from attention_impls.citation import Citation
 from attention_impls.elfatt.kernels import Kernel, fused_installed, kernel_used
 from attention_impls.elfatt.tiling import Tiling, tile
+from attention_impls.equation import Equation
 from attention_impls.ops.local_conv import local_conv_params
 
 
@@ -88,10 +90,29 @@ def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: st
 CARD = Attention(
     title="ELFATT",
     year=2025,
-    paper="Wu et al., ELFATT: Efficient Linear Fast Attention for Vision Transformers, ACM MM 2025, arXiv 2501.06098",
+    paper=Citation(
+        authors="Chong Wu, Maolin Che, Renjie Xu, Zhuoheng Ran, Hong Yan",
+        title="ELFATT: Efficient Linear Fast Attention for Vision Transformers",
+        venue="ACM MM",
+        year=2025,
+        arxiv="2501.06098",
+        doi="10.1145/3746027.3754825",
+        pages="9140–9149",
+    ),
     equations=(
-        "global heads: O = softmax_features(Q) (softmax_tokens(K)ᵀ V) + L(V); "
-        "block heads, in each block: O = softmax(Q Kᵀ / √D) V + L(V); L a depthwise convolution of kernel 3"
+        Equation(
+            "global",
+            (
+                r"O = \operatorname{softmax}_{\text{features}}(Q) "
+                r"\left(\operatorname{softmax}_{\text{tokens}}(K)^\top V\right) + L(V)"
+            ),
+            "in global heads; $L$ is a depthwise convolution of kernel 3",
+        ),
+        Equation(
+            "block",
+            r"O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V + L(V)",
+            "in each block of the other heads",
+        ),
     ),
     cost="O(N·D·(D + n_b))",
     operations=operations,

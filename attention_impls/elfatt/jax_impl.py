@@ -14,17 +14,14 @@ from jaxtyping import Float, Shaped
 from attention_impls.base import Layer
 from attention_impls.elfatt import Options, global_heads, tiling
 from attention_impls.elfatt.tiling import Tiling
-from attention_impls.ops.jax_ops import (
-    depthwise_conv,
-    efficient_attention,
-    softmax_attention,
-)
+from attention_impls.ops.jax_ops import Tokens, depthwise_conv, efficient_attention, softmax_attention
 from attention_impls.ops.local_conv import BIAS, WEIGHT
 
+Heads = Float[Array, "B N h D"]
+"""Some of the heads."""
 
-def attend(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
+
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     composed = functools.partial(_composed, layer=layer)
     if layer.kernel == "composed":
         return composed(q, k, v)
@@ -32,30 +29,21 @@ def attend(
     return jax.lax.platform_dependent(q, k, v, cuda=_fused(layer), default=composed)
 
 
-def _composed(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
+def _composed(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     """All heads, the global ones first, from the framework's operations."""
     blocks, split = tiling(layer.options, layer.dims, q.shape[1]), global_heads(layer.options, layer.dims)
+    if split == 0:
+        return _blocked(q, k, v, layer, blocks)
+    if split == layer.dims.heads:
+        return _global(q, k, v, layer, blocks)
     # By `split`, whose gradient is one concatenation; slices would each be padded with zeros and added.
     (q, q_blocks), (k, k_blocks), (v, v_blocks) = (jnp.split(x, [split], 2) for x in (q, k, v))
-    parts = []
-    if split > 0:
-        parts.append(_global(q, k, v, layer, blocks))
-    if split < layer.dims.heads:
-        parts.append(_blocked(q_blocks, k_blocks, v_blocks, layer, blocks))
-    return jnp.concatenate(parts, 2) if len(parts) > 1 else parts[0]
+    return jnp.concatenate([_global(q, k, v, layer, blocks), _blocked(q_blocks, k_blocks, v_blocks, layer, blocks)], 2)
 
 
-def _global(
-    q: Float[Array, "B N h D"],
-    k: Float[Array, "B N h D"],
-    v: Float[Array, "B N h D"],
-    layer: Layer[Options],
-    blocks: Tiling,
-) -> Float[Array, "B N h D"]:
+def _global(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling) -> Heads:
     """softmax(Q)(softmax(K)ᵀ V) + L(V), L over the whole space."""
-    out = efficient_attention(q, k, v, layer.real)
+    out = efficient_attention(q, k, v, layer.real)  # eq. (global)
     if not layer.options.local_conv:
         return out
     batch, tokens, *rest = v.shape
@@ -64,19 +52,13 @@ def _global(
     return out + conv.reshape(batch, blocks.cells, *rest)[:, :tokens]
 
 
-def _blocked(
-    q: Float[Array, "B N h D"],
-    k: Float[Array, "B N h D"],
-    v: Float[Array, "B N h D"],
-    layer: Layer[Options],
-    blocks: Tiling,
-) -> Float[Array, "B N h D"]:
+def _blocked(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling) -> Heads:
     """In each block softmax(Q Kᵀ / √D) V + L(V), L with zeros beyond the block's border."""
     tokens, real = q.shape[1], layer.real
     if real is None and blocks.padded_tokens != tokens:
         real = jnp.ones(q.shape[:2], bool)
     q, k, v = (_to_blocks(x, blocks) for x in (q, k, v))
-    out = softmax_attention(q, k, v, None if real is None else _to_blocks(real, blocks))
+    out = softmax_attention(q, k, v, None if real is None else _to_blocks(real, blocks))  # eq. (block)
     if layer.options.local_conv:
         heads, window = slice(-q.shape[2], None), v.reshape(len(v), *blocks.window, *v.shape[2:])
         conv = depthwise_conv(window, layer.params[WEIGHT][heads], layer.params[BIAS][heads])

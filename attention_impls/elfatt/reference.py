@@ -20,7 +20,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
             one = slice(h, h + 1)
             conv = (layer.params[WEIGHT][one], layer.params[BIAS][one]) if layer.options.local_conv else None
             if h < math.floor(layer.options.global_share * layer.dims.heads):
-                out[:, h] = softmax(q[:, h], 1) @ (softmax(k[:, h], 0).T @ v[:, h])
+                out[:, h] = softmax(q[:, h], 1) @ (softmax(k[:, h], 0).T @ v[:, h])  # eq. (global)
                 everything = np.arange(len(v))
                 out[:, one] += (
                     0 if conv is None else _conv(everything, v[:, one], conv, _place(layer.options, layer.dims))
@@ -28,7 +28,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
                 continue
             for block in _blocks(len(v), layer.options, layer.dims):
                 scores = q[block, h] @ k[block, h].T / math.sqrt(layer.dims.head_dim)
-                out[block, h] = softmax(scores, 1) @ v[block, h]
+                out[block, h] = softmax(scores, 1) @ v[block, h]  # eq. (block)
                 out[block, one] += (
                     0 if conv is None else _conv(block, v[block, one], conv, _place(layer.options, layer.dims))
                 )

@@ -14,38 +14,28 @@ from attention_impls.base import Layer
 from attention_impls.elfatt import Options, global_heads, tiling
 from attention_impls.elfatt.tiling import Tiling
 from attention_impls.ops.local_conv import BIAS, WEIGHT
-from attention_impls.ops.torch_ops import (
-    depthwise_conv,
-    efficient_attention,
-    softmax_attention,
-)
+from attention_impls.ops.torch_ops import Tokens, depthwise_conv, efficient_attention, softmax_attention
+
+Heads = Float[Tensor, "B N h D"]
+"""Some of the heads."""
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     if layer.kernel == "fused":
         return _fused(q, k, v, layer)
     blocks, split = tiling(layer.options, layer.dims, q.shape[1]), global_heads(layer.options, layer.dims)
+    if split == 0:
+        return _blocked(q, k, v, layer, blocks)
+    if split == layer.dims.heads:
+        return _global(q, k, v, layer, blocks)
     # By `split`, whose gradient is one concatenation; slices would each fill an array with zeros and add it.
     (q, q_blocks), (k, k_blocks), (v, v_blocks) = (x.split([split, layer.dims.heads - split], 2) for x in (q, k, v))
-    parts = []
-    if split > 0:
-        parts.append(_global(q, k, v, layer, blocks))
-    if split < layer.dims.heads:
-        parts.append(_blocked(q_blocks, k_blocks, v_blocks, layer, blocks))
-    return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
+    return torch.cat([_global(q, k, v, layer, blocks), _blocked(q_blocks, k_blocks, v_blocks, layer, blocks)], 2)
 
 
-def _global(
-    q: Float[Tensor, "B N h D"],
-    k: Float[Tensor, "B N h D"],
-    v: Float[Tensor, "B N h D"],
-    layer: Layer[Options],
-    blocks: Tiling,
-) -> Float[Tensor, "B N h D"]:
+def _global(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling) -> Heads:
     """softmax(Q)(softmax(K)ᵀ V) + L(V), L over the whole space."""
-    out = efficient_attention(q, k, v, layer.real)
+    out = efficient_attention(q, k, v, layer.real)  # eq. (global)
     if not layer.options.local_conv:
         return out
     heads = slice(None, q.shape[2])
@@ -53,19 +43,13 @@ def _global(
     return out + conv.flatten(1, -3)[:, : v.shape[1]]
 
 
-def _blocked(
-    q: Float[Tensor, "B N h D"],
-    k: Float[Tensor, "B N h D"],
-    v: Float[Tensor, "B N h D"],
-    layer: Layer[Options],
-    blocks: Tiling,
-) -> Float[Tensor, "B N h D"]:
+def _blocked(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling) -> Heads:
     """In each block softmax(Q Kᵀ / √D) V + L(V), L with zeros beyond the block's border."""
     tokens, real = q.shape[1], layer.real
     if real is None and blocks.padded_tokens != tokens:
         real = torch.ones(q.shape[:2], dtype=torch.bool, device=q.device)
     q, k, v = (_to_blocks(x, blocks) for x in (q, k, v))
-    out = softmax_attention(q, k, v, None if real is None else _to_blocks(real, blocks))
+    out = softmax_attention(q, k, v, None if real is None else _to_blocks(real, blocks))  # eq. (block)
     if layer.options.local_conv:
         heads = slice(-q.shape[2], None)
         conv = depthwise_conv(v.unflatten(1, blocks.window), layer.params[WEIGHT][heads], layer.params[BIAS][heads])
@@ -73,9 +57,7 @@ def _blocked(
     return _from_blocks(out, blocks)[:, :tokens]
 
 
-def _fused(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def _fused(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     from attention_impls.elfatt.triton_attend import attend_fused  # Triton comes with PyTorch's CUDA builds only
 
     return attend_fused(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_impls.base import Attention, Count, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 from attention_impls.flash.kernels import Kernel, flash_attn_installed, kernel_used, torch_has_varlen
 
 
@@ -41,10 +43,33 @@ def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: st
 CARD = Attention(
     title="Flash",
     year=2022,
-    paper="Dao et al., FlashAttention, NeurIPS 2022, arXiv 2205.14135; Dao, FlashAttention-2, arXiv 2307.08691",
+    paper=Citation(
+        # The page of the proceedings has Dan Fu.
+        authors="Tri Dao, Daniel Y. Fu, Stefano Ermon, Atri Rudra, Christopher Ré",
+        title="FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
+        venue="NeurIPS",
+        year=2022,
+        arxiv="2205.14135",
+    ),
+    also=(
+        Citation(
+            authors="Tri Dao",
+            title="FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning",
+            venue="ICLR",
+            year=2024,
+            arxiv="2307.08691",
+        ),
+    ),
     equations=(
-        "O = softmax(Q Kᵀ / √D) V over real keys, by blocks of keys with a running maximum m and sum l: "
-        "m' = max(m, max S), l' = e^(m − m') l + Σ e^(S − m'), O' = e^(m − m') O + e^(S − m') V; at the end O/l"
+        Equation("output", r"O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V", "over real keys"),
+        Equation(
+            "running",
+            (
+                r"m' = \max(m, \max S), \quad l' = e^{m - m'} l + \sum e^{S - m'}, \quad O' = e^{m - m'} O + e^{S - "
+                r"m'} V"
+            ),
+            "for each block of keys with scores $S$, from a running maximum $m$ and sum $l$; at the end $O / l$",
+        ),
     ),
     cost="O(N²·D), memory O(N·D)",
     operations=operations,

@@ -6,16 +6,16 @@ import math
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array
 from jaxtyping import Bool, Float, Shaped
 
 from attention_impls.base import Layer
 from attention_impls.flash import Options
+from attention_impls.ops.jax_ops import Real, Tokens
 
 
-def attend(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     if layer.kernel == "cudnn":
         # An empty example sees its first key, since no kernel defines a softmax over nothing.
         seen = None if layer.lengths is None else jnp.maximum(layer.lengths, 1).astype(jnp.int32)
@@ -25,13 +25,7 @@ def attend(
     return _scan(q, k, v, layer.real, min(layer.options.block_size, q.shape[1]))
 
 
-def _scan(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    real: Bool[Array, "B N"] | None,
-    block: int,
-) -> Float[Array, "B N H D"]:
+def _scan(q: Tokens, k: Tokens, v: Tokens, real: Real | None, block: int) -> Tokens:
     """One block of queries after the other; nothing but their inputs is kept for the backward pass."""
     if real is None and q.shape[1] % block:
         real = jnp.ones(q.shape[:2], bool)
@@ -42,7 +36,7 @@ def _scan(
         return _rows(query, keys, values, visible)
 
     out = jax.lax.map(jax.checkpoint(rows, prevent_cse=False), queries)
-    return jnp.moveaxis(out, 0, 2).reshape(*q.shape[:1], q.shape[2], -1, q.shape[3])[:, :, : q.shape[1]].swapaxes(1, 2)
+    return rearrange(out, "M B H w D -> B (M w) H D")[:, : q.shape[1]]
 
 
 def _rows(
@@ -68,12 +62,12 @@ def _rows(
             weights = jnp.where(seen[:, None, None], weights, 0)
         fade = jnp.exp(top - higher)
         added = jnp.einsum("bhij,bhjd->bhid", weights.astype(value.dtype), value, preferred_element_type=wide)
-        return (higher, fade * total + weights.sum(-1, keepdims=True), fade * out + added), None
+        return (higher, fade * total + weights.sum(-1, keepdims=True), fade * out + added), None  # eq. (running)
 
     column = jnp.zeros((*query.shape[:-1], 1), wide)
     start = (column + lowest, column, jnp.zeros(query.shape, wide))
     (_, total, out), _ = jax.lax.scan(jax.checkpoint(step, prevent_cse=False), start, (keys, values, visible))
-    return (out / jnp.where(total > 0, total, 1)).astype(query.dtype)
+    return (out / jnp.where(total > 0, total, 1)).astype(query.dtype)  # eq. (output)
 
 
 def _blocks(x: Shaped[Array, "*shape"], axis: int, block: int) -> Shaped[Array, "M *cut"]:

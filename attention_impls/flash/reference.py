@@ -15,7 +15,8 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
         for h in range(layer.dims.heads):
-            out[:, h] = softmax(q[:, h] @ k[:, h].T / math.sqrt(layer.dims.head_dim), 1) @ v[:, h]
+            scores = q[:, h] @ k[:, h].T / math.sqrt(layer.dims.head_dim)
+            out[:, h] = softmax(scores, 1) @ v[:, h]  # eq. (output), where (running) ends too
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)

@@ -7,13 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attention_impls.base import Layer
 from attention_impls.flash import Options
-from attention_impls.ops.torch_ops import softmax_attention
+from attention_impls.ops.torch_ops import Lengths, Tokens, softmax_attention
 
 # One backend each, so that an impossible kernel is an error and never a quadratic one in its place.
 _SDPA = {
@@ -24,16 +22,14 @@ _SDPA = {
 PADDING = 512  # tokens that a sequence of padding has at most in a ragged batch
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     if layer.kernel in ("flash-attn", "sdpa varlen"):
         if layer.lengths is None:
             return _flash_attn().flash_attn_func(q, k, v)
         attention = _flash_attn().flash_attn_varlen_func if layer.kernel == "flash-attn" else _torch_varlen()
         return _varlen(attention, q, k, v, layer.lengths)
     with sdpa_kernel(_SDPA[layer.kernel]):
-        return softmax_attention(q, k, v, layer.real)
+        return softmax_attention(q, k, v, layer.real)  # eq. (output), (running)
 
 
 def _flash_attn() -> Any:
@@ -48,13 +44,7 @@ def _torch_varlen() -> Callable[..., Any]:
     return varlen_attn
 
 
-def _varlen(
-    attention: Callable[..., Any],
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    lengths: Int[Tensor, " B"],
-) -> Float[Tensor, "B N H D"]:
+def _varlen(attention: Callable[..., Any], q: Tokens, k: Tokens, v: Tokens, lengths: Lengths) -> Tokens:
     """A ragged batch by a function for sequences of any length. Rows of padded queries are not zeroed.
 
     All tokens stay where they are, and so no shape depends on the lengths, for which the host would have to wait: an

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_impls.base import Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 EPSILON = 1e-6
 """Added to both factors of a flow, as in the authors' code."""
@@ -23,11 +25,37 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Flow",
     year=2022,
-    paper="Wu et al., Flowformer: Linearizing Transformers with Conservation Flows, ICML 2022, arXiv 2202.06258",
+    paper=Citation(
+        authors="Haixu Wu, Jialong Wu, Jiehui Xu, Jianmin Wang, Mingsheng Long",
+        title="Flowformer: Linearizing Transformers with Conservation Flows",
+        venue="ICML",
+        year=2022,
+        arxiv="2202.06258",
+        pages="24226–24242",
+    ),
     equations=(
-        "I_i = φ(q_i)·Σ_j φ(k_j), O_j = φ(k_j)·Σ_i φ(q_i); Î_i = φ(q_i)·Σ_j φ(k_j)/O_j, Ô_j = φ(k_j)·Σ_i φ(q_i)/I_i; "
-        "R_i = sigmoid(Î_i) φ(q_i)/I_i Σ_j φ(k_j)ᵀ v_j n softmax_j(Ô_j); φ = sigmoid, n real tokens, sums over them; "
-        "1e-6 added to both factors of each flow"
+        Equation(
+            "flow",
+            r"I_i = \varphi(q_i) \cdot \sum_j \varphi(k_j), \quad O_j = \varphi(k_j) \cdot \sum_i \varphi(q_i)",
+            (
+                r"$\varphi$ is the sigmoid, sums run over the $n$ real tokens; $10^{-6}$ is added to both factors of "
+                r"each flow"
+            ),
+        ),
+        Equation(
+            "conserved",
+            (
+                r"\hat{I}_i = \varphi(q_i) \cdot \sum_j \frac{\varphi(k_j)}{O_j}, \quad \hat{O}_j = \varphi(k_j) "
+                r"\cdot \sum_i \frac{\varphi(q_i)}{I_i}"
+            ),
+        ),
+        Equation(
+            "output",
+            (
+                r"R_i = \operatorname{sigmoid}(\hat{I}_i) \frac{\varphi(q_i)}{I_i} \sum_j \varphi(k_j)^\top v_j \, n "
+                r"\operatorname{softmax}_j(\hat{O}_j)"
+            ),
+        ),
     ),
     cost="O(N·D²)",
     operations=operations,

@@ -14,13 +14,13 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         out = np.empty(v.shape)
         for h in range(layer.dims.heads):
             sinks, sources = _sigmoid(q[:, h]), _sigmoid(k[:, h])
-            inflow = (sinks + EPSILON) @ (sources.sum(0) + EPSILON)
-            outflow = (sources + EPSILON) @ (sinks.sum(0) + EPSILON)
-            conserved_inflow = (sinks + EPSILON) @ ((sources / outflow[:, None]).sum(0) + EPSILON)
-            conserved_outflow = (sources + EPSILON) @ ((sinks / inflow[:, None]).sum(0) + EPSILON)
+            inflow = (sinks + EPSILON) @ (sources.sum(0) + EPSILON)  # eq. (flow)
+            outflow = (sources + EPSILON) @ (sinks.sum(0) + EPSILON)  # eq. (flow)
+            conserved_inflow = (sinks + EPSILON) @ ((sources / outflow[:, None]).sum(0) + EPSILON)  # eq. (conserved)
+            conserved_outflow = (sources + EPSILON) @ ((sinks / inflow[:, None]).sum(0) + EPSILON)  # eq. (conserved)
             competed = v[:, h] * (len(v) * softmax(conserved_outflow, 0))[:, None]
             aggregated = (sinks @ sources.T) @ competed / inflow[:, None]
-            out[:, h] = _sigmoid(conserved_inflow)[:, None] * aggregated
+            out[:, h] = _sigmoid(conserved_inflow)[:, None] * aggregated  # eq. (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.base import Layer
 from attention_impls.flow import EPSILON, Options
 from attention_impls.ops.feature_maps_torch import heads_first
+from attention_impls.ops.torch_ops import Real, Tokens
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     tokens = q.shape[1]
     sinks, sources = _features(q, layer.real), _features(k, layer.real)
     count = tokens if layer.lengths is None else layer.lengths[:, None, None, None]
-    inflow, outflow = _flow(sinks, sources.sum(2)[..., None]), _flow(sources, sinks.sum(2)[..., None])
-    conserved_inflow = _flow(sinks, sources.mT @ outflow.reciprocal())
-    conserved_outflow = _flow(sources, sinks.mT @ inflow.reciprocal())
-    competition = count * _softmax_over_tokens(conserved_outflow, layer.real)
+    inflow, outflow = _flow(sinks, sources.sum(2)[..., None]), _flow(sources, sinks.sum(2)[..., None])  # eq. (flow)
+    conserved_inflow = _flow(sinks, sources.mT @ outflow.reciprocal())  # eq. (conserved)
+    conserved_outflow = _flow(sources, sinks.mT @ inflow.reciprocal())  # eq. (conserved)
+    competition = count * _softmax_over_tokens(conserved_outflow, layer.real)  # eq. (output)
     out = (sinks / inflow) @ (sources.mT @ (heads_first(v) * competition))
     return (conserved_inflow.sigmoid() * out).transpose(1, 2).to(v.dtype)
 
 
-def _features(x: Float[Tensor, "B N H D"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B H N D"]:
+def _features(x: Tokens, real: Real | None) -> Float[Tensor, "B H N D"]:
     """sigmoid(x), zero at padded tokens, which are neither sinks nor sources."""
     features = heads_first(x).sigmoid()
     return features if real is None else features.masked_fill(~real[:, None, :, None], 0.0)
@@ -36,7 +35,7 @@ def _flow(x: Float[Tensor, "B H N D"], capacity: Float[Tensor, "B H D 1"]) -> Fl
     return (x + EPSILON) @ (capacity + EPSILON)
 
 
-def _softmax_over_tokens(x: Float[Tensor, "B H N 1"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B H N 1"]:
+def _softmax_over_tokens(x: Float[Tensor, "B H N 1"], real: Real | None) -> Float[Tensor, "B H N 1"]:
     """Softmax over real tokens; a finite fill keeps it finite where there is none."""
     if real is not None:
         x = x.masked_fill(~real[:, None, :, None], torch.finfo(x.dtype).min)

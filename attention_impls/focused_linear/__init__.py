@@ -10,6 +10,8 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Count, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 EPSILON = 1e-6
 """Added to the features and to the denominator, as in the authors' code."""
@@ -52,12 +54,32 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Focused linear",
     year=2023,
-    paper="Han et al., FLatten Transformer: Vision Transformer using Focused Linear Attention, ICCV 2023, "
-    "arXiv 2308.00442",
+    paper=Citation(
+        authors="Dongchen Han, Xuran Pan, Yizeng Han, Shiji Song, Gao Huang",
+        title="FLatten Transformer: Vision Transformer using Focused Linear Attention",
+        venue="ICCV",
+        year=2023,
+        arxiv="2308.00442",
+        pages="5961–5971",
+    ),
     equations=(
-        "O_i = φ(q_i) mean_j(φ(k_j + p_j)ᵀ v_j) / (φ(q_i)·mean_j φ(k_j + p_j) + ε) + (DWC V)_i, j over real tokens; "
-        "φ(x) = ‖f‖ f^p / ‖f^p‖, f = (ReLU(x) + ε) / softplus(s), over all heads together; p = 3, ε = 1e-6; "
-        "p_j and s learned"
+        Equation(
+            "features",
+            (
+                r"\varphi(x) = \frac{\lVert f \rVert}{\lVert f^p \rVert} f^p, \quad f = \frac{\operatorname{ReLU}(x) "
+                r"+ \varepsilon}{\operatorname{softplus}(s)}"
+            ),
+            r"norms over all heads together; $p = 3$, $\varepsilon = 10^{-6}$, $s$ learned",
+        ),
+        Equation(
+            "output",
+            (
+                r"O_i = \frac{\varphi(q_i) \operatorname{mean}_j\left(\varphi(k_j + P_j)^\top "
+                r"v_j\right)}{\varphi(q_i) \cdot \operatorname{mean}_j \varphi(k_j + P_j) + \varepsilon} + "
+                r"\operatorname{DWC}(V)_i"
+            ),
+            "$j$ over real tokens; positions $P_j$ learned; DWC is a depthwise convolution",
+        ),
     ),
     cost="O(N·D²)",
     operations=operations,

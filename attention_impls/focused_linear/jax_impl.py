@@ -10,11 +10,10 @@ from jaxtyping import Float
 from attention_impls.base import Layer
 from attention_impls.focused_linear import BIAS, EPSILON, POSITION, SCALE, WEIGHT, Options
 from attention_impls.ops.feature_maps_jax import factored_attention, heads_first
+from attention_impls.ops.jax_ops import Tokens
 
 
-def attend(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     tokens = q.shape[1]
     queries, keys, values = (heads_first(x) for x in (q, k, v))
     queries = _focused(queries, layer.params[SCALE], layer.options.focus)
@@ -24,7 +23,7 @@ def attend(
     else:
         keys = jnp.where(layer.real[:, None, :, None], keys, 0) / jnp.maximum(layer.lengths, 1)[:, None, None, None]
     out, total = factored_attention(queries, keys, values)
-    out = out / (total + EPSILON) + _convolved(values, layer.params[WEIGHT], layer.params[BIAS])
+    out = out / (total + EPSILON) + _convolved(values, layer.params[WEIGHT], layer.params[BIAS])  # eq. (output)
     return out.swapaxes(1, 2).astype(v.dtype)
 
 
@@ -34,7 +33,7 @@ def _focused(x: Float[Array, "B H N D"], scale: Float[Array, "H D"], power: int)
     # A power's direction does not depend on the length of f, so neither does its gradient on this divisor.
     direction = (f / jax.lax.stop_gradient(f).max((1, 3), keepdims=True)) ** power
     norm, length = (jnp.linalg.norm(y, axis=(1, 3), keepdims=True) for y in (f, direction))
-    return direction * (norm / length)
+    return direction * (norm / length)  # eq. (features)
 
 
 def _convolved(

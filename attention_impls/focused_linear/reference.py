@@ -20,7 +20,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         for i in range(n):
             similarity = (queries[i] * keys).sum(2)
             total = (queries[i] * keys.mean(0)).sum(1) + EPSILON
-            out[i] = (similarity[:, :, None] * v).mean(0) / total[:, None] + layer.params[BIAS]
+            out[i] = (similarity[:, :, None] * v).mean(0) / total[:, None] + layer.params[BIAS]  # eq. (output)
             for j in range(max(0, i - half), min(n, i + half + 1)):
                 out[i] += layer.params[WEIGHT][:, j - i + half] * v[j]
         return out
@@ -31,4 +31,4 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
 def _focused(x: np.ndarray, softplus: np.ndarray, power: int) -> np.ndarray:
     """φ of one token (H, D); norms over all of its features."""
     f = (np.maximum(x, 0) + EPSILON) / softplus
-    return np.linalg.norm(f) * f**power / np.linalg.norm(f**power)
+    return np.linalg.norm(f) * f**power / np.linalg.norm(f**power)  # eq. (features)

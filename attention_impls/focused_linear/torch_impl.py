@@ -10,11 +10,10 @@ from torch import Tensor
 from attention_impls.base import Layer
 from attention_impls.focused_linear import BIAS, EPSILON, POSITION, SCALE, WEIGHT, Options
 from attention_impls.ops.feature_maps_torch import factored_attention, heads_first
+from attention_impls.ops.torch_ops import Tokens
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     tokens = q.shape[1]
     queries, keys, values = (heads_first(x) for x in (q, k, v))
     queries = _focused(queries, layer.params[SCALE], layer.options.focus)
@@ -24,7 +23,7 @@ def attend(
     else:
         keys = keys.masked_fill(~layer.real[:, None, :, None], 0.0) / layer.lengths.clamp_min(1)[:, None, None, None]
     out, total = factored_attention(queries, keys, values)
-    out = out / (total + EPSILON) + _convolved(values, layer.params[WEIGHT], layer.params[BIAS])
+    out = out / (total + EPSILON) + _convolved(values, layer.params[WEIGHT], layer.params[BIAS])  # eq. (output)
     return out.transpose(1, 2).to(v.dtype)
 
 
@@ -34,7 +33,7 @@ def _focused(x: Float[Tensor, "B H N D"], scale: Float[Tensor, "H D"], power: in
     # A power's direction does not depend on the length of f, so neither does its gradient on this divisor.
     direction = (f / f.detach().amax((1, 3), keepdim=True)) ** power
     norm, length = (torch.linalg.vector_norm(y, dim=(1, 3), keepdim=True) for y in (f, direction))
-    return direction * (norm / length)
+    return direction * (norm / length)  # eq. (features)
 
 
 def _convolved(

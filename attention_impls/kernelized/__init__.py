@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_impls.base import Attention, Dims
+from attention_impls.equation import Equation
+from attention_impls.ops.gaussian import PAPER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +22,15 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Kernelized",
     year=2021,
-    paper="Chen et al., Skyformer: Remodel Self-Attention with Gaussian Kernel and Nyström Method, NeurIPS 2021, "
-    "arXiv 2111.00035",
-    equations="O = C V, C_ij = exp(−‖q_i − k_j‖² / (2 √D)), j over real tokens; rows are not normalised",
+    paper=PAPER,
+    equations=(
+        Equation(
+            "kernel",
+            r"C_{ij} = \exp\left(-\frac{\lVert q_i - k_j \rVert^2}{2 \sqrt{D}}\right)",
+            "$j$ over real tokens; rows are not normalised",
+        ),
+        Equation("output", "O = C V"),
+    ),
     cost="O(N²·D)",
     operations=operations,
     options=Options,

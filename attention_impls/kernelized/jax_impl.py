@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from jax import Array
-from jaxtyping import Float
-
 from attention_impls.base import Layer
 from attention_impls.kernelized import Options
 from attention_impls.ops.gaussian_jax import gaussian_kernel
+from attention_impls.ops.jax_ops import Tokens
 
 
-def attend(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
-    out = gaussian_kernel(q, k).astype(v.dtype) @ v.swapaxes(1, 2)
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
+    out = gaussian_kernel(q, k).astype(v.dtype) @ v.swapaxes(1, 2)  # eq. (kernel), (output)
     return out.swapaxes(1, 2)

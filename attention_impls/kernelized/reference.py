@@ -16,7 +16,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         out = np.empty(v.shape)
         for h in range(layer.dims.heads):
             squares = ((q[:, None, h] - k[None, :, h]) ** 2).sum(-1)
-            out[:, h] = np.exp(-squares / (2 * math.sqrt(layer.dims.head_dim))) @ v[:, h]
+            out[:, h] = np.exp(-squares / (2 * math.sqrt(layer.dims.head_dim))) @ v[:, h]  # eq. (kernel), (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)

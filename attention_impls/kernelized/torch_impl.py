@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor
-
 from attention_impls.base import Layer
 from attention_impls.kernelized import Options
 from attention_impls.ops.gaussian_torch import gaussian_kernel
+from attention_impls.ops.torch_ops import Tokens
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
-    out = gaussian_kernel(q, k).to(v.dtype) @ v.transpose(1, 2)
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
+    out = gaussian_kernel(q, k).to(v.dtype) @ v.transpose(1, 2)  # eq. (kernel), (output)
     return out.transpose(1, 2)

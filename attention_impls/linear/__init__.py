@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from attention_impls.base import Arrays, Attention, Dims
-from attention_impls.ops.local_conv import local_conv_params
+from attention_impls.base import Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
+from attention_impls.ops.local_conv import optional_params
 
 EPSILON = 1e-6
 """Added to the denominator, as in the authors' library."""
@@ -21,11 +21,6 @@ class Options:
     """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
 
 
-def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """The convolution's arrays, where it is on."""
-    return local_conv_params(dims, rng) if options.local_conv else {}
-
-
 def operations(options: Options, dims: Dims, length: int) -> int:
     """φ(k)ᵀ v, φ(q) times it, and φ(q) times Σ φ(k)."""
     return dims.heads * length * dims.head_dim * (2 * dims.head_dim + 1)
@@ -34,12 +29,29 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Linear",
     year=2020,
-    paper="Katharopoulos et al., Transformers are RNNs, ICML 2020, arXiv 2006.16236",
-    equations="O_i = φ(q_i) Σ_j φ(k_j)ᵀ v_j / (φ(q_i)·Σ_j φ(k_j) + ε), φ = elu + 1, ε = 1e-6, j over real tokens",
+    paper=Citation(
+        authors="Angelos Katharopoulos, Apoorv Vyas, Nikolaos Pappas, François Fleuret",
+        title="Transformers are RNNs: Fast Autoregressive Transformers with Linear Attention",
+        venue="ICML",
+        year=2020,
+        arxiv="2006.16236",
+        pages="5156–5165",
+    ),
+    equations=(
+        Equation("features", r"\varphi(x) = \operatorname{elu}(x) + 1"),
+        Equation(
+            "output",
+            (
+                r"O_i = \frac{\varphi(q_i) \sum_j \varphi(k_j)^\top v_j}{\varphi(q_i) \cdot \sum_j \varphi(k_j) + "
+                r"\varepsilon}"
+            ),
+            r"$j$ over real tokens, $\varepsilon = 10^{-6}$",
+        ),
+    ),
     cost="O(N·D²)",
     operations=operations,
     options=Options,
     variants=(Options(), Options(local_conv=True)),
-    params=params,
+    params=optional_params,
     differs="None known: the non-causal form, ε and the missing scale of Q as in the authors' library.",
 )

@@ -15,7 +15,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         out = np.empty(v.shape)
         for h in range(layer.dims.heads):
             similarity = _features(q[:, h]) @ _features(k[:, h]).T
-            out[:, h] = similarity @ v[:, h] / (similarity.sum(1, keepdims=True) + EPSILON)
+            out[:, h] = similarity @ v[:, h] / (similarity.sum(1, keepdims=True) + EPSILON)  # eq. (output)
         return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS]) if layer.options.local_conv else out
 
     return each_example(q, k, v, layer.lengths, attend_one)
@@ -23,4 +23,4 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
 
 def _features(x: np.ndarray) -> np.ndarray:
     """elu(x) + 1."""
-    return np.where(x > 0, x + 1, np.exp(np.minimum(x, 0)))
+    return np.where(x > 0, x + 1, np.exp(np.minimum(x, 0)))  # eq. (features)

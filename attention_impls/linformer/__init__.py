@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Count, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 KEYS, VALUES = "key_projection.weight", "value_projection.weight"
 """E and F of the paper, (rank, max_length); F is E where they are shared."""
@@ -38,8 +40,24 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Linformer",
     year=2020,
-    paper="Wang et al., Linformer: Self-Attention with Linear Complexity, arXiv 2006.04768, equation 7",
-    equations="O = softmax(Q (E K)ᵀ / √D) (F V), E and F learned, (k, N), shared by the heads; E = F by default",
+    paper=Citation(
+        authors="Sinong Wang, Belinda Z. Li, Madian Khabsa, Han Fang, Hao Ma",
+        title="Linformer: Self-Attention with Linear Complexity",
+        year=2020,
+        arxiv="2006.04768",
+    ),
+    equations=(
+        Equation(
+            "mix",
+            r"\tilde{K} = E K, \quad \tilde{V} = F V",
+            "$E$ and $F$ are learned, ($k$, $N$), shared by the heads; $E = F$ by default",
+        ),
+        Equation(
+            "output",
+            r"O = \operatorname{softmax}\left(\frac{Q \tilde{K}^\top}{\sqrt{D}}\right) \tilde{V}",
+            "equation 7 of the paper",
+        ),
+    ),
     cost="O(N·k·D)",
     operations=operations,
     options=Options,

@@ -17,8 +17,8 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         mix_values = mix_keys if layer.options.share_projections else layer.params[VALUES][:, : len(v)]
         out = np.empty(v.shape)
         for h in range(layer.dims.heads):
-            scores = q[:, h] @ (mix_keys @ k[:, h]).T / math.sqrt(layer.dims.head_dim)
-            out[:, h] = softmax(scores, 1) @ (mix_values @ v[:, h])
+            scores = q[:, h] @ (mix_keys @ k[:, h]).T / math.sqrt(layer.dims.head_dim)  # eq. (mix), (output)
+            out[:, h] = softmax(scores, 1) @ (mix_values @ v[:, h])  # eq. (mix), (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attention_impls.base import Attention, Count, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +26,23 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Local",
     year=2020,
-    paper="Tay et al., Long Range Arena, ICLR 2021, arXiv 2011.04006, appendix B (the blocked baseline)",
-    equations="in each block of b consecutive tokens: O = softmax(Q Kᵀ / √D) V",
+    paper=Citation(
+        authors=(
+            "Yi Tay, Mostafa Dehghani, Samira Abnar, Yikang Shen, Dara Bahri, Philip Pham, Jinfeng Rao, Liu Yang, "
+            "Sebastian Ruder, Donald Metzler"
+        ),
+        title="Long Range Arena: A Benchmark for Efficient Transformers",
+        venue="ICLR",
+        year=2021,
+        arxiv="2011.04006",
+    ),
+    equations=(
+        Equation(
+            "block",
+            r"O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V",
+            "in each block of $b$ consecutive tokens; the blocked baseline of appendix B",
+        ),
+    ),
     cost="O(N·b·D)",
     operations=operations,
     options=Options,

@@ -17,7 +17,8 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         for first in range(0, len(v), layer.options.block_size):
             block = slice(first, first + layer.options.block_size)
             for h in range(layer.dims.heads):
-                out[block, h] = softmax(q[block, h] @ k[block, h].T / math.sqrt(layer.dims.head_dim), 1) @ v[block, h]
+                scores = q[block, h] @ k[block, h].T / math.sqrt(layer.dims.head_dim)
+                out[block, h] = softmax(scores, 1) @ v[block, h]  # eq. (block)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)

@@ -10,6 +10,8 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, CountOrNone, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 QUERY, KEY, VALUE = "global_query", "global_key", "global_value"
 
@@ -54,10 +56,28 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Longformer",
     year=2020,
-    paper="Beltagy et al., Longformer: The Long-Document Transformer, arXiv 2004.05150",
+    paper=Citation(
+        authors="Iz Beltagy, Matthew E. Peters, Arman Cohan",
+        title="Longformer: The Long-Document Transformer",
+        year=2020,
+        arxiv="2004.05150",
+    ),
     equations=(
-        "ordinary token i: softmax over {j : |i − j| ≤ w/2} ∪ {j < g}, with Q, K, V; "
-        "global token i < g: softmax over every j, with projections of its own, Q_g, K_g, V_g"
+        Equation(
+            "seen",
+            r"S_i = \{j : |i - j| \le w / 2\} \cup \{j : j < g\}",
+            "the tokens that ordinary token $i$ sees",
+        ),
+        Equation(
+            "ordinary",
+            r"O_i = \operatorname{softmax}\left(\frac{q_i K_{S_i}^\top}{\sqrt{D}}\right) V_{S_i}",
+            r"$i \ge g$",
+        ),
+        Equation(
+            "global",
+            r"O_i = \operatorname{softmax}\left(\frac{\hat{q}_i \hat{K}^\top}{\sqrt{D}}\right) \hat{V}",
+            r"$i < g$, over every token; $\hat{Q}$, $\hat{K}$, $\hat{V}$ are projections of their own",
+        ),
     ),
     cost="O(N·(w + g)·D), and O(N·C·D) for the global projections",
     operations=operations,

@@ -17,10 +17,11 @@ def attend(x: Float[np.ndarray, "B N C"], q: Tokens, k: Tokens, v: Tokens, layer
         n, out = len(v), np.empty(v.shape)
         for i in range(n):
             if i < layer.options.global_tokens:
-                out[i] = _row(*_global(x[:n], i, layer.params, v.shape))
+                out[i] = _row(*_global(x[:n], i, layer.params, v.shape))  # eq. (global)
                 continue
-            sees = [j for j in range(n) if abs(i - j) <= layer.options.window // 2 or j < layer.options.global_tokens]
-            out[i] = _row(q[i], k[sees], v[sees])
+            half, few = layer.options.window // 2, layer.options.global_tokens
+            sees = [j for j in range(n) if abs(i - j) <= half or j < few]  # eq. (seen)
+            out[i] = _row(q[i], k[sees], v[sees])  # eq. (ordinary)
         return out
 
     out = np.zeros(v.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.base import Dims, Layer
@@ -17,37 +17,24 @@ from attention_impls.ops.blocks_torch import (
     to_blocks,
     window,
 )
-from attention_impls.ops.torch_ops import zero_padding
+from attention_impls.ops.torch_ops import Real, Tokens, zero_padding
 
 
-def attend(
-    x: Float[Tensor, "B N C"],
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    layer: Layer[Options],
-) -> Float[Tensor, "B N H D"]:
+def attend(x: Float[Tensor, "B N C"], q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     tokens = q.shape[1]
     few, size = min(layer.options.global_tokens, tokens), min(layer.options.window // 2, tokens)
-    out = _ordinary(q, k, v, layer.real, size, few)
+    out = _ordinary(q, k, v, layer.real, size, few)  # eq. (ordinary)
     if few > 0:
         out = torch.cat([_global(x, layer.real, layer.params, layer.dims, few), out[:, few:]], 1)
     return out
 
 
-def _ordinary(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    real: Bool[Tensor, "B N"] | None,
-    size: int,
-    few: int,
-) -> Float[Tensor, "B N H D"]:
+def _ordinary(q: Tokens, k: Tokens, v: Tokens, real: Real | None, size: int, few: int) -> Tokens:
     """One softmax over the window, without the global tokens in it, and the global tokens; rows of all tokens."""
     tokens = q.shape[1]
     exists = real_blocks(real, tokens, size, q.device)
     cells = torch.arange(exists[0].numel(), device=q.device).view(exists.shape[1:])
-    visible = window(exists & (cells >= few))
+    visible = window(exists & (cells >= few))  # eq. (seen)
     keys, values = (neighbours(to_blocks(y, size)) for y in (k, v))
     if few > 0:
         first = exists.flatten(1)[:, None, None, :few].expand(*visible.shape[:3], -1)
@@ -60,7 +47,7 @@ def _ordinary(
 
 
 def _global(
-    x: Float[Tensor, "B N C"], real: Bool[Tensor, "B N"] | None, params: dict[str, Tensor], dims: Dims, few: int
+    x: Float[Tensor, "B N C"], real: Real | None, params: dict[str, Tensor], dims: Dims, few: int
 ) -> Float[Tensor, "B g H D"]:
     """The rows of the global tokens: softmax attention over every token with their own projections."""
 
@@ -70,4 +57,4 @@ def _global(
 
     q, k, v = project(QUERY, x[:, :few]), project(KEY, x), zero_padding(project(VALUE, x), real)
     visible = None if real is None else real[:, None, None]
-    return block_attention(q[:, None], k[:, None], v[:, None], visible)[:, 0]
+    return block_attention(q[:, None], k[:, None], v[:, None], visible)[:, 0]  # eq. (global)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Count, CountOrNone, Dims, Equality, Iterations
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 from attention_impls.ops.token_conv import check_kernel, token_conv_operations, token_conv_params
 
 
@@ -43,11 +45,38 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Nyströmformer",
     year=2021,
-    paper="Xiong et al., Nyströmformer: A Nyström-Based Algorithm for Approximating Self-Attention, AAAI 2021, "
-    "arXiv 2102.03902",
+    paper=Citation(
+        authors=("Yunyang Xiong, Zhanpeng Zeng, Rudrasis Chakraborty, Mingxing Tan, Glenn Fung, Yin Li, Vikas Singh"),
+        title="Nyströmformer: A Nyström-Based Algorithm for Approximating Self-Attention",
+        venue="AAAI",
+        year=2021,
+        arxiv="2102.03902",
+    ),
     equations=(
-        "O = softmax(Q K̃ᵀ / √D) · A⁺ · softmax(Q̃ Kᵀ / √D) V + conv(V), A = softmax(Q̃ K̃ᵀ / √D), Q̃ and K̃ means of "
-        "segments; A⁺ by Z ← ¼ Z (13 I − A Z (15 I − A Z (7 I − A Z))), Z₀ = Aᵀ / (‖A‖₁ ‖A‖∞)"
+        Equation(
+            "landmarks",
+            (
+                r"\tilde{Q}_i = \operatorname{mean}_{t \in S_i} q_t, \quad \tilde{K}_i = \operatorname{mean}_{t \in "
+                r"S_i} k_t"
+            ),
+            "$S_i$ is segment $i$ of $m$",
+        ),
+        Equation("core", r"A = \operatorname{softmax}\left(\frac{\tilde{Q} \tilde{K}^\top}{\sqrt{D}}\right)"),
+        Equation(
+            "inverse",
+            (
+                r"Z \leftarrow \frac{1}{4} Z \left(13 I - A Z \left(15 I - A Z \left(7 I - A Z\right)\right)\right), "
+                r"\quad Z_0 = \frac{A^\top}{\lVert A \rVert_1 \lVert A \rVert_\infty}"
+            ),
+            "towards the pseudo-inverse $A^+$",
+        ),
+        Equation(
+            "output",
+            (
+                r"O = \operatorname{softmax}\left(\frac{Q \tilde{K}^\top}{\sqrt{D}}\right) A^+ "
+                r"\operatorname{softmax}\left(\frac{\tilde{Q} K^\top}{\sqrt{D}}\right) V + \operatorname{conv}(V)"
+            ),
+        ),
     ),
     cost="O(N·m·D + m³)",
     operations=operations,

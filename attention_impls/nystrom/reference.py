@@ -18,11 +18,11 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         out = np.empty(v.shape)
         scale = math.sqrt(layer.dims.head_dim)
         for h in range(layer.dims.heads):
-            queries, keys = (_landmarks(x[:, h], layer.options.landmarks) for x in (q, k))
+            queries, keys = (_landmarks(x[:, h], layer.options.landmarks) for x in (q, k))  # eq. (landmarks)
             first = softmax(q[:, h] @ keys.T / scale, 1)
-            middle = softmax(queries @ keys.T / scale, 1)
+            middle = softmax(queries @ keys.T / scale, 1)  # eq. (core)
             last = softmax(queries @ k[:, h].T / scale, 1)
-            out[:, h] = first @ _inverse(middle, layer.options.iterations) @ last @ v[:, h]
+            out[:, h] = first @ _inverse(middle, layer.options.iterations) @ last @ v[:, h]  # eq. (output)
             if layer.options.conv_kernel:
                 out[:, h] += _conv(v[:, h], layer.params[FILTER][h])
         return out
@@ -38,10 +38,10 @@ def _landmarks(x: np.ndarray, count: int) -> np.ndarray:
 
 def _inverse(a: np.ndarray, iterations: int) -> np.ndarray:
     """The iteration towards the pseudo-inverse, and its start."""
-    z = a.T / (np.linalg.norm(a, 1) * np.linalg.norm(a, np.inf))
+    z = a.T / (np.linalg.norm(a, 1) * np.linalg.norm(a, np.inf))  # eq. (inverse)
     one = np.eye(len(a))
     for _ in range(iterations):
-        z = z @ (13 * one - a @ z @ (15 * one - a @ z @ (7 * one - a @ z))) / 4
+        z = z @ (13 * one - a @ z @ (15 * one - a @ z @ (7 * one - a @ z))) / 4  # eq. (inverse)
     return z
 
 

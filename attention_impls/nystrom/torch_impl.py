@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -19,19 +20,18 @@ from attention_impls.ops.landmarks_torch import (
 )
 from attention_impls.ops.token_conv import FILTER
 from attention_impls.ops.token_conv_torch import token_conv
+from attention_impls.ops.torch_ops import Tokens
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     landmarks = min(layer.options.landmarks, q.shape[1])  # more would have no tokens, and m³ is what the inverse costs
-    queries, keys = (segment_means(x, layer.lengths, landmarks) for x in (q, k))
+    queries, keys = (segment_means(x, layer.lengths, landmarks) for x in (q, k))  # eq. (landmarks)
     visible = segments_with_tokens(q, layer.lengths, landmarks)
-    matrix = _among_landmarks(queries, keys, visible)
-    inverse = iterative_inverse(matrix, over_norms(matrix), layer.options.iterations)
+    matrix = _among_landmarks(queries, keys, visible)  # eq. (core)
+    inverse = iterative_inverse(matrix, over_norms(matrix), layer.options.iterations)  # eq. (inverse)
     summary = cross_attention(queries.to(q.dtype), k, v, layer.real).transpose(1, 2)
     context = (inverse @ summary.to(inverse.dtype)).to(v.dtype).transpose(1, 2)
-    out = cross_attention(q, keys.to(q.dtype), context, visible)
+    out = cross_attention(q, keys.to(q.dtype), context, visible)  # eq. (output)
     if layer.options.conv_kernel:
         out = out + token_conv(v, layer.params[FILTER])
     return out
@@ -41,7 +41,7 @@ def _among_landmarks(
     queries: Float[Tensor, "B m H D"], keys: Float[Tensor, "B m H D"], visible: Bool[Tensor, "B m"] | None
 ) -> Float[Tensor, "B H m m"]:
     """A, with rows and columns of zeros for empty segments, which its pseudo-inverse keeps."""
-    scores = queries.transpose(1, 2) @ keys.permute(0, 2, 3, 1) / math.sqrt(queries.shape[-1])
+    scores = queries.transpose(1, 2) @ rearrange(keys, "B m H D -> B H D m") / math.sqrt(queries.shape[-1])
     if visible is None:
         return scores.softmax(-1)
     scores = scores.masked_fill(~visible[:, None, None, :], torch.finfo(scores.dtype).min)

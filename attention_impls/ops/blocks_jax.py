@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Shaped
 
+from attention_impls.ops.jax_ops import Real
+
 
 def to_blocks(x: Shaped[Array, "B N *rest"], size: int) -> Shaped[Array, "B n b *rest"]:
     """Blocks of `size` tokens, zeros behind the last token; XLA drops a padding of nothing."""
@@ -25,7 +27,7 @@ def from_blocks(x: Shaped[Array, "B n b *rest"], tokens: int) -> Shaped[Array, "
     return x.reshape(len(x), -1, *x.shape[3:])[:, :tokens]
 
 
-def real_blocks(real: Bool[Array, "B N"] | None, tokens: int, size: int) -> Bool[Array, "_ n b"]:
+def real_blocks(real: Real | None, tokens: int, size: int) -> Bool[Array, "_ n b"]:
     """The real tokens, in blocks; of one example for all where every token is real."""
     return to_blocks(jnp.ones((1, tokens), bool) if real is None else real, size)
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from attention_impls.ops.torch_ops import Real
+
 
 def to_blocks(x: Shaped[Tensor, "B N *rest"], size: int) -> Shaped[Tensor, "B n b *rest"]:
     """Blocks of `size` tokens, zeros behind the last token; a view where `size` divides N."""
@@ -25,9 +27,7 @@ def from_blocks(x: Shaped[Tensor, "B n b *rest"], tokens: int) -> Shaped[Tensor,
     return x.flatten(1, 2)[:, :tokens]
 
 
-def real_blocks(
-    real: Bool[Tensor, "B N"] | None, tokens: int, size: int, device: torch.device
-) -> Bool[Tensor, "_ n b"]:
+def real_blocks(real: Real | None, tokens: int, size: int, device: torch.device) -> Bool[Tensor, "_ n b"]:
     """The real tokens, in blocks; of one example for all where every token is real."""
     every = torch.ones(1, tokens, dtype=torch.bool, device=device)
     return to_blocks(every if real is None else real, size)

@@ -6,8 +6,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from attention_impls.ops.jax_ops import Tokens
 
-def heads_first(x: Float[Array, "B N H D"]) -> Float[Array, "B H N D"]:
+
+def heads_first(x: Tokens) -> Float[Array, "B H N D"]:
     """(B, H, N, D), in float32 at least: features are exponentials, powers and quotients."""
     return x.swapaxes(1, 2).astype(jnp.promote_types(x.dtype, jnp.float32))
 

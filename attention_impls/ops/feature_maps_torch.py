@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attention_impls.ops.torch_ops import Tokens
 
-def heads_first(x: Float[Tensor, "B N H D"]) -> Float[Tensor, "B H N D"]:
+
+def heads_first(x: Tokens) -> Float[Tensor, "B H N D"]:
     """(B, H, N, D), in float32 at least: features are exponentials, powers and quotients."""
     return x.transpose(1, 2).to(torch.promote_types(x.dtype, torch.float32))
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from attention_impls.base import Layer
+from attention_impls.ops.local_conv import BIAS, WEIGHT
 
-def real_tokens(lengths: Int[Array, " B"], tokens: int) -> Bool[Array, "B N"]:
+Tokens = Float[Array, "B N H D"]
+Real = Bool[Array, "B N"]
+"""True where a token is real."""
+Lengths = Int[Array, " B"]
+"""How many tokens of each example are real; they come first."""
+
+
+def real_tokens(lengths: Lengths, tokens: int) -> Real:
     """True where a token is real."""
     return jnp.arange(tokens) < lengths[:, None]
 
 
-def zero_padding(x: Float[Array, "B N *rest"], real: Bool[Array, "B N"] | None) -> Float[Array, "B N *rest"]:
+def zero_padding(x: Float[Array, "B N *rest"], real: Real | None) -> Float[Array, "B N *rest"]:
     """x with zeros at padded tokens, whatever was there; None says that there are none."""
     return x if real is None else jnp.where(real.reshape(*real.shape, *(1,) * (x.ndim - 2)), x, 0)
 
@@ -45,29 +55,24 @@ def largest(x: Float[Array, "*shape"], axis: int | tuple[int, ...]) -> Float[Arr
     return top + rise / jnp.maximum(shared.sum(axis, keepdims=True), 1)
 
 
-def softmax_attention(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    real: Bool[Array, "B N"] | None,
-) -> Float[Array, "B N H D"]:
+def softmax_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tokens:
     """softmax(q kᵀ / √D) v over real keys, every step written out. Rows of padded queries are not zeroed.
 
     For short rows (blocks), where the scores fit in memory. A finite fill keeps the softmax over no key finite.
     """
     wide = jnp.promote_types(q.dtype, jnp.float32)
-    batch, heads = len(q), q.shape[2]
+    heads = q.shape[2]
     q, k, v = (_rows(x) for x in (q, k, v))
     scores = jnp.einsum("rnd,rmd->rnm", q, k, preferred_element_type=wide) / math.sqrt(q.shape[-1])
     if real is not None:
         scores = jnp.where(jnp.repeat(real, heads, 0)[:, None], scores, jnp.finfo(wide).min)
     out = _average(scores, v)
-    return out.reshape(batch, heads, *out.shape[1:]).swapaxes(1, 2)
+    return rearrange(out, "(B H) N D -> B N H D", H=heads)
 
 
-def _rows(x: Float[Array, "B N H D"]) -> Float[Array, "R N D"]:
+def _rows(x: Tokens) -> Float[Array, "R N D"]:
     """Every head of every example as a row of its own: XLA's products on a CPU like a single axis before the matrix."""
-    return x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])
+    return rearrange(x, "B N H D -> (B H) N D")
 
 
 def _average(scores: Float[Array, "R n m"], v: Float[Array, "R m D"]) -> Float[Array, "R n D"]:
@@ -78,12 +83,7 @@ def _average(scores: Float[Array, "R n m"], v: Float[Array, "R m D"]) -> Float[A
     return (out / weights.sum(-1, keepdims=True)).astype(v.dtype)
 
 
-def fused_softmax_attention(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    lengths: Int[Array, " B"] | None,
-) -> Float[Array, "B N H D"]:
+def fused_softmax_attention(q: Tokens, k: Tokens, v: Tokens, lengths: Lengths | None) -> Tokens:
     """softmax(q kᵀ / √D) v over real keys by the library; its softmax is float32 whatever the inputs' dtype.
 
     cuDNN's flash attention serves 16-bit inputs on a GPU. An empty example sees its first key, since no kernel defines
@@ -99,24 +99,26 @@ def _implementation(q: Array) -> Literal["cudnn", "xla"]:
     return "cudnn" if half and fits and jax.default_backend() == "gpu" else "xla"
 
 
-def efficient_attention(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    v: Float[Array, "B N H D"],
-    real: Bool[Array, "B N"] | None,
-) -> Float[Array, "B N H D"]:
+def efficient_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tokens:
     """softmax over features(q) · (softmax over real tokens(k)ᵀ v): Shen et al. 2021.
 
     A finite fill keeps the softmax over no token at all finite. Rows of padded queries are not zeroed.
     """
     if real is not None:
         k = jnp.where(real[:, :, None, None], k, jnp.finfo(k.dtype).min)
-    batch, heads = len(q), q.shape[2]
+    heads = q.shape[2]
     q, k, v = (_rows(x) for x in (q, k, v))
     wide = jnp.promote_types(q.dtype, jnp.float32)
     context = _average(k.astype(wide).mT, v)
     out = _average(q.astype(wide), context)
-    return out.reshape(batch, heads, *out.shape[1:]).swapaxes(1, 2)
+    return rearrange(out, "(B H) N D -> B N H D", H=heads)
+
+
+def with_local_conv(out: Tokens, v: Tokens, layer: Layer[Any]) -> Tokens:
+    """out + L(V), L a depthwise convolution of kernel 3, where `layer.options.local_conv` is on."""
+    if not layer.options.local_conv:
+        return out
+    return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
 
 
 def depthwise_conv(

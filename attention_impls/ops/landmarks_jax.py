@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from attention_impls.ops.jax_ops import largest
+from attention_impls.ops.jax_ops import Lengths, Tokens, largest
 
 
 def cross_attention(
@@ -36,27 +36,25 @@ def cross_attention(
     return (jax.nn.softmax(scores, -1).astype(v.dtype) @ v).swapaxes(1, 2)
 
 
-def take_tokens(x: Float[Array, "B N H D"], index: Int[Array, "B m"]) -> Float[Array, "B m H D"]:
+def take_tokens(x: Tokens, index: Int[Array, "B m"]) -> Float[Array, "B m H D"]:
     """Tokens of each example, by number."""
     return x[jnp.arange(len(x))[:, None], index]
 
 
-def segment_sizes(lengths: Int[Array, " B"], count: int) -> tuple[Int[Array, "B m"], Int[Array, "B m"]]:
+def segment_sizes(lengths: Lengths, count: int) -> tuple[Int[Array, "B m"], Int[Array, "B m"]]:
     """First token and tokens of each segment: segment i of m is ⌊i·length/m⌋ … ⌊(i+1)·length/m⌋ − 1, maybe empty."""
     edges = jnp.arange(count + 1) * lengths[:, None] // count
     return edges[:, :-1], jnp.diff(edges, axis=1)
 
 
-def segments_with_tokens(
-    x: Float[Array, "B N H D"], lengths: Int[Array, " B"] | None, count: int
-) -> Bool[Array, "B m"] | None:
+def segments_with_tokens(x: Tokens, lengths: Lengths | None, count: int) -> Bool[Array, "B m"] | None:
     """Which of the segments of x hold a token; None where all do, whatever the batch."""
     if lengths is None and x.shape[1] >= count:
         return None
     return segment_sizes(_known(x, lengths), count)[1] > 0
 
 
-def segment_means(x: Float[Array, "B N H D"], lengths: Int[Array, " B"] | None, count: int) -> Float[Array, "B m H D"]:
+def segment_means(x: Tokens, lengths: Lengths | None, count: int) -> Float[Array, "B m H D"]:
     """Mean of each segment's tokens, zero for an empty one; in float32 at least. Each token is gathered about once."""
     batch, tokens, wide = *x.shape[:2], jnp.promote_types(x.dtype, jnp.float32)
     if lengths is None and tokens % count == 0:
@@ -71,7 +69,7 @@ def segment_means(x: Float[Array, "B N H D"], lengths: Int[Array, " B"] | None, 
     return rows.sum(2, dtype=wide) / jnp.maximum(sizes, 1)[:, :, None, None]
 
 
-def _known(x: Float[Array, "B N H D"], lengths: Int[Array, " B"] | None) -> Int[Array, " B"]:
+def _known(x: Tokens, lengths: Lengths | None) -> Lengths:
     """The lengths, written out where every token is real."""
     return jnp.full(x.shape[0], x.shape[1]) if lengths is None else lengths
 

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attention_impls.ops.torch_ops import Lengths, Tokens
+
 
 def cross_attention(
     q: Float[Tensor, "B n H D"],
@@ -38,31 +40,27 @@ def cross_attention(
     return (scores.softmax(-1) @ v).transpose(1, 2)
 
 
-def take_tokens(x: Float[Tensor, "B N H D"], index: Int[Tensor, "B m"]) -> Float[Tensor, "B m H D"]:
+def take_tokens(x: Tokens, index: Int[Tensor, "B m"]) -> Float[Tensor, "B m H D"]:
     """Tokens of each example, by number."""
     batch, tokens = x.shape[:2]
     index = index + tokens * torch.arange(batch, device=x.device)[:, None]
     return x.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, (batch, -1))
 
 
-def segment_sizes(lengths: Int[Tensor, " B"], count: int) -> tuple[Int[Tensor, "B m"], Int[Tensor, "B m"]]:
+def segment_sizes(lengths: Lengths, count: int) -> tuple[Int[Tensor, "B m"], Int[Tensor, "B m"]]:
     """First token and tokens of each segment: segment i of m is ⌊i·length/m⌋ … ⌊(i+1)·length/m⌋ − 1, maybe empty."""
     edges = torch.arange(count + 1, device=lengths.device) * lengths[:, None].long() // count
     return edges[:, :-1], edges.diff(dim=1)
 
 
-def segments_with_tokens(
-    x: Float[Tensor, "B N H D"], lengths: Int[Tensor, " B"] | None, count: int
-) -> Bool[Tensor, "B m"] | None:
+def segments_with_tokens(x: Tokens, lengths: Lengths | None, count: int) -> Bool[Tensor, "B m"] | None:
     """Which of the segments of x hold a token; None where all do, whatever the batch."""
     if lengths is None and x.shape[1] >= count:
         return None
     return segment_sizes(_known(x, lengths), count)[1] > 0
 
 
-def segment_means(
-    x: Float[Tensor, "B N H D"], lengths: Int[Tensor, " B"] | None, count: int
-) -> Float[Tensor, "B m H D"]:
+def segment_means(x: Tokens, lengths: Lengths | None, count: int) -> Float[Tensor, "B m H D"]:
     """Mean of each segment's tokens, zero for an empty one; in float32 at least. Each token is gathered about once."""
     tokens, wide = x.shape[1], torch.promote_types(x.dtype, torch.float32)
     if lengths is None and tokens % count == 0:
@@ -76,7 +74,7 @@ def segment_means(
     return rows.sum(2, dtype=wide) / sizes.clamp(min=1)[:, :, None, None]
 
 
-def _known(x: Float[Tensor, "B N H D"], lengths: Int[Tensor, " B"] | None) -> Int[Tensor, " B"]:
+def _known(x: Tokens, lengths: Lengths | None) -> Lengths:
     """The lengths, written out where every token is real."""
     return torch.full(x.shape[:1], x.shape[1], device=x.device) if lengths is None else lengths
 

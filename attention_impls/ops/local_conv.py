@@ -7,6 +7,7 @@ ELFATT is compared with.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -27,3 +28,8 @@ def local_conv_params(dims: Dims, rng: np.random.Generator, axes: int = 1) -> Ar
         WEIGHT: rng.uniform(-bound, bound, channels + (TAPS,) * axes),
         BIAS: rng.uniform(-bound, bound, channels),
     }
+
+
+def optional_params(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
+    """The arrays where `options.local_conv` is on: the `params` of mechanisms that learn nothing else."""
+    return local_conv_params(dims, rng) if options.local_conv else {}

@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from attention_impls.ops.jax_ops import Tokens
 from attention_impls.ops.token_conv import BLOCK, band
 
 
-def token_conv(v: Float[Array, "B N H D"], weight: Float[Array, "H kernel"]) -> Float[Array, "B N H D"]:
+def token_conv(v: Tokens, weight: Float[Array, "H kernel"]) -> Tokens:
     """Σ_s weight[s] · v[i + s − ⌊kernel/2⌋], zeros beyond the ends: a head's banded matrix times windows of tokens."""
     (batch, tokens), kernel = v.shape[:2], weight.shape[1]
     blocks, side, width = -(-tokens // BLOCK), kernel // 2, BLOCK + kernel - 1

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.ops.token_conv import BLOCK, band
+from attention_impls.ops.torch_ops import Tokens
 
 
-def token_conv(v: Float[Tensor, "B N H D"], weight: Float[Tensor, "H kernel"]) -> Float[Tensor, "B N H D"]:
+def token_conv(v: Tokens, weight: Float[Tensor, "H kernel"]) -> Tokens:
     """Σ_s weight[s] · v[i + s − ⌊kernel/2⌋], zeros beyond the ends: a head's banded matrix times windows of tokens."""
     (batch, tokens), kernel = v.shape[:2], weight.shape[1]
     blocks, side = -(-tokens // BLOCK), kernel // 2

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attention_impls.base import Layer
+from attention_impls.ops.local_conv import BIAS, WEIGHT
 
-def real_tokens(lengths: Int[Tensor, " B"], tokens: int) -> Bool[Tensor, "B N"]:
+Tokens = Float[Tensor, "B N H D"]
+Real = Bool[Tensor, "B N"]
+"""True where a token is real."""
+Lengths = Int[Tensor, " B"]
+"""How many tokens of each example are real; they come first."""
+
+
+def real_tokens(lengths: Lengths, tokens: int) -> Real:
     """True where a token is real."""
     return torch.arange(tokens, device=lengths.device) < lengths[:, None]
 
 
-def zero_padding(x: Float[Tensor, "B N *rest"], real: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B N *rest"]:
+def zero_padding(x: Float[Tensor, "B N *rest"], real: Real | None) -> Float[Tensor, "B N *rest"]:
     """x with zeros at padded tokens, whatever was there; None says that there are none."""
     return x if real is None else x.masked_fill(~real.view(*real.shape, *(1,) * (x.ndim - 2)), 0.0)
 
@@ -23,12 +34,7 @@ def device_and_dtype(x: Tensor) -> tuple[str, str]:
     return x.device.type, str(x.dtype).removeprefix("torch.")
 
 
-def softmax_attention(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    real: Bool[Tensor, "B N"] | None,
-) -> Float[Tensor, "B N H D"]:
+def softmax_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tokens:
     """softmax(q kᵀ / √D) v over real keys, by the framework's fused kernel. Rows of padded queries are not zeroed.
 
     Where no token is real the first key stays visible: a fused softmax over nothing would be NaN. Its value is zero if
@@ -42,12 +48,7 @@ def softmax_attention(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
 
 
-def efficient_attention(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    real: Bool[Tensor, "B N"] | None,
-) -> Float[Tensor, "B N H D"]:
+def efficient_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tokens:
     """softmax over features(q) · (softmax over real tokens(k)ᵀ v): Shen et al. 2021.
 
     A finite fill keeps the softmax over no token at all finite. Rows of padded queries are not zeroed.
@@ -57,6 +58,13 @@ def efficient_attention(
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     context = k.softmax(dim=2).mT @ v
     return (q.softmax(dim=3) @ context).transpose(1, 2)
+
+
+def with_local_conv(out: Tokens, v: Tokens, layer: Layer[Any]) -> Tokens:
+    """out + L(V), L a depthwise convolution of kernel 3, where `layer.options.local_conv` is on."""
+    if not layer.options.local_conv:
+        return out
+    return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS])
 
 
 def depthwise_conv(

@@ -9,6 +9,8 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Count, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 RELU_EPSILON = 1e-3
 """Added to every feature of the ReLU kind: the default of the authors' code and of performer-pytorch."""
@@ -57,11 +59,34 @@ def memory(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Performer",
     year=2021,
-    paper="Choromanski et al., Rethinking Attention with Performers, ICLR 2021, arXiv 2009.14794",
+    paper=Citation(
+        # As in the paper; OpenReview has middle names of four.
+        authors=(
+            "Krzysztof Choromanski, Valerii Likhosherstov, David Dohan, Xingyou Song, Andreea Gane, Tamas Sarlos, "
+            "Peter Hawkins, Jared Davis, Afroz Mohiuddin, Lukasz Kaiser, David Belanger, Lucy Colwell, Adrian "
+            "Weller"
+        ),
+        title="Rethinking Attention with Performers",
+        venue="ICLR",
+        year=2021,
+        arxiv="2009.14794",
+    ),
     equations=(
-        "O_i = φ(q_i) Σ_j φ(k_j)ᵀ v_j / φ(q_i)·Σ_j φ(k_j), j over real tokens; with x = q / D^¼ or k / D^¼: "
-        "φ(x) = exp(Wx − ‖x‖²/2 − s) + ε, ε = 1e-6, s the largest exponent of a query, of all keys of a head; "
-        "or φ(x) = ReLU(Wx) + 1e-3; W (m, D) orthogonal in blocks of D rows with the norms of Gaussian ones"
+        Equation(
+            "softmax-features",
+            r"\varphi(x) = \exp\left(W x - \frac{\lVert x \rVert^2}{2} - s\right) + \varepsilon",
+            (
+                r"$x$ is $q / D^{1/4}$ or $k / D^{1/4}$; $\varepsilon = 10^{-6}$; $s$ is the largest exponent of a "
+                r"query, of all keys of a head; $W$ ($m$, $D$) is orthogonal in blocks of $D$ rows with the norms of "
+                r"Gaussian ones"
+            ),
+        ),
+        Equation("relu-features", r"\varphi(x) = \operatorname{ReLU}(W x) + 10^{-3}", "the other kind"),
+        Equation(
+            "output",
+            r"O_i = \frac{\varphi(q_i) \sum_j \varphi(k_j)^\top v_j}{\varphi(q_i) \cdot \sum_j \varphi(k_j)}",
+            "$j$ over real tokens",
+        ),
     ),
     cost="O(N·m·D)",
     operations=operations,

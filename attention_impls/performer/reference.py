@@ -19,11 +19,11 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
             if layer.options.kind == "softmax":
                 queries = np.exp(queries @ projection.T - (queries**2).sum(1, keepdims=True) / 2)
                 keys = np.exp(keys @ projection.T - (keys**2).sum(1, keepdims=True) / 2)
-                queries, keys = queries / queries.max(1, keepdims=True), keys / keys.max()
+                queries, keys = queries / queries.max(1, keepdims=True), keys / keys.max()  # eq. (softmax-features)
             else:
-                queries, keys = np.maximum(queries @ projection.T, 0), np.maximum(keys @ projection.T, 0)
+                queries, keys = (np.maximum(x @ projection.T, 0) for x in (queries, keys))  # eq. (relu-features)
             similarity = (queries + added(layer.options)) @ (keys + added(layer.options)).T
-            out[:, h] = similarity @ v[:, h] / similarity.sum(1, keepdims=True)
+            out[:, h] = similarity @ v[:, h] / similarity.sum(1, keepdims=True)  # eq. (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)

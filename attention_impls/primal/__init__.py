@@ -10,6 +10,8 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 SMALLEST_NORM = 1e-12
 """Shorter queries and keys are not brought to length 1, as in PyTorch's normalize, which the authors use."""
@@ -71,12 +73,35 @@ def memory(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Primal",
     year=2023,
-    paper="Chen et al., Primal-Attention: Self-attention through Asymmetric Kernel SVD in Primal Representation, "
-    "NeurIPS 2023, arXiv 2305.19798",
+    paper=Citation(
+        # The page of the proceedings has Johan Suykens.
+        authors="Yingyi Chen, Qinghua Tao, Francesco Tonin, Johan A. K. Suykens",
+        title="Primal-Attention: Self-attention through Asymmetric Kernel SVD in Primal Representation",
+        venue="NeurIPS",
+        year=2023,
+        arxiv="2305.19798",
+    ),
     equations=(
-        "O = [e; r] W + b, e_i = φ(q_i) X'ᵀ W_e, r_j = φ(k_j) X'ᵀ W_r, φ(x) = x/‖x‖, X' the part of a head in "
-        "p = s·rank_multiple tokens of x, token ⌊a (n − 1)/(p − 1)⌋ for a = 0 … p − 1, n the example's length; "
-        "penalty η J², J the mean over heads of ½ mean_i ‖Λe_i‖² + ½ mean_j ‖Λr_j‖² − tr(W_eᵀ W_r)"
+        Equation(
+            "scores",
+            (
+                r"e_i = \varphi(q_i) \tilde{X}^\top W_e, \quad r_j = \varphi(k_j) \tilde{X}^\top W_r, \quad "
+                r"\varphi(x) = \frac{x}{\lVert x \rVert}"
+            ),
+            (
+                r"$\tilde{X}$ is the part of a head in $p = s \cdot$ rank_multiple tokens of $x$: token $\lfloor a (n "
+                r"- 1) / (p - 1) \rfloor$ for $a = 0 \dots p - 1$, $n$ the example's length"
+            ),
+        ),
+        Equation("output", "O = [e; r] W + b"),
+        Equation(
+            "penalty",
+            (
+                r"\eta J^2, \quad J = \operatorname{mean}_{\text{heads}}\left(\frac{1}{2} \operatorname{mean}_i "
+                r"\lVert \Lambda e_i \rVert^2 + \frac{1}{2} \operatorname{mean}_j \lVert \Lambda r_j \rVert^2 - "
+                r"\operatorname{tr}(W_e^\top W_r)\right)"
+            ),
+        ),
     ),
     cost="O(N·D·s)",
     operations=operations,

@@ -26,12 +26,12 @@ def attend(
             scale = np.diag(layer.params[LAMBDA][h])
             left = right = 0.0
             for i in range(n):
-                e = (q[b, i, h] / np.linalg.norm(q[b, i, h])) @ sampled.T @ w_e
-                r = (k[b, i, h] / np.linalg.norm(k[b, i, h])) @ sampled.T @ w_r
-                out[b, i, h] = np.concatenate([e, r]) @ layer.params[WEIGHT] + layer.params[BIAS]
+                e = (q[b, i, h] / np.linalg.norm(q[b, i, h])) @ sampled.T @ w_e  # eq. (scores)
+                r = (k[b, i, h] / np.linalg.norm(k[b, i, h])) @ sampled.T @ w_r  # eq. (scores)
+                out[b, i, h] = np.concatenate([e, r]) @ layer.params[WEIGHT] + layer.params[BIAS]  # eq. (output)
                 left, right = left + np.sum((scale @ e) ** 2) / n, right + np.sum((scale @ r) ** 2) / n
             objectives.append(left / 2 + right / 2 - np.trace(w_e.T @ w_r))
-        penalty[b] = layer.options.eta * np.mean(objectives) ** 2
+        penalty[b] = layer.options.eta * np.mean(objectives) ** 2  # eq. (penalty)
     return out, penalty
 
 

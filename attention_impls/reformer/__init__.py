@@ -10,6 +10,8 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 from attention_impls.reformer.buckets import columns
 
 SMALLEST = 1e-6
@@ -52,11 +54,33 @@ def _shared(arrays: Arrays) -> Arrays:
 CARD = Attention(
     title="Reformer",
     year=2020,
-    paper="Kitaev, Kaiser, Levskaya, Reformer: The Efficient Transformer, ICLR 2020, arXiv 2001.04451",
+    paper=Citation(
+        authors="Nikita Kitaev, Łukasz Kaiser, Anselm Levskaya",
+        title="Reformer: The Efficient Transformer",
+        venue="ICLR",
+        year=2020,
+        arxiv="2001.04451",
+    ),
     equations=(
-        "k_j = q_j/‖q_j‖; bucket = argmax[q R; −q R]; tokens sorted by bucket and cut into chunks; in each round i "
-        "sees the tokens j ≠ i of its own and the previous chunk, with score q_i·k_j − log(number of rounds in which i "
-        "sees j); O = Σ_rounds exp(z_round − z) O_round, z the logarithms of the sums of exponentials"
+        Equation("keys", r"k_j = \frac{q_j}{\lVert q_j \rVert}"),
+        Equation(
+            "hash",
+            r"h(q) = \operatorname{argmax} [q R; -q R]",
+            "the bucket of a token; tokens are sorted by bucket and cut into chunks",
+        ),
+        Equation(
+            "scores",
+            r"s_{ij} = q_i \cdot k_j - \log c_{ij}",
+            (
+                r"in each round for the tokens $j \neq i$ in the own and the previous chunk of $i$; $c_{ij}$ is the "
+                r"number of rounds in which $i$ sees $j$"
+            ),
+        ),
+        Equation(
+            "output",
+            r"O_i = \sum_r e^{z_{ir} - z_i} O_{ir}",
+            "over rounds $r$; $z$ are the logarithms of the sums of exponentials, of a round and of all",
+        ),
     ),
     cost="O(rounds·N·chunk·D)",
     operations=operations,

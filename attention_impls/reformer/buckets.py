@@ -9,7 +9,15 @@ from jaxtyping import Int
 
 
 def factors(length: int, chunk_size: int) -> tuple[int, ...]:
-    """Buckets of each hash, powers of two up to 2·chunk and about equal; their product is the number of buckets."""
+    """Buckets of each hash, powers of two up to 2·chunk and about equal; their product is the number of buckets.
+
+    Eight tokens in chunks of two have eight buckets. A hash tells at most four apart, so two of them share the work.
+
+    >>> factors(8, 2)
+    (4, 2)
+    >>> factors(8, 4)
+    (4,)
+    """
     most = chunk_size.bit_length()  # 2 ** most is the greatest power of two up to 2·chunk
     power = max(1, (2 * (length // chunk_size)).bit_length() - 1)
     hashes = -(-power // most)
@@ -17,7 +25,11 @@ def factors(length: int, chunk_size: int) -> tuple[int, ...]:
 
 
 def columns(length: int, chunk_size: int) -> tuple[int, ...]:
-    """Columns of each hash's rotations that serve every length up to this one: half of its buckets."""
+    """Columns of each hash's rotations that serve every length up to this one: half of its buckets.
+
+    >>> columns(8, 2)
+    (2, 1)
+    """
     return tuple(int(most) // 2 for most in by_length(length, chunk_size).max(0))
 
 

@@ -1,4 +1,7 @@
-"""LSH attention in JAX. R rounds, M chunks of m tokens; s marks an axis of tokens sorted by bucket."""
+"""LSH attention in JAX. R rounds, M chunks of m tokens; s marks an axis of tokens sorted by bucket.
+
+An example of eight tokens: reference.py.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Shaped
 
 from attention_impls.base import Layer
-from attention_impls.ops.jax_ops import real_tokens
+from attention_impls.ops.jax_ops import Lengths, Tokens, real_tokens
 from attention_impls.reformer import SMALLEST, Options
 from attention_impls.reformer.buckets import by_length, columns
 
 
-def attend(q: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]) -> Float[Array, "B N H D"]:
+def attend(q: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     tokens = q.shape[1]
     every = jnp.full(q.shape[:1], tokens) if layer.lengths is None else layer.lengths
     q, v = (x.swapaxes(1, 2) for x in (q, v))
@@ -21,7 +24,7 @@ def attend(q: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[
     order = _order(q, every, layer.constants, layer.options)
     place = order.argsort(-1)
     queries, values = _cut(_sort(q, order), chunk), _cut(_sort(v, order), chunk)
-    scores = _scores(queries, _with_previous(_unit(queries)))
+    scores = _scores(queries, _with_previous(_unit(queries)))  # eq. (keys), (scores)
     if layer.options.rounds > 1:
         scores = scores - jnp.log(_times_seen(order, place, chunk).astype(scores.dtype))
     visible = _visible(every, scores.shape[-3], chunk, layer.options.allow_self)
@@ -29,11 +32,11 @@ def attend(q: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[
     total = jax.nn.logsumexp(scores, -1, keepdims=True)
     out = jnp.exp(scores - total).astype(v.dtype) @ _with_previous(values)
     share = jax.nn.softmax(_unsort(total, place), 2).astype(v.dtype)
-    return (share * _unsort(out, place)).sum(2).swapaxes(1, 2)
+    return (share * _unsort(out, place)).sum(2).swapaxes(1, 2)  # eq. (output)
 
 
 def _order(
-    q: Float[Array, "B H N D"], lengths: Int[Array, " B"], constants: dict[str, Array], options: Options
+    q: Float[Array, "B H N D"], lengths: Lengths, constants: dict[str, Array], options: Options
 ) -> Int[Array, "B H R N"]:
     """The tokens of each round sorted by bucket, those of a bucket by position, padding behind them all."""
     tokens = q.shape[2]
@@ -46,7 +49,8 @@ def _order(
         half = count // 2
         rotated = jnp.where(jnp.arange(width) < half[..., None], rotated, 0)
         axis = jnp.abs(rotated).argmax(-1, keepdims=True)  # that of the largest of [x; −x]
-        bucket = bucket * count + axis[..., 0] + half * (jnp.take_along_axis(rotated, axis, -1)[..., 0] < 0)
+        negative = jnp.take_along_axis(rotated, axis, -1)[..., 0] < 0
+        bucket = bucket * count + axis[..., 0] + half * negative  # eq. (hash)
     return jnp.where(real_tokens(lengths, tokens)[:, None, None], bucket, jnp.iinfo(jnp.int32).max).argsort(-1)
 
 
@@ -81,7 +85,7 @@ def _scores(q: Float[Array, "*B m D"], k: Float[Array, "*B m2 D"]) -> Float[Arra
     return jnp.einsum("...id,...jd->...ij", q, k, preferred_element_type=wide)
 
 
-def _visible(lengths: Int[Array, " B"], chunks: int, chunk: int, allow_self: bool) -> Bool[Array, "B #H #R M m m2"]:
+def _visible(lengths: Lengths, chunks: int, chunk: int, allow_self: bool) -> Bool[Array, "B #H #R M m m2"]:
     """Which keys a query sees. Real tokens are sorted to the front, so their places alone say which are real."""
     within = jnp.arange(chunk)
     key = jnp.arange(chunks)[:, None] * chunk + jnp.concatenate([within - chunk, within])

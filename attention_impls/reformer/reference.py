@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from attention_impls.base import Layer
 from attention_impls.ops.reference_ops import Example, Tokens, each_example, softmax
@@ -24,16 +24,21 @@ def attend(q: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
             seen = np.any([_seen(q[:, h], rotations, layer.options) for rotations in rounds], axis=0)
             if not layer.options.allow_self and len(v) > 1:
                 seen &= ~np.eye(len(v), dtype=bool)
-            k = q[:, h] / np.maximum(np.linalg.norm(q[:, h], axis=1, keepdims=True), SMALLEST)
-            out[:, h] = softmax(np.where(seen, q[:, h] @ k.T, -np.inf), 1) @ v[:, h]
+            k = q[:, h] / np.maximum(np.linalg.norm(q[:, h], axis=1, keepdims=True), SMALLEST)  # eq. (keys)
+            out[:, h] = softmax(np.where(seen, q[:, h] @ k.T, -np.inf), 1) @ v[:, h]  # eq. (scores), (output)
         return out
 
     return each_example(q, q, v, layer.lengths, attend_one)
 
 
 def _seen(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], options: Options) -> Bool[np.ndarray, "n n"]:
-    """Whether token i has token j in its own or the previous chunk of one round."""
-    n, size = len(q), options.chunk_size
+    """Whether token i sees token j in one round."""
+    return _in_reach(_buckets(q, rotations, options.chunk_size), options.chunk_size)
+
+
+def _buckets(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], size: int) -> Int[np.ndarray, " n"]:
+    """The bucket of each token. There are about two buckets a chunk; several hashes share many of them."""
+    n = len(q)
     total = 2
     while 2 * total <= 2 * (n // size):
         total *= 2
@@ -48,8 +53,27 @@ def _seen(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], options: Opt
         count = 2 ** math.ceil(math.log2(total) / left)
         buckets = buckets * count + _hash(q, rotation, count)
         total //= count
-    place = np.empty(n, int)
-    place[sorted(range(n), key=lambda i: (buckets[i], i))] = np.arange(n)
+    return buckets
+
+
+def _in_reach(buckets: Int[np.ndarray, " n"], size: int) -> Bool[np.ndarray, "n n"]:
+    """Whether token i has token j in its own or the previous chunk, once tokens are sorted by bucket.
+
+    Eight tokens in chunks of two: their order by bucket is 1 4 | 7 0 | 2 6 | 5 3, so token 2 sees 7, 0, 2 and 6.
+
+    >>> buckets = np.array([1, 0, 1, 3, 0, 2, 1, 0])
+    >>> order = buckets.argsort(kind="stable")
+    >>> order.tolist()
+    [1, 4, 7, 0, 2, 6, 5, 3]
+    >>> (order.argsort() // 2).tolist()  # the chunk of each token
+    [1, 0, 2, 3, 0, 3, 2, 1]
+    >>> np.flatnonzero(_in_reach(buckets, 2)[2]).tolist()
+    [0, 2, 6, 7]
+    >>> np.flatnonzero(_in_reach(buckets, 2)[1]).tolist()  # in the first chunk, which has none before it
+    [1, 4]
+    """
+    order = buckets.argsort(kind="stable")  # tokens of one bucket stay in their order
+    place = order.argsort()
     chunk = place // size
     back = chunk[:, None] - chunk[None, :]
     return (back == 0) | (back == 1)
@@ -57,5 +81,5 @@ def _seen(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], options: Opt
 
 def _hash(q: Float[np.ndarray, "n D"], rotation: np.ndarray, buckets: int) -> np.ndarray:
     """Equation of the hash: argmax of [q R; −q R]."""
-    rotated = q @ rotation[:, : buckets // 2]
+    rotated = q @ rotation[:, : buckets // 2]  # eq. (hash)
     return np.concatenate([rotated, -rotated], 1).argmax(1)

@@ -1,4 +1,7 @@
-"""LSH attention in PyTorch. R rounds, M chunks of m tokens; s marks an axis of tokens sorted by bucket."""
+"""LSH attention in PyTorch. R rounds, M chunks of m tokens; s marks an axis of tokens sorted by bucket.
+
+An example of eight tokens: reference.py.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from attention_impls.base import Layer
-from attention_impls.ops.torch_ops import real_tokens
+from attention_impls.ops.torch_ops import Lengths, Tokens, real_tokens
 from attention_impls.reformer import SMALLEST, Options
 from attention_impls.reformer.buckets import by_length, columns
 
 
-def attend(q: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     tokens = q.shape[1]
     every = torch.full(q.shape[:1], tokens, device=q.device) if layer.lengths is None else layer.lengths
     q, v = (x.transpose(1, 2) for x in (q, v))
@@ -21,7 +24,7 @@ def attend(q: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Laye
     order = _order(q.detach(), every, layer.constants, layer.options)
     place = order.argsort(-1)
     queries, values = _cut(_sort(q, order), chunk), _cut(_sort(v, order), chunk)
-    scores = _scores(queries, _with_previous(_unit(queries)))
+    scores = _scores(queries, _with_previous(_unit(queries)))  # eq. (keys), (scores)
     if layer.options.rounds > 1:
         scores = scores - _times_seen(order, place, chunk).to(scores.dtype).log()
     hidden = ~_visible(every, scores.shape[-3], chunk, layer.options.allow_self)
@@ -29,11 +32,11 @@ def attend(q: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Laye
     total = scores.logsumexp(-1, keepdim=True)
     out = (scores - total).exp().to(v.dtype) @ _with_previous(values)
     share = _unsort(total, place).softmax(2).to(v.dtype)
-    return (share * _unsort(out, place)).sum(2).transpose(1, 2)
+    return (share * _unsort(out, place)).sum(2).transpose(1, 2)  # eq. (output)
 
 
 def _order(
-    q: Float[Tensor, "B H N D"], lengths: Int[Tensor, " B"], constants: dict[str, Tensor], options: Options
+    q: Float[Tensor, "B H N D"], lengths: Lengths, constants: dict[str, Tensor], options: Options
 ) -> Int[Tensor, "B H R N"]:
     """The tokens of each round sorted by bucket, those of a bucket by position, padding behind them all."""
     tokens = q.shape[2]
@@ -46,7 +49,8 @@ def _order(
         half = count // 2
         rotated = rotated.masked_fill(torch.arange(width, device=q.device) >= half[..., None], 0)
         axis = rotated.abs().argmax(-1, keepdim=True)  # that of the largest of [x; −x]
-        bucket = bucket * count + axis[..., 0] + half * (rotated.gather(-1, axis)[..., 0] < 0)
+        negative = rotated.gather(-1, axis)[..., 0] < 0
+        bucket = bucket * count + axis[..., 0] + half * negative  # eq. (hash)
     bucket = bucket.where(real_tokens(lengths, tokens)[:, None, None], torch.iinfo(torch.int32).max)
     return bucket.sort(dim=-1, stable=True).indices
 
@@ -80,7 +84,7 @@ def _scores(q: Float[Tensor, "*B m D"], k: Float[Tensor, "*B m2 D"]) -> Float[Te
     return (q @ k.mT).to(torch.promote_types(q.dtype, torch.float32))
 
 
-def _visible(lengths: Int[Tensor, " B"], chunks: int, chunk: int, allow_self: bool) -> Bool[Tensor, "B #H #R M m m2"]:
+def _visible(lengths: Lengths, chunks: int, chunk: int, allow_self: bool) -> Bool[Tensor, "B #H #R M m m2"]:
     """Which keys a query sees. Real tokens are sorted to the front, so their places alone say which are real."""
     within = torch.arange(chunk, device=lengths.device)
     key = torch.arange(chunks, device=lengths.device)[:, None] * chunk + torch.cat([within - chunk, within])

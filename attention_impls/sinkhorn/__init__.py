@@ -10,6 +10,8 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Count, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 SORT = "sort.weight"
 
@@ -46,10 +48,26 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Sinkhorn",
     year=2020,
-    paper="Tay et al., Sparse Sinkhorn Attention, ICML 2020, arXiv 2002.11296",
+    paper=Citation(
+        authors="Yi Tay, Dara Bahri, Liu Yang, Donald Metzler, Da-Cheng Juan",
+        title="Sparse Sinkhorn Attention",
+        venue="ICML",
+        year=2020,
+        arxiv="2002.11296",
+        pages="9438–9447",
+    ),
     equations=(
-        "R_i = (Σ of the keys of block i)·W / τ; P = Sinkhorn(exp R), rows and columns normalised in turn; "
-        "K' = P·blocks of K, V' = P·blocks of V; in block i: O = softmax(Q_i [K_i; K'_i]ᵀ / √D) [V_i; V'_i]"
+        Equation("logits", r"R_i = \frac{1}{\tau} \sum_{t \in B_i} k_t W", "$B_i$ holds the tokens of block $i$"),
+        Equation(
+            "sort",
+            r"P = \operatorname{Sinkhorn}(\exp R), \quad K' = P K, \quad V' = P V",
+            "rows and columns normalised in turn; $K$ and $V$ as rows of blocks",
+        ),
+        Equation(
+            "output",
+            r"O_i = \operatorname{softmax}\left(\frac{Q_i [K_i; K'_i]^\top}{\sqrt{D}}\right) [V_i; V'_i]",
+            "in block $i$",
+        ),
     ),
     cost="O(N·b·D + N²·D/b): sorting is quadratic, with a factor of 1/b",
     operations=operations,

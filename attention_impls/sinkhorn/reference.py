@@ -20,12 +20,12 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         for h in range(layer.dims.heads):
             keys, values = (_blocks(x[:, h], size) for x in (k, v))
             order = _order(keys, layer.params["sort.weight"][h], layer.options)
-            sorted_keys, sorted_values = (np.tensordot(order, x, 1) for x in (keys, values))
+            sorted_keys, sorted_values = (np.tensordot(order, x, 1) for x in (keys, values))  # eq. (sort)
             for i in range(len(keys)):
                 rows = slice(i * size, (i + 1) * size)
                 seen = np.concatenate([k[rows, h], sorted_keys[i]])
                 scores = q[rows, h] @ seen.T / math.sqrt(layer.dims.head_dim)
-                out[rows, h] = softmax(scores, 1) @ np.concatenate([v[rows, h], sorted_values[i]])
+                out[rows, h] = softmax(scores, 1) @ np.concatenate([v[rows, h], sorted_values[i]])  # eq. (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)
@@ -40,7 +40,7 @@ def _blocks(x: Float[np.ndarray, "N D"], size: int) -> Blocks:
 
 def _order(keys: Blocks, weight: Float[np.ndarray, "D m"], options: Options) -> Float[np.ndarray, "n n"]:
     """The sorting matrix: exp of the network's logits, rows and then columns divided by their sums, in turn."""
-    logits = keys.sum(1) @ weight[:, : len(keys)] / options.temperature
+    logits = keys.sum(1) @ weight[:, : len(keys)] / options.temperature  # eq. (logits)
     order = np.exp(logits - logits.max())
     for _ in range(options.iterations):
         order = order / order.sum(1, keepdims=True)

@@ -9,6 +9,8 @@ import numpy as np
 from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Dims, Iterations
+from attention_impls.equation import Equation
+from attention_impls.ops.gaussian import PAPER
 
 POINTS = "points"
 """Where the sampled points lie: parts of an example's length, first those of queries, then those of keys."""
@@ -40,12 +42,27 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Skyformer",
     year=2021,
-    paper="Chen et al., Skyformer: Remodel Self-Attention with Gaussian Kernel and Nyström Method, NeurIPS 2021, "
-    "arXiv 2111.00035",
+    paper=PAPER,
     equations=(
-        "O = κ(Q, X) (κ(X, X) + γ I)⁻¹ κ(X, K) V, κ the Gaussian kernel of kernelized attention, X points sampled from "
-        "[Q; K]; the inverse is D^(−½) Z D^(−½), D the row sums, Z ← ¼ Z (13 I − A Z (15 I − A Z (7 I − A Z))), "
-        "Z₀ = I, A = D^(−½) (κ(X, X) + γ I) D^(−½)"
+        Equation("kernel", r"\kappa(x, y) = \exp\left(-\frac{\lVert x - y \rVert^2}{2 \sqrt{D}}\right)"),
+        Equation(
+            "output",
+            r"O = \kappa(Q, X) \left(\kappa(X, X) + \gamma I\right)^{-1} \kappa(X, K) V",
+            "$X$ are points sampled from $[Q; K]$",
+        ),
+        Equation(
+            "inverse",
+            r"\left(\kappa(X, X) + \gamma I\right)^{-1} = \Delta^{-1/2} Z \Delta^{-1/2}",
+            r"$\Delta$ is the diagonal of the row sums",
+        ),
+        Equation(
+            "iteration",
+            (
+                r"Z \leftarrow \frac{1}{4} Z \left(13 I - A Z \left(15 I - A Z \left(7 I - A Z\right)\right)\right), "
+                r"\quad Z_0 = I"
+            ),
+            r"$A = \Delta^{-1/2} (\kappa(X, X) + \gamma I) \Delta^{-1/2}$",
+        ),
     ),
     cost="O(N·s·D + s³)",
     operations=operations,

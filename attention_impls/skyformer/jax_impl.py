@@ -5,31 +5,25 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from attention_impls.base import Layer
 from attention_impls.ops.gaussian_jax import gaussian_gram, gaussian_kernel
+from attention_impls.ops.jax_ops import Lengths, Tokens
 from attention_impls.ops.landmarks_jax import iterative_inverse, take_tokens
 from attention_impls.skyformer import POINTS, Options
 
 
-def attend(
-    q: Float[Array, "B N H D"], k: Float[Array, "B N H D"], v: Float[Array, "B N H D"], layer: Layer[Options]
-) -> Float[Array, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     points = _sample(q, k, layer.lengths, layer.constants[POINTS])
     inverse = _inverse(points, layer.options)
-    summary = gaussian_kernel(points, k).astype(v.dtype) @ v.swapaxes(1, 2)
+    summary = gaussian_kernel(points, k).astype(v.dtype) @ v.swapaxes(1, 2)  # eq. (kernel)
     context = (inverse @ summary.astype(inverse.dtype)).astype(v.dtype)
-    out = gaussian_kernel(q, points).astype(v.dtype) @ context
+    out = gaussian_kernel(q, points).astype(v.dtype) @ context  # eq. (output)
     return out.swapaxes(1, 2)
 
 
-def _sample(
-    q: Float[Array, "B N H D"],
-    k: Float[Array, "B N H D"],
-    lengths: Int[Array, " B"] | None,
-    parts: Float[Array, " s"],
-) -> Float[Array, "B s H D"]:
+def _sample(q: Tokens, k: Tokens, lengths: Lengths | None, parts: Float[Array, " s"]) -> Float[Array, "B s H D"]:
     """X: tokens ⌊u · length⌋ of the queries for the first half of u, of the keys for the rest."""
     sizes = (jnp.full(q.shape[0], q.shape[1]) if lengths is None else lengths)[:, None]
     parts = parts.astype(jnp.promote_types(parts.dtype, jnp.float32))
@@ -45,4 +39,5 @@ def _inverse(points: Float[Array, "B s H D"], options: Options) -> Float[Array, 
     matrix = matrix + options.regularizer * identity
     scale = jax.lax.rsqrt(matrix.sum(-1, keepdims=True))
     scale = scale * scale.mT
-    return scale * iterative_inverse(scale * matrix, jnp.broadcast_to(identity, matrix.shape), options.iterations)
+    start = jnp.broadcast_to(identity, matrix.shape)
+    return scale * iterative_inverse(scale * matrix, start, options.iterations)  # eq. (inverse), (iteration)

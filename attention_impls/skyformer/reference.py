@@ -21,7 +21,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
             inverse = _inverse(
                 columns[sampled] + layer.options.regularizer * np.eye(len(sampled)), layer.options.iterations
             )
-            out[:, h] = columns[:n] @ inverse @ columns[n:].T @ v[:, h]
+            out[:, h] = columns[:n] @ inverse @ columns[n:].T @ v[:, h]  # eq. (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)
@@ -30,7 +30,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
 def _kernel(points: np.ndarray) -> np.ndarray:
     """exp(−‖x − y‖² / (2 √D)) of every two points."""
     squares = ((points[:, None] - points[None]) ** 2).sum(-1)
-    return np.exp(-squares / (2 * math.sqrt(points.shape[1])))
+    return np.exp(-squares / (2 * math.sqrt(points.shape[1])))  # eq. (kernel)
 
 
 def _inverse(matrix: np.ndarray, iterations: int) -> np.ndarray:
@@ -39,5 +39,5 @@ def _inverse(matrix: np.ndarray, iterations: int) -> np.ndarray:
     a, one = half @ matrix @ half, np.eye(len(matrix))
     z = one
     for _ in range(iterations):
-        z = z @ (13 * one - a @ z @ (15 * one - a @ z @ (7 * one - a @ z))) / 4
-    return half @ z @ half
+        z = z @ (13 * one - a @ z @ (15 * one - a @ z @ (7 * one - a @ z))) / 4  # eq. (iteration)
+    return half @ z @ half  # eq. (inverse)

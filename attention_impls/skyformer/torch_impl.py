@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.base import Layer
 from attention_impls.ops.gaussian_torch import gaussian_gram, gaussian_kernel
 from attention_impls.ops.landmarks_torch import iterative_inverse, take_tokens
+from attention_impls.ops.torch_ops import Lengths, Tokens
 from attention_impls.skyformer import POINTS, Options
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     points = _sample(q, k, layer.lengths, layer.constants[POINTS])
     inverse = _inverse(points, layer.options)
-    summary = gaussian_kernel(points, k).to(v.dtype) @ v.transpose(1, 2)
+    summary = gaussian_kernel(points, k).to(v.dtype) @ v.transpose(1, 2)  # eq. (kernel)
     context = (inverse @ summary.to(inverse.dtype)).to(v.dtype)
-    out = gaussian_kernel(q, points).to(v.dtype) @ context
+    out = gaussian_kernel(q, points).to(v.dtype) @ context  # eq. (output)
     return out.transpose(1, 2)
 
 
-def _sample(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    lengths: Int[Tensor, " B"] | None,
-    parts: Float[Tensor, " s"],
-) -> Float[Tensor, "B s H D"]:
+def _sample(q: Tokens, k: Tokens, lengths: Lengths | None, parts: Float[Tensor, " s"]) -> Float[Tensor, "B s H D"]:
     """X: tokens ⌊u · length⌋ of the queries for the first half of u, of the keys for the rest."""
     sizes = torch.full(q.shape[:1], q.shape[1], device=q.device) if lengths is None else lengths
     parts = parts.to(torch.promote_types(parts.dtype, torch.float32))
@@ -44,4 +38,5 @@ def _inverse(points: Float[Tensor, "B s H D"], options: Options) -> Float[Tensor
     matrix = matrix + options.regularizer * identity
     scale = matrix.sum(-1, keepdim=True).rsqrt()
     scale = scale * scale.mT
-    return scale * iterative_inverse(scale * matrix, identity.expand_as(matrix), options.iterations)
+    start = identity.expand_as(matrix)
+    return scale * iterative_inverse(scale * matrix, start, options.iterations)  # eq. (inverse), (iteration)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from attention_impls.base import Arrays, Attention, Dims
-from attention_impls.ops.local_conv import local_conv_params
+from attention_impls.base import Attention, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
+from attention_impls.ops.local_conv import optional_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +18,6 @@ class Options:
     """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
 
 
-def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """The convolution's arrays, where it is on."""
-    return local_conv_params(dims, rng) if options.local_conv else {}
-
-
 def operations(options: Options, dims: Dims, length: int) -> int:
     """q kᵀ and its product with v."""
     return 2 * dims.heads * dims.head_dim * length**2
@@ -31,15 +26,31 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Softmax",
     year=2017,
-    paper="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762",
-    equations="O = softmax(Q Kᵀ / √D) V, keys restricted to real tokens",
+    paper=Citation(
+        # arXiv has Lukasz; the page of the proceedings writes "Attention is All you Need".
+        authors=(
+            "Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones, Aidan N. Gomez, Łukasz "
+            "Kaiser, Illia Polosukhin"
+        ),
+        title="Attention Is All You Need",
+        venue="NeurIPS",
+        year=2017,
+        arxiv="1706.03762",
+    ),
+    equations=(
+        Equation(
+            "output",
+            r"O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V",
+            "keys restricted to real tokens",
+        ),
+    ),
     cost="O(N²·D)",
     operations=operations,
     options=Options,
     variants=(Options(), Options(local_conv=True)),
     quadratic=True,
     memory=lambda options, dims, length: dims.heads * length**2,
-    params=params,
+    params=optional_params,
     differs="No attention dropout, as for every mechanism here: fused kernels lose their speed with it.",
     library_softmax="jax.nn.dot_product_attention always takes its softmax in float32",
 )

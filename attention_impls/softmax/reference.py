@@ -16,7 +16,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     def attend_one(q: Example, k: Example, v: Example) -> Example:
         out = np.empty(v.shape)
         for h in range(layer.dims.heads):
-            out[:, h] = softmax(q[:, h] @ k[:, h].T / math.sqrt(layer.dims.head_dim), 1) @ v[:, h]
+            out[:, h] = softmax(q[:, h] @ k[:, h].T / math.sqrt(layer.dims.head_dim), 1) @ v[:, h]  # eq. (output)
         return out + depthwise_conv(v, layer.params[WEIGHT], layer.params[BIAS]) if layer.options.local_conv else out
 
     return each_example(q, k, v, layer.lengths, attend_one)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from attention_impls.base import Attention, Count, Dims, Equality
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +43,24 @@ def pairs(options: Options, length: int) -> int:
 CARD = Attention(
     title="Sparse Transformer",
     year=2019,
-    paper="Child et al., Generating Long Sequences with Sparse Transformers, arXiv 1904.10509",
+    paper=Citation(
+        authors="Rewon Child, Scott Gray, Alec Radford, Ilya Sutskever",
+        title="Generating Long Sequences with Sparse Transformers",
+        year=2019,
+        arxiv="1904.10509",
+    ),
     equations=(
-        "O_i = softmax over S_i of q_i·k_j / √D, times v_j; fixed: S_i = {j : ⌊j/s⌋ = ⌊i/s⌋} ∪ {j : j mod s ≥ s − c}; "
-        "strided: S_i = {j : |i − j| ≤ ⌊s/2⌋} ∪ {j : (i − j) mod s = 0}"
+        Equation(
+            "fixed",
+            r"S_i = \{j : \lfloor j / s \rfloor = \lfloor i / s \rfloor\} \cup \{j : j \bmod s \ge s - c\}",
+            "what token $i$ sees in the fixed pattern",
+        ),
+        Equation(
+            "strided",
+            r"S_i = \{j : |i - j| \le \lfloor s / 2 \rfloor\} \cup \{j : (i - j) \bmod s = 0\}",
+            "and in the strided one",
+        ),
+        Equation("output", r"O_i = \operatorname{softmax}\left(\frac{q_i K_{S_i}^\top}{\sqrt{D}}\right) V_{S_i}"),
     ),
     cost="O(N·(s + c·N/s)·D), which is O(N·√N·D) only where s grows as √N",
     operations=lambda options, dims, length: 2 * dims.heads * dims.head_dim * pairs(options, length),

@@ -17,7 +17,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         seen = np.array([[_sees(i, j, layer.options) for j in range(len(v))] for i in range(len(v))])
         for h in range(layer.dims.heads):
             scores = q[:, h] @ k[:, h].T / math.sqrt(layer.dims.head_dim)
-            out[:, h] = softmax(np.where(seen, scores, -np.inf), 1) @ v[:, h]
+            out[:, h] = softmax(np.where(seen, scores, -np.inf), 1) @ v[:, h]  # eq. (output)
         return out
 
     return each_example(q, k, v, layer.lengths, attend_one)
@@ -27,5 +27,5 @@ def _sees(i: int, j: int, options: Options) -> bool:
     """Whether token i sees token j."""
     s = options.stride
     if options.pattern == "fixed":
-        return i // s == j // s or j % s >= s - options.summary
-    return abs(i - j) <= s // 2 or (i - j) % s == 0
+        return i // s == j // s or j % s >= s - options.summary  # eq. (fixed)
+    return abs(i - j) <= s // 2 or (i - j) % s == 0  # eq. (strided)

@@ -9,36 +9,28 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.base import Layer
 from attention_impls.ops.blocks_torch import block_attention, from_blocks, neighbours, real_blocks, to_blocks, window
+from attention_impls.ops.torch_ops import Real, Tokens
 from attention_impls.sparse import Options
 
 Part = tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N 1"]]
 """A softmax over some of the keys, times their values; and the logarithm of its normaliser."""
 
 
-def attend(
-    q: Float[Tensor, "B N H D"], k: Float[Tensor, "B N H D"], v: Float[Tensor, "B N H D"], layer: Layer[Options]
-) -> Float[Tensor, "B N H D"]:
+def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     if layer.options.pattern == "fixed":
-        return _fixed(q, k, v, layer.real, layer.options)
-    near, far = (
-        _window(q, k, v, layer.real, layer.options.stride // 2),
-        _columns(q, k, v, layer.real, layer.options.stride),
-    )
-    return _join(near, far).transpose(1, 2)
+        return _fixed(q, k, v, layer.real, layer.options)  # eq. (fixed)
+    near = _window(q, k, v, layer.real, layer.options.stride // 2)  # eq. (strided), its window
+    far = _columns(q, k, v, layer.real, layer.options.stride)  # eq. (strided), the other tokens in it
+    return _join(near, far).transpose(1, 2)  # eq. (output)
 
 
-def _fixed(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    real: Bool[Tensor, "B N"] | None,
-    options: Options,
-) -> Float[Tensor, "B N H D"]:
+def _fixed(q: Tokens, k: Tokens, v: Tokens, real: Real | None, options: Options) -> Tokens:
     """One softmax over the own block and the last tokens of every other block."""
     tokens, ends = q.shape[1], slice(-options.summary, None)
     exists = real_blocks(real, tokens, options.stride, q.device)
@@ -51,40 +43,28 @@ def _fixed(
     other = ~torch.eye(blocks, dtype=torch.bool, device=q.device).repeat_interleave(options.summary, 1)
     allowed = torch.cat([torch.ones_like(exists[0]), other], 1)
     visible = (with_ends(exists) & allowed)[:, :, None]
-    return from_blocks(block_attention(q, with_ends(k), with_ends(v), visible), tokens)
+    return from_blocks(block_attention(q, with_ends(k), with_ends(v), visible), tokens)  # eq. (output)
 
 
-def _window(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    real: Bool[Tensor, "B N"] | None,
-    half: int,
-) -> Part:
+def _window(q: Tokens, k: Tokens, v: Tokens, real: Real | None, half: int) -> Part:
     """The keys at most `half` away."""
     tokens = q.shape[1]
     size = min(half, tokens)
     visible = window(real_blocks(real, tokens, size, q.device))[:, None]
     q, k, v = (to_blocks(x, size) for x in (q, k, v))
-    q, k, v = (x.movedim(3, 1) for x in (q, neighbours(k), neighbours(v)))
-    out, normaliser = _attention(q, k, v, visible)
-    return out.flatten(2, 3)[:, :, :tokens], normaliser.flatten(2, 3)[:, :, :tokens]
+    q, k, v = (rearrange(x, "B n b H D -> B H n b D") for x in (q, neighbours(k), neighbours(v)))
+    out, normaliser = (rearrange(x, "B H n b D -> B H (n b) D") for x in _attention(q, k, v, visible))
+    return out[:, :, :tokens], normaliser[:, :, :tokens]
 
 
-def _columns(
-    q: Float[Tensor, "B N H D"],
-    k: Float[Tensor, "B N H D"],
-    v: Float[Tensor, "B N H D"],
-    real: Bool[Tensor, "B N"] | None,
-    stride: int,
-) -> Part:
+def _columns(q: Tokens, k: Tokens, v: Tokens, real: Real | None, stride: int) -> Part:
     """The other keys at the same place modulo the stride."""
     tokens = q.shape[1]
     exists = real_blocks(real, tokens, stride, q.device).mT[:, None, :, None]
     other = ~torch.eye(exists.shape[-1], dtype=torch.bool, device=q.device)
-    q, k, v = (to_blocks(x, stride).permute(0, 3, 2, 1, 4) for x in (q, k, v))
-    out, normaliser = (x.transpose(2, 3) for x in _attention(q, k, v, exists & other))
-    return out.flatten(2, 3)[:, :, :tokens], normaliser.flatten(2, 3)[:, :, :tokens]
+    q, k, v = (rearrange(to_blocks(x, stride), "B n s H D -> B H s n D") for x in (q, k, v))
+    out, normaliser = (rearrange(x, "B H s n D -> B H (n s) D") for x in _attention(q, k, v, exists & other))
+    return out[:, :, :tokens], normaliser[:, :, :tokens]
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

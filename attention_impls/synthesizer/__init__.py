@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 
 from attention_impls.base import Arrays, Attention, Count, Dims
+from attention_impls.citation import Citation
+from attention_impls.equation import Equation
 
 ALPHA = "alpha"
 BIAS_STD = 1e-6
@@ -68,11 +70,29 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 CARD = Attention(
     title="Synthesizer",
     year=2020,
-    paper="Tay et al., Synthesizer: Rethinking Self-Attention for Transformer Models, ICML 2021, arXiv 2005.00743",
+    paper=Citation(
+        # arXiv has "in Transformer Models".
+        authors="Yi Tay, Dara Bahri, Donald Metzler, Da-Cheng Juan, Zhe Zhao, Che Zheng",
+        title="Synthesizer: Rethinking Self-Attention for Transformer Models",
+        venue="ICML",
+        year=2021,
+        arxiv="2005.00743",
+    ),
     equations=(
-        "O = softmax(S) V over real keys; random: S = R; factorised-random: S = R₁ R₂ᵀ; "
-        "dense: S_ij = W_j·relu(q_i) + b_j; factorised-dense: S_ij = A_i[j mod a]·B_i[⌊j/a⌋] with A and B as in dense, "
-        "a = rank; with dot_product: S ← σ(α)·S + (1 − σ(α))·Q Kᵀ / √D"
+        Equation("random", "S = R"),
+        Equation("factorised-random", r"S = R_1 R_2^\top"),
+        Equation("dense", r"S_{ij} = W_j \cdot \operatorname{ReLU}(q_i) + b_j"),
+        Equation(
+            "factorised-dense",
+            r"S_{ij} = A_{i, j \bmod a} \, B_{i, \lfloor j / a \rfloor}",
+            "$A$ and $B$ as in dense, $a$ is the rank",
+        ),
+        Equation(
+            "mix",
+            r"S \leftarrow \sigma(\alpha) S + (1 - \sigma(\alpha)) \frac{Q K^\top}{\sqrt{D}}",
+            "with dot_product",
+        ),
+        Equation("output", r"O = \operatorname{softmax}(S) V", "over real keys"),
     ),
     cost="O(N²·D)",
     operations=operations,

@@ -22,8 +22,8 @@ def attend(*inputs: Tokens, layer: Layer[Options]) -> Tokens:
             scores = _synthetic(q[:, h], h, params, options)
             if options.dot_product:
                 share = 1 / (1 + np.exp(-params[ALPHA][0]))
-                scores = share * scores + (1 - share) * q[:, h] @ k[:, h].T / math.sqrt(dims.head_dim)
-            out[:, h] = softmax(scores, 1) @ v[:, h]
+                scores = share * scores + (1 - share) * q[:, h] @ k[:, h].T / math.sqrt(dims.head_dim)  # eq. (mix)
+            out[:, h] = softmax(scores, 1) @ v[:, h]  # eq. (output)
         return out
 
     given = dict(zip(letters(options), inputs, strict=True))
@@ -39,11 +39,11 @@ def _synthetic(q: Float[np.ndarray, "n D"], h: int, params: Arrays, options: Opt
         return np.maximum(q, 0) @ params[f"{name}.weight"][h] + params[f"{name}.bias"][h]
 
     if options.kind == "random":
-        return params["random"][h, :n, :n]
+        return params["random"][h, :n, :n]  # eq. (random)
     if options.kind == "factorised-random":
-        return (params["left"][h] @ params["right"][h].T)[:n, :n]
+        return (params["left"][h] @ params["right"][h].T)[:n, :n]  # eq. (factorised-random)
     if options.kind == "dense":
-        return output("dense")[:, :n]
+        return output("dense")[:, :n]  # eq. (dense)
     repeated, stretched = output("repeated"), output("stretched")
     columns = [repeated[:, j % options.rank] * stretched[:, j // options.rank] for j in range(n)]
-    return np.stack(columns, 1)
+    return np.stack(columns, 1)  # eq. (factorised-dense)

@@ -1,17 +1,20 @@
-"""`run_lra.py list`: what there is to run."""
+"""`run_lra.py list`: what there is to run, and the card of one mechanism."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from rich.table import Table
 
 import attention_impls
 import tasks
+from attention_impls import Mechanism
+from attention_impls.equation import Equation, rendered
 from lra.core.config import PRESETS, preset_values, resolve
 from lra.core.frameworks import installed
 from lra.model.weights import initial_weights, parameter_count
 from lra.terminal.console import console
+from lra.terminal.mathematics import unicode_line
 from lra.training.trainer import make_blueprint
 
 COUNTED = "pathfinder"  # the task whose model the table's parameters belong to
@@ -22,20 +25,52 @@ MEANING = {
 }
 
 
-DESCRIPTION = "List the tasks, the mechanisms and the presets."
+DESCRIPTION = "List the tasks, the mechanisms and the presets; with --attn the card of one mechanism."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListFlags:
-    """The command takes no arguments."""
+    """The arguments of the command."""
+
+    attn: str | None = None
+    """Show this mechanism instead: its paper, equations, options and BibTeX. A name, or the path of a folder."""
 
 
 def show(flags: ListFlags) -> int:
-    """Print tables of the tasks, the mechanisms and the presets; the exit code."""
+    """Print tables of the tasks, the mechanisms and the presets, or one mechanism's card; the exit code."""
+    if flags.attn is not None:
+        console.print("\n\n".join(_card(attention_impls.load(flags.attn))), markup=False)
+        return 0
     for table in (_tasks(), _mechanisms(), _presets()):
         console.print(table)
         console.print()
     return 0
+
+
+def _card(mechanism: Mechanism) -> list[str]:
+    """The paragraphs of a card."""
+    card, defaults = mechanism.card, mechanism.card.options()
+    options = [f"{field.name}={getattr(defaults, field.name)!r}" for field in fields(defaults)]
+    facts = {
+        "time of a head": card.cost,
+        "options": ", ".join(options) or "none",
+        "backends": ", ".join(mechanism.backends),
+        "differs from the authors' code": card.differs,
+    }
+    return [
+        f"{mechanism.name}: {card.title}" + (f" ({card.year})" if card.year else ""),
+        "\n".join(str(paper) for paper in card.papers) or str(card.paper),
+        *("\n".join(_equation(each)) for each in card.formulas),
+        "\n".join(f"{name}: {text}" for name, text in facts.items() if text),
+        *(paper.bibtex() for paper in card.papers),
+    ]
+
+
+def _equation(equation: Equation) -> list[str]:
+    """Its name and its words, and below them the equation."""
+    where = rendered(equation.where, unicode_line)
+    head = " ".join(part for part in (f"({equation.tag})" if equation.tag else "", where) if part)
+    return [head, *([f"    {unicode_line(equation.tex)}"] if equation.tex else [])]
 
 
 def _tasks() -> Table:
@@ -56,8 +91,8 @@ def _mechanisms() -> Table:
     for name in attention_impls.names():
         mechanism = attention_impls.load(name)
         card = mechanism.card
-        paper = f"{card.paper.split(',')[0].removesuffix(' et al.')} {card.year}"
-        table.add_row(name, paper, card.cost, f"{_parameters(name):,}", ", ".join(mechanism.backends))
+        author = card.papers[0].byline.removesuffix(" et al.") if card.papers else str(card.paper)
+        table.add_row(name, f"{author} {card.year}", card.cost, f"{_parameters(name):,}", ", ".join(mechanism.backends))
     table.caption = f"parameters: of the whole model on {COUNTED} at standard; options: run_lra.py --attn NAME --help"
     table.caption_justify = "left"
     return table

@@ -20,6 +20,7 @@ from lra.core.files import write_atomically
 from lra.leaderboard.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
 from lra.plotting.growth import growth
 from lra.report.data import board_values, mechanism_values, picture_values
+from lra.report.mathematics import mathml, words_and_mathml
 from lra.report.model_index import find, model_index
 from lra.report.runs import Values, identities, packed, run_columns
 from lra.scores import board, published, speeds
@@ -80,7 +81,13 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record], mechanisms: Sequen
         loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["dash"] = NONE
-    environment.filters |= {"markdown": _markdown, "linked": _linked, "figure": _figure}
+    environment.filters |= {
+        "markdown": _markdown,
+        "linked": _linked,
+        "figure": _figure,
+        "mathml": mathml,
+        "with_mathml": words_and_mathml,
+    }
     return environment.get_template("page.html").render(
         boards=[board_values(each, runs) for each in boards],
         mechanisms=mechanisms,

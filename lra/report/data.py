@@ -162,7 +162,9 @@ def mechanism_values() -> list[Values]:
             {
                 "name": name,
                 "card": card,
-                "equations": card.equations.split("; "),
+                "papers": [str(paper) for paper in card.papers] or [str(card.paper)],
+                "bibtex": "\n\n".join(paper.bibtex() for paper in card.papers),
+                "equations": card.formulas,
                 "costs": costs(mechanism),
                 "backends": mechanism.backends,
                 "options": [(f.name, repr(getattr(defaults, f.name)), told.get(f.name, "")) for f in fields(defaults)],
