@@ -96,6 +96,8 @@ class Totals:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.files:
+            return
         dearest = ", ".join(f"{file} {seconds:.0f}" for file, seconds in self.files.most_common(5))
         terminalreporter.write_line(f"processor seconds: {sum(self.files.values()):.0f} in all; most in {dearest}")
         for name, seconds in self.too_dear().items():

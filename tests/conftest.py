@@ -72,8 +72,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(budget.Totals())
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Within a file, all tests of one variant of a mechanism follow each other, so that one worker compiles it once."""
+    """Tests of real data or in a browser are slow; all tests of one variant follow each other, for one compilation."""
+    for item in items:
+        if {"raw", "browser"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
 
     items.sort(key=lambda item: (item.path, budget.case(item)))
 

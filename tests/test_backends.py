@@ -106,7 +106,7 @@ def test_fifty_steps_agree_in_float32(attn: str) -> None:
     assert np.abs(ours - theirs).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("name", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("attn", ["elfatt", "softmax"])
 def test_bfloat16_keeps_the_first_losses_and_what_is_learnt_in_float32(name: str, attn: str) -> None:
     plan = small.blueprint(attn)

@@ -46,7 +46,7 @@ def tfds_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
+def cifar(tmp_path: Path) -> Path:
     """A raw folder that holds another task's files."""
     (tmp_path / "raw" / "imdb").mkdir(parents=True)
     (tmp_path / "raw" / "aclImdb_v1.tar.gz").write_bytes(b"not for us")
@@ -79,61 +79,61 @@ def tar_of(write: Write, folder: str, scratch: Path, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("write", "name"), [(write_python, "cifar-10-batches-py"), (write_binary, "cifar-10-batches-bin")]
 )
-def test_batches_are_read_from_a_folder(raw: Path, write: Write, name: str, below: str) -> None:
-    folder = raw / below.format(name)
-    shutil.rmtree(raw)
-    assert origin_of(Source(raw=write(folder) and raw)) == str(folder)
+def test_batches_are_read_from_a_folder(cifar: Path, write: Write, name: str, below: str) -> None:
+    folder = cifar / below.format(name)
+    shutil.rmtree(cifar)
+    assert origin_of(Source(raw=write(folder) and cifar)) == str(folder)
 
 
 @pytest.mark.parametrize("below", ["", "cifar10"])
 @pytest.mark.parametrize(("write", "name"), [(write_python, "python"), (write_binary, "binary")])
-def test_batches_are_read_from_an_archive(tmp_path: Path, raw: Path, write: Write, name: str, below: str) -> None:
-    path = tar_of(write, f"cifar-10-batches-{name[:3]}", tmp_path, raw / below / f"cifar-10-{name}.tar.gz")
-    assert origin_of(Source(raw=raw)) == str(path)
+def test_batches_are_read_from_an_archive(tmp_path: Path, cifar: Path, write: Write, name: str, below: str) -> None:
+    path = tar_of(write, f"cifar-10-batches-{name[:3]}", tmp_path, cifar / below / f"cifar-10-{name}.tar.gz")
+    assert origin_of(Source(raw=cifar)) == str(path)
     assert origin_of(Source(raw=path)) == str(path)
 
 
 @pytest.mark.parametrize("below", ["", "cifar10"])
-def test_strips_are_read_and_the_lossy_images_told(raw: Path, below: str) -> None:
-    write_strips(raw / below)
-    told = origin_of(Source(raw=raw))
-    assert told == f"{raw / below / 'rgb_png'} (3 train and 1 test images are JPEG decodes, the others exact)"
+def test_strips_are_read_and_the_lossy_images_told(cifar: Path, below: str) -> None:
+    write_strips(cifar / below)
+    told = origin_of(Source(raw=cifar))
+    assert told == f"{cifar / below / 'rgb_png'} (3 train and 1 test images are JPEG decodes, the others exact)"
 
 
 @pytest.mark.parametrize("below", ["", "3.0.2", "cifar10/3.0.2", "tensorflow_datasets/cifar10/3.0.2"])
 @pytest.mark.parametrize("write", [write_tfrecords, write_array_records])
-def test_records_of_tensorflow_datasets_are_read(raw: Path, write: Write, below: str) -> None:
+def test_records_of_tensorflow_datasets_are_read(cifar: Path, write: Write, below: str) -> None:
     pytest.importorskip("tensorflow_datasets")
     pytest.importorskip("array_record")
-    folder = raw / below
-    shutil.rmtree(raw)
-    assert origin_of(Source(raw=write(folder) and raw)) == str(folder)
+    folder = cifar / below
+    shutil.rmtree(cifar)
+    assert origin_of(Source(raw=write(folder) and cifar)) == str(folder)
 
 
-def test_the_newest_version_in_the_home_of_tensorflow_datasets_is_taken(raw: Path, tfds_home: Path) -> None:
+def test_the_newest_version_in_the_home_of_tensorflow_datasets_is_taken(cifar: Path, tfds_home: Path) -> None:
     pytest.importorskip("tensorflow_datasets")
     folder = write_tfrecords(tfds_home / "cifar10/3.0.10")
     for other in ("cifar10/3.0.2", "cifar10/3.0.11.incompleteABC", "cifar100/3.0.2"):
         shutil.copytree(folder, tfds_home / other)
-    assert origin_of(Source()) == origin_of(Source(raw=raw)) == str(folder)
+    assert origin_of(Source()) == origin_of(Source(raw=cifar)) == str(folder)
 
 
-def test_the_forms_have_an_order(tmp_path: Path, raw: Path, tfds_home: Path) -> None:
+def test_the_forms_have_an_order(tmp_path: Path, cifar: Path, tfds_home: Path) -> None:
     places = [
-        write_python(raw / "cifar-10-batches-py"),
-        tar_of(write_python, "cifar-10-batches-py", tmp_path, raw / "cifar-10-python.tar.gz"),
-        write_binary(raw / "cifar10" / "cifar-10-batches-bin"),
-        tar_of(write_binary, "cifar-10-batches-bin", tmp_path, raw / "cifar-10-binary.tar.gz"),
-        write_strips(raw) / "rgb_png",
-        write_tfrecords(raw / "cifar10/3.0.2"),
+        write_python(cifar / "cifar-10-batches-py"),
+        tar_of(write_python, "cifar-10-batches-py", tmp_path, cifar / "cifar-10-python.tar.gz"),
+        write_binary(cifar / "cifar10" / "cifar-10-batches-bin"),
+        tar_of(write_binary, "cifar-10-batches-bin", tmp_path, cifar / "cifar-10-binary.tar.gz"),
+        write_strips(cifar) / "rgb_png",
+        write_tfrecords(cifar / "cifar10/3.0.2"),
         write_tfrecords(tfds_home / "cifar10/3.0.2"),
     ]
     for place in places:
-        assert find(Source(raw=raw), BATCH).origin.split(" (")[0] == str(place)
+        assert find(Source(raw=cifar), BATCH).origin.split(" (")[0] == str(place)
         shutil.rmtree(place) if place.is_dir() else place.unlink()
 
 
-def test_the_archive_is_fetched_where_nothing_is_here(tmp_path: Path, raw: Path) -> None:
+def test_the_archive_is_fetched_where_nothing_is_here(tmp_path: Path, cifar: Path) -> None:
     path = tar_of(write_binary, "cifar-10-batches-bin", tmp_path, tmp_path / "downloaded")
     fetched: list[Archive] = []
 
@@ -141,14 +141,14 @@ def test_the_archive_is_fetched_where_nothing_is_here(tmp_path: Path, raw: Path)
         fetched.append(archive)
         return path
 
-    assert origin_of(Source(raw=raw, fetch=fetch)) == ARCHIVE.url
+    assert origin_of(Source(raw=cifar, fetch=fetch)) == ARCHIVE.url
     assert origin_of(Source(fetch=fetch)) == ARCHIVE.url
     assert fetched == [ARCHIVE, ARCHIVE]
 
 
-def test_without_a_network_it_says_what_was_looked_for(raw: Path) -> None:
-    with pytest.raises(TaskError, match=rf"no cifar-10-batches-py, .* in {raw}; https://.*--raw DIR$"):
-        origin_of(Source(raw=raw))
+def test_without_a_network_it_says_what_was_looked_for(cifar: Path) -> None:
+    with pytest.raises(TaskError, match=rf"no cifar-10-batches-py, .* in {cifar}; https://.*--raw DIR$"):
+        origin_of(Source(raw=cifar))
     with pytest.raises(TaskError, match=r"^https://"):
         origin_of(Source())
 
@@ -245,11 +245,11 @@ def other_record(payload: bytes) -> Callable[[Path], None]:
         (write_array_records, lambda f: cut(f / "cifar10-test.array_record-00000-of-00001"), "cannot be read"),
     ],
 )
-def test_damage_is_told_in_one_line(raw: Path, write: Write, spoil: Callable[[Path], object], message: str) -> None:
+def test_damage_is_told_in_one_line(cifar: Path, write: Write, spoil: Callable[[Path], object], message: str) -> None:
     if write in (write_tfrecords, write_array_records):
         pytest.importorskip("tensorflow_datasets")
         pytest.importorskip("array_record")
-    spoil(write(raw / FOLDERS[write]))
+    spoil(write(cifar / FOLDERS[write]))
     with pytest.raises(TaskError, match=message) as caught:
-        origin_of(Source(raw=raw))
+        origin_of(Source(raw=cifar))
     assert "\n" not in str(caught.value)

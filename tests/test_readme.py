@@ -43,6 +43,7 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
     return [str(tmp / word) if word.endswith(".png") else word for word in words[2:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
     if "jax" in command:
