@@ -38,7 +38,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class ExampleBlock:
     """Some examples of one split as a builder yields them; the store joins blocks in the order they come.
 
     `tokens` holds the documents end to end, `lengths` one entry a document. `examples` (n, towers) names each
@@ -125,7 +125,7 @@ class Source:
 
 
 # Yields every example of every split of the data that its options describe.
-Build = Callable[[Any, Source], Iterator[Block]]
+Build = Callable[[Any, Source], Iterator[ExampleBlock]]
 
 
 def _anything(options: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.base import SPLITS, Block, Source, Split
+from tasks.base import SPLITS, ExampleBlock, Source, Split
 from tasks.listops import TASK, ListOps
 
 STANDARD: dict[str, Any] = {"min_length": 500, "max_length": 2000, "max_depth": 10, "max_args": 10}
@@ -19,7 +19,7 @@ def build(*, given: Source | None = None, **options: Any) -> dict[str, Split]:
     return {split: join([block for block in blocks if block.split == split]) for split in SPLITS}
 
 
-def join(blocks: list[Block]) -> Split:
+def join(blocks: list[ExampleBlock]) -> Split:
     """The split that consists of those blocks."""
     lengths = np.concatenate([block.lengths for block in blocks])
     return Split(

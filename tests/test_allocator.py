@@ -70,3 +70,13 @@ def test_what_the_user_has_set_stays() -> None:
     assert kept <= 10
     assert heap < 3000
     assert described.endswith("MALLOC_ARENA_MAX=2")
+
+
+def test_the_library_leaves_the_allocator_of_its_caller_alone() -> None:
+    pytest.importorskip("torch")
+    code = (
+        "import lra, tempfile; from lra.core import allocator; run = lra.resolve('listops', 'linear', preset='smoke');"
+        "lra.train(run, results=tempfile.mkdtemp(), device='cpu'); print(allocator.described())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "buffers kept" not in told

@@ -126,7 +126,7 @@ def test_a_checkpoint_scores_the_same_in_the_other_framework(trained: str, score
     feed = small.chunks(small.split())
     _, state, backend = small.losses(trained, plan, initial_weights(plan), feed)
     [mine] = backend.evaluate(state, feed[0])
-    weights = backend.weights(state)
+    [weights] = backend.weights(state)
     assert set(weights) == set(initial_weights(plan))
     other = small.backends.get(scored, [plan], "cpu")
     [theirs] = other.evaluate(other.start([weights]), feed[0])

@@ -179,7 +179,7 @@ def test_a_cell_that_changed_while_it_was_measured_is_told(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("cell", COMMITTED.cells, ids=lambda cell: cell.name)
-def test_a_committed_baseline_learned_with_every_seed(cell: baselines.Cell) -> None:
+def test_a_committed_baseline_learned_with_every_seed(cell: baselines.WatchedCell) -> None:
     found = cell.baseline
     assert found is not None
     assert len(found.accuracies) == len(cell.seeds) >= baselines.SEEDS

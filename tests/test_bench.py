@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lra.bench.plan import Cell
+from lra.bench.plan import BenchCell
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, BenchRecord, load
 from lra.bench.runner import _Process
 from lra.cli.main import main
@@ -28,9 +28,9 @@ def only_record(results: Path) -> BenchRecord:
     return load(path)
 
 
-def cell(**changes: object) -> Cell:
+def cell(**changes: object) -> BenchCell:
     values = {"attn": "softmax", "length": 4096, "batch": 64, "heads": 2, "head_dim": 32, "device": "cpu"}
-    return Cell(**{"kind": "attend", "backend": "torch", "dtype": "float32", **values, **changes})  # pyright: ignore
+    return BenchCell(**{"kind": "attend", "backend": "torch", "dtype": "float32", **values, **changes})  # pyright: ignore
 
 
 @pytest.mark.slow

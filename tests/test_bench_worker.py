@@ -19,7 +19,7 @@ from lra.bench import parity as bench_parity
 from lra.bench import subjects as bench_subjects
 from lra.bench import worker as bench_worker
 from lra.bench.operations import Cost
-from lra.bench.plan import Cell, Kind
+from lra.bench.plan import BenchCell, Kind
 from lra.bench.record import FAILED, MEASURED, UNEQUAL
 from lra.bench.subjects import Stepping
 from lra.bench.worker import Worker, answer, is_out_of_memory
@@ -29,11 +29,11 @@ from lra.training.clock import AwakeClock
 BACKENDS = ("torch", "jax")
 
 
-def cell(backend: Any = "torch", kind: Kind = "attend", **changes: Any) -> Cell:
+def cell(backend: Any = "torch", kind: Kind = "attend", **changes: Any) -> BenchCell:
     """A small cell on the CPU."""
     pytest.importorskip(backend)
     values: dict[str, Any] = {"attn": "linear", "length": 33, "batch": 2, "heads": 2, "head_dim": 32}
-    return Cell(kind=kind, backend=backend, device="cpu", dtype="float32", **values | changes)
+    return BenchCell(kind=kind, backend=backend, device="cpu", dtype="float32", **values | changes)
 
 
 @pytest.fixture(autouse=True)

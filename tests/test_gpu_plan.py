@@ -109,11 +109,8 @@ def test_the_plan_is_what_the_records_know(tmp_path: Path) -> None:
     pieces = plan(tmp_path)
     assert len({each.name for each in pieces}) == len(pieces)
     assert [each.done() for each in pieces] == [False] * len(pieces)
-    known = replace(
-        made("image", "elfatt", 0.4, preset="standard", train={"precision": "bfloat16"}),
-        environment={"device": "NVIDIA H200", "cpu": "a CPU"},
-    )
-    write(known, tmp_path)
+    known = made("image", "elfatt", 0.4, preset="standard", train={"precision": "bfloat16"})
+    write(replace(known, environment=known.environment | {"device": "NVIDIA H200"}), tmp_path)
     assert [each.name for each in pieces if each.done()] == ["standard run of elfatt on image"]
 
 

@@ -57,6 +57,17 @@ def test_files_are_short() -> None:
     assert {path: lines for path, lines in lengths.items() if lines > FILE_LINES} == {}
 
 
+def test_no_two_public_classes_share_a_name() -> None:
+    """But for the twins of the two frameworks, and what every mechanism and task calls alike."""
+    places: dict[str, set[str]] = {}
+    for path in sources(*PACKAGES):
+        for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name[0] != "_" and node.name != "Options":
+                twin = str(path).replace("/jax/", "/torch/").replace("jax_impl", "torch_impl")
+                places.setdefault(node.name, set()).add(twin)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_functions_are_short() -> None:
     lengths = {f"{path}:{f.lineno} {f.name}": length(f) for path in sources() for f in functions(path)}
     assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES} == {}

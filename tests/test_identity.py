@@ -94,7 +94,7 @@ def test_a_mechanism_from_outside_that_was_edited_is_another_one(tmp_path: Path)
     run = smoke_run(attn=str(mine))
     first = run_id(run, "0")
     (mine / "notes.txt").write_text("no source")
-    (mine / "__pycache__").mkdir()
+    (mine / "__pycache__").mkdir(exist_ok=True)
     (mine / "__pycache__" / "x.py").write_text("")
     assert run_id(run, "0") == first
     with (mine / "torch_impl.py").open("a", encoding="utf-8") as file:

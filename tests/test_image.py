@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from tasks import load, store
-from tasks.base import SPLITS, Block, Shape, Source, Split
+from tasks.base import SPLITS, ExampleBlock, Shape, Source, Split
 from tasks.image import Image, halved
 from tasks.image.official import gray, read, split_numbers
 from tasks.image.references import mean_images
@@ -94,7 +94,7 @@ def test_the_store_accepts_the_task(size: Literal[32, 16], tmp_path: Path, monke
 def test_the_small_form_is_made_of_means() -> None:
     rng = np.random.default_rng(0)
     tokens, labels = rng.integers(0, 256, 2 * 1024, dtype=np.uint8), np.array([3, 8], np.uint8)
-    small = halved(Block(split="test", tokens=tokens, lengths=np.array([1024, 1024]), labels=labels))
+    small = halved(ExampleBlock(split="test", tokens=tokens, lengths=np.array([1024, 1024]), labels=labels))
     images = tokens.reshape(2, 32, 32).astype(float)
     means = sum(images[:, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
     np.testing.assert_array_equal(small.tokens.reshape(2, 16, 16), np.floor(means + 0.5))

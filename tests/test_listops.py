@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.base import SPLITS, Block, Source, Split, TaskError
+from tasks.base import SPLITS, ExampleBlock, Source, Split, TaskError
 from tasks.listops import TASK, ListOps
 from tasks.listops.grammar import CLOSE, DIGIT, MAX, MIN, SM, VOCAB, decode, encode, evaluate
 from tasks.listops.trees import sample
@@ -83,7 +83,7 @@ def test_references_are_fitted_on_train_and_scored_on_test() -> None:
     def split(*examples: tuple[list[int], int]) -> Split:
         return join(
             [
-                Block(
+                ExampleBlock(
                     split="test",
                     tokens=np.array([token for tokens, _ in examples for token in tokens], np.uint8),
                     lengths=np.array([len(tokens) for tokens, _ in examples]),

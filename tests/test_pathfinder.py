@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tasks import load, store
-from tasks.base import SPLITS, Block, Source, Split, TaskError
+from tasks.base import SPLITS, ExampleBlock, Source, Split, TaskError
 from tasks.pathfinder import Pathfinder, marker_distances, settings
 from tasks.pathfinder.snakes.sampler import generate, image_states, margin_of
 from tasks.pathfinder.snakes.settings import Settings, settings_for
@@ -22,8 +22,8 @@ TASK = load("pathfinder")
 SMALL = Pathfinder(size=16, level="easy", train=900, validation=30, test=600)
 
 
-def built(options: Pathfinder, processes: int = 1) -> dict[str, list[Block]]:
-    blocks: dict[str, list[Block]] = {split: [] for split in SPLITS}
+def built(options: Pathfinder, processes: int = 1) -> dict[str, list[ExampleBlock]]:
+    blocks: dict[str, list[ExampleBlock]] = {split: [] for split in SPLITS}
     for block in TASK.build(options, Source(processes=processes)):
         blocks[block.split].append(block)
     return blocks

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from lra.plotting.figures import Panel, Picture, Point, pareto, pictures, speed_of
+from lra.plotting.figures import Panel, Picture, PlotPoint, pareto, pictures, speed_of
 from lra.plotting.plots import draw
 from lra.plotting.speed import fronts, name_points
 from lra.plotting.style import COLOURS, DARK, INK, MUTED, PAPER
@@ -73,8 +73,10 @@ def test_points_and_bands_are_the_records(every: dict[str, Picture]) -> None:
 
 
 def test_the_front_holds_what_nothing_beats() -> None:
-    def point(name: str, speed: float | None, accuracy: float) -> Point:
-        return Point(name=name, backend="torch", accuracy=accuracy, error=0.0, seeds=1, at_chance=False, speed=speed)
+    def point(name: str, speed: float | None, accuracy: float) -> PlotPoint:
+        return PlotPoint(
+            name=name, backend="torch", accuracy=accuracy, error=0.0, seeds=1, at_chance=False, speed=speed
+        )
 
     points = [point("fast", 9.0, 50.0), point("good", 1.0, 70.0), point("both", 5.0, 60.0), point("less", 4.0, 55.0)]
     points += [point("slower twin", 3.0, 60.0), point("untimed", None, 99.0)]
@@ -131,7 +133,7 @@ def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: Liter
     rng = np.random.default_rng(0)
     looks = {"error": 0.0, "seeds": 1, "at_chance": False}
     points = [
-        Point(
+        PlotPoint(
             name=f"mechanism_{i}", backend="jax" if i % 3 == 0 else "torch", accuracy=float(rng.normal(50, 2)),
             speed=float(np.exp(rng.normal(3, 0.6))), memory=float(rng.uniform(50, 1000)), **looks,
         )
@@ -149,14 +151,14 @@ def test_names_of_many_points_cover_no_point_no_name_and_stay_inside(kind: Liter
 def test_no_name_lies_on_the_front() -> None:
     looks = {"backend": "torch", "error": 0.0, "seeds": 1, "at_chance": False, "memory": 100.0}
     places = {"softmax": (7.5, 76.2), "linear": (40.0, 76.0), "efficient": (90.0, 75.5)}
-    points = [Point(name=name, speed=speed, accuracy=height, **looks) for name, (speed, height) in places.items()]
+    points = [PlotPoint(name=name, speed=speed, accuracy=height, **looks) for name, (speed, height) in places.items()]
     axes, boxes = named(points, "front")
     corners = [axes.transData.transform(place) for place in places.values()]
     line = [start + share * (end - start) for start, end in pairwise(corners) for share in np.linspace(0, 1, 200)]
     assert not [1 for box in boxes for x, y in line if box.contains(x, y)]
 
 
-def named(points: list[Point], kind: Literal["front", "bubbles"]) -> tuple[Axes, list[Bbox]]:
+def named(points: list[PlotPoint], kind: Literal["front", "bubbles"]) -> tuple[Axes, list[Bbox]]:
     """The panel of these points once their names are written, and where those are without the lines to them."""
     picture = Picture(
         kind=kind, name="named", preset="quick", title="", subtitle="", caption="", speed_label="speed, device",

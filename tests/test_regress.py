@@ -16,7 +16,7 @@ from lra.core.errors import UserError
 from lra.core.spec import Spec
 from lra.regression import baselines
 from lra.regression import command as regress
-from lra.regression.baselines import Baselines, Speed
+from lra.regression.baselines import Baselines, SpeedRule
 from lra.regression.command import CheckFlags
 from lra.regression.report import changes, clean_alarms, lines, save_junit
 from lra.regression.trial import first_losses, prepare, ratio, records
@@ -25,7 +25,7 @@ from lra.training.history import FIRST_STEPS
 from tests.watched import CELL, baseline, save, with_baseline
 
 HIGH = [0.9, 0.91, 0.89, 0.9, 0.92, 0.88, 0.9, 0.9]
-SPEED = Speed(length=33, batch=1, rounds=4, factor=1.5)
+SPEED = SpeedRule(length=33, batch=1, rounds=4, factor=1.5)
 
 
 @pytest.mark.parametrize(("accuracies", "status"), [([0.5], HELD), ([0.47], HELD), ([0.45], REGRESSED), ([0.6], HELD)])

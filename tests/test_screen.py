@@ -8,10 +8,10 @@ import pytest
 from board_records import made
 
 from lra.training.history import History
-from lra.training.screen import Speed, result_lines, untimed, verdict
+from lra.training.screen import RecentSpeed, result_lines, untimed, verdict
 
 
-def calls(history: History, speed: Speed, count: int, seconds: float, beside: float = 0.0) -> Iterator[int]:
+def calls(history: History, speed: RecentSpeed, count: int, seconds: float, beside: float = 0.0) -> Iterator[int]:
     """Calls of ten steps that take so many seconds each, and as many beside them."""
     for _ in range(count):
         history.add_steps(10, seconds, 0.0, 0, 1)
@@ -22,7 +22,7 @@ def calls(history: History, speed: Speed, count: int, seconds: float, beside: fl
 
 def test_the_speed_is_that_of_about_the_last_minute_and_the_estimate_follows() -> None:
     history = History()
-    speed = Speed(history)
+    speed = RecentSpeed(history)
     history.add_steps(10, 30.0, 0.0, 0, 1)  # compiles: it counts nowhere
     speed.notes(history)
     [*_] = calls(history, speed, 600, 1.0)
@@ -36,14 +36,14 @@ def test_the_speed_is_that_of_about_the_last_minute_and_the_estimate_follows() -
 
 def test_the_estimate_has_evaluations_and_several_seeds_and_no_earlier_process() -> None:
     history = History(seconds=5000.0, timed_steps=50, step=60, first_call=(10, 30.0))
-    speed = Speed(history)
+    speed = RecentSpeed(history)
     [*_] = calls(history, speed, 30, 1.0, beside=0.5)
     assert speed.seconds(history, 100) == pytest.approx(15)
 
 
 def test_a_run_of_one_call_has_the_speed_of_that_call() -> None:
     history = History()
-    speed = Speed(history)
+    speed = RecentSpeed(history)
     history.add_steps(10, 2.0, 0.0, 0, 1)
     speed.notes(history)
     assert speed.steps_per_second(history) == 5

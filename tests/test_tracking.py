@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def test_a_curve_that_cannot_be_written_leaves_the_former(tmp_path: Path, monkey
     run, path = smoke_run(), tmp_path / "metrics.csv"
     MetricsFile(path, run.train).starts(History(), {})
     before = path.read_bytes()
-    monkeypatch.setattr(files.os, "fsync", lambda number: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr(files.os, "fsync", lambda number: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space")))
     with pytest.raises(OSError, match="no space"):
         MetricsFile(path, run.train).starts(History(step=2, curve=[[2.0, 1.0, 0.5, 1.0, 0.5]]), {})
     assert path.read_bytes() == before

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.base import SPLITS, Block, Shape, Source, Task
+from tasks.base import SPLITS, ExampleBlock, Shape, Source, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class ToyOptions:
     fail_after: int = 100
 
 
-def build(options: ToyOptions, source: Source) -> Iterator[Block]:
+def build(options: ToyOptions, source: Source) -> Iterator[ExampleBlock]:
     """Two examples a block."""
     made = 0
     for split in ("test", "validation", "train"):
@@ -31,7 +31,7 @@ def build(options: ToyOptions, source: Source) -> Iterator[Block]:
                 raise KeyboardInterrupt
             rng = np.random.default_rng([options.seed, made])
             lengths = rng.integers(1, 9, 2)
-            yield Block(
+            yield ExampleBlock(
                 split=split,
                 tokens=rng.integers(1, 10, lengths.sum()).astype(np.uint8),
                 lengths=lengths,
@@ -62,10 +62,10 @@ TOY = Task(
 )
 
 
-def pairs(options: ToyOptions, source: Source) -> Iterator[Block]:
+def pairs(options: ToyOptions, source: Source) -> Iterator[ExampleBlock]:
     """Four examples a split that share three documents: every kind of file is written, no two files are equal."""
     for number, split in enumerate(SPLITS):
-        yield Block(
+        yield ExampleBlock(
             split=split,
             tokens=(np.arange(12, dtype=np.uint8) + number) % 9 + 1,
             lengths=np.roll([3, 4, 5], number),

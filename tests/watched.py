@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from lra.regression import baselines
-from lra.regression.baselines import Baseline, Baselines, Cell
+from lra.regression.baselines import Baseline, Baselines, WatchedCell
 
-CELL = Cell(
+CELL = WatchedCell(
     name="tiny",
     task="listops",
     attn="softmax",
@@ -48,13 +48,13 @@ def baseline(**changes: Any) -> Baseline:
     return Baseline(**{**values, **changes})
 
 
-def save(path: Path, *cells: Cell) -> Path:
+def save(path: Path, *cells: WatchedCell) -> Path:
     """A file of baselines with these cells."""
     values = asdict(Baselines(schema=baselines.SCHEMA, level=0.01, cells=list(cells)))
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path
 
 
-def with_baseline(**changes: Any) -> Cell:
+def with_baseline(**changes: Any) -> WatchedCell:
     """The tiny cell with a made-up baseline."""
     return replace(CELL, baseline=baseline(**changes))

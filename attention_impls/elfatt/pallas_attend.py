@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from attention_impls.elfatt import pallas_block, pallas_global
-from attention_impls.elfatt.pallas_tiles import Conv, Plan
+from attention_impls.elfatt.pallas_tiles import Conv, TilePlan
 
 
 def attend_fused(
@@ -33,7 +33,7 @@ def attend_fused(
     interpret: run the kernels in Pallas' interpreter, which any device can.
     """
     batch, tokens, heads, head_dim = q.shape
-    plan = Plan(
+    plan = TilePlan(
         batch=batch,
         tokens=tokens,
         heads=heads,
@@ -48,11 +48,11 @@ def attend_fused(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(plan: Plan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array) -> Array:
+def _attend(plan: TilePlan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array) -> Array:
     return _forward(plan, q, k, v, conv, lengths)[0]
 
 
-def _forward(plan: Plan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array) -> tuple[Array, Any]:
+def _forward(plan: TilePlan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array) -> tuple[Array, Any]:
     out: Any = jax.ShapeDtypeStruct(v.shape, v.dtype)
     found = None
     if plan.split < plan.heads:
@@ -63,7 +63,7 @@ def _forward(plan: Plan, q: Array, k: Array, v: Array, conv: Conv, lengths: Arra
     return out, (q, k, v, conv, lengths, found)
 
 
-def _backward(plan: Plan, kept: Any, do: Array) -> tuple[Array, Array, Array, Conv, None]:
+def _backward(plan: TilePlan, kept: Any, do: Array) -> tuple[Array, Array, Array, Conv, None]:
     q, k, v, conv, lengths, found = kept
     grads: list[Any] = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (q, k, v)]
     by_conv = []

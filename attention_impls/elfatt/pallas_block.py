@@ -22,8 +22,8 @@ from attention_impls.elfatt.pallas_tiles import (
     LENGTH_SPEC,
     LOWEST,
     Conv,
-    Plan,
     Ref,
+    TilePlan,
     added,
     clear_sums,
     conv_sums,
@@ -43,14 +43,14 @@ Scores = Float[Array, "T M"]
 Column = Float[Array, " T"]
 
 
-def forward(plan: Plan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array, out: Any) -> Array:
+def forward(plan: TilePlan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array, out: Any) -> Array:
     """`out` (B, N, H, D), an array or its shape, with the block heads written."""
     [out] = launch(_forward, plan, _grid(plan), _given(plan, q, k, v, conv, lengths), [(out, _spec(plan))])
     return out
 
 
 def backward(
-    plan: Plan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array, do: Array, grads: Sequence[Any]
+    plan: TilePlan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array, do: Array, grads: Sequence[Any]
 ) -> tuple[list[Array], Array | None]:
     """dq, dk, dv (`grads`, arrays or their shapes, with the block heads written) and dw₀, dw₁, dw₂, dβ (h, 4, D)."""
     given = [*_given(plan, q, k, v, conv, lengths), (do, _spec(plan))]
@@ -67,23 +67,23 @@ def backward(
     return [found, *others[:2]], added(others[2:])
 
 
-def _grid(plan: Plan) -> tuple[int, int, int]:
+def _grid(plan: TilePlan) -> tuple[int, int, int]:
     return plan.blocks * plan.parts, plan.heads - plan.split, plan.batch
 
 
-def _spec(plan: Plan) -> pl.BlockSpec:
+def _spec(plan: TilePlan) -> pl.BlockSpec:
     return plan.tokens_spec(plan.split)
 
 
-def _given(plan: Plan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array) -> list[tuple[Any, Any]]:
+def _given(plan: TilePlan, q: Array, k: Array, v: Array, conv: Conv, lengths: Array) -> list[tuple[Any, Any]]:
     spec = _spec(plan)
     return [(q, spec), (k, spec), (v, spec), (conv, plan.conv_spec(plan.split, conv)), (lengths, LENGTH_SPEC)]
 
 
-class Place:
+class BlockPlace:
     """Where a program's tile lies: its block holds rows first … border − 1, of which those before `end` are real."""
 
-    def __init__(self, plan: Plan, length: Ref) -> None:
+    def __init__(self, plan: TilePlan, length: Ref) -> None:
         block, part = pl.program_id(0) // plan.parts, pl.program_id(0) % plan.parts
         self.plan = plan
         self.first = block * plan.block
@@ -115,14 +115,14 @@ class Place:
         return jax.lax.fori_loop(0, pl.cdiv(self.end - self.first, self.plan.tile), step, carry)
 
 
-def _scores(plan: Plan, q: Tile, k: Tile, seen: Bool[Array, " M"]) -> Scores:
+def _scores(plan: TilePlan, q: Tile, k: Tile, seen: Bool[Array, " M"]) -> Scores:
     """q kᵀ / √D, the lowest number at keys that are not real."""
     return jnp.where(seen[None], dot(plan, q, k, (1, 1)) / math.sqrt(q.shape[1]), LOWEST)
 
 
-def _forward(plan: Plan, q: Ref, k: Ref, v: Ref, conv: Sequence[Ref], length: Ref, out: Ref) -> None:
+def _forward(plan: TilePlan, q: Ref, k: Ref, v: Ref, conv: Sequence[Ref], length: Ref, out: Ref) -> None:
     """O of one tile of rows, with a running maximum and sum over the tiles of keys."""
-    place = Place(plan, length)
+    place = BlockPlace(plan, length)
 
     @pl.when(place.start >= place.end)
     def _() -> None:
@@ -151,7 +151,7 @@ def _softmax_back(weights: Scores, pulled: Scores, mean: Column, q: Tile) -> Sco
     return (weights * (pulled - mean[:, None]) / math.sqrt(q.shape[1])).astype(q.dtype)
 
 
-def _conv_back(place: Place, conv: Sequence[Ref], do: Ref, v: Tile, sums: Sequence[Ref]) -> Tile | float:
+def _conv_back(place: BlockPlace, conv: Sequence[Ref], do: Ref, v: Tile, sums: Sequence[Ref]) -> Tile | float:
     """What the convolution adds to dV, if it is on."""
     if not conv:
         return 0.0
@@ -159,10 +159,20 @@ def _conv_back(place: Place, conv: Sequence[Ref], do: Ref, v: Tile, sums: Sequen
 
 
 def _backward(
-    plan: Plan, q: Ref, k: Ref, v: Ref, conv: Sequence[Ref], length: Ref, do: Ref, dq: Ref, dk: Ref, dv: Ref, *sums: Ref
+    plan: TilePlan,
+    q: Ref,
+    k: Ref,
+    v: Ref,
+    conv: Sequence[Ref],
+    length: Ref,
+    do: Ref,
+    dq: Ref,
+    dk: Ref,
+    dv: Ref,
+    *sums: Ref,
 ) -> None:
     """All gradients of a block that is one tile. Rows that are not real have dO = 0, and so no part in any sum."""
-    place = Place(plan, length)
+    place = BlockPlace(plan, length)
 
     @pl.when(place.start >= place.end)
     def _() -> None:
@@ -184,7 +194,7 @@ def _backward(
 
 
 def _backward_queries(
-    plan: Plan,
+    plan: TilePlan,
     q: Ref,
     k: Ref,
     v: Ref,
@@ -197,7 +207,7 @@ def _backward_queries(
     means: Ref,
 ) -> None:
     """dQ of one tile of rows; the maximum and sum of each row of exp(S) and rowsum(P ⊙ dP) for the other pass."""
-    place = Place(plan, length)
+    place = BlockPlace(plan, length)
 
     @pl.when(place.start >= place.end)
     def _() -> None:
@@ -231,7 +241,7 @@ def _backward_queries(
 
 
 def _backward_keys(
-    plan: Plan,
+    plan: TilePlan,
     q: Ref,
     k: Ref,
     v: Ref,
@@ -246,7 +256,7 @@ def _backward_keys(
     *sums: Ref,
 ) -> None:
     """dK and dV of one tile of rows, over all rows of queries of its block."""
-    place = Place(plan, length)
+    place = BlockPlace(plan, length)
 
     @pl.when(place.start >= place.end)
     def _() -> None:

@@ -20,8 +20,8 @@ from attention_impls.elfatt.pallas_tiles import (
     LENGTH_SPEC,
     LOWEST,
     Conv,
-    Plan,
     Ref,
+    TilePlan,
     added,
     clear_sums,
     conv_sums,
@@ -47,7 +47,7 @@ class Context(NamedTuple):
     product: Float[Array, "B h D D"]
 
 
-def context(plan: Plan, k: Array, v: Array, lengths: Array) -> Context:
+def context(plan: TilePlan, k: Array, v: Array, lengths: Array) -> Context:
     """softmax_tokens(K)ᵀ V and the statistics of that softmax, in float32."""
     size, spec = plan.head_dim, plan.tokens_spec(0)
     results = [(_partial(plan, 2, size), own_spec(2, size)), (_partial(plan, size, size), own_spec(size, size))]
@@ -62,7 +62,7 @@ def context(plan: Plan, k: Array, v: Array, lengths: Array) -> Context:
     return Context(top, total, (fade[..., None] * products).sum(2) / total[..., None])
 
 
-def forward(plan: Plan, q: Array, v: Array, conv: Conv, lengths: Array, found: Context, out: Any) -> Array:
+def forward(plan: TilePlan, q: Array, v: Array, conv: Conv, lengths: Array, found: Context, out: Any) -> Array:
     """`out` (B, N, H, D), an array or its shape, with the global heads written."""
     spec, size = plan.tokens_spec(0), plan.head_dim
     given = [(q, spec), (v, spec), (conv, plan.conv_spec(0, conv)), (lengths, LENGTH_SPEC)]
@@ -72,7 +72,7 @@ def forward(plan: Plan, q: Array, v: Array, conv: Conv, lengths: Array, found: C
 
 
 def backward(
-    plan: Plan,
+    plan: TilePlan,
     q: Array,
     k: Array,
     v: Array,
@@ -107,13 +107,13 @@ def backward(
     return [by_query, *results[:2]], added(results[2:])
 
 
-def _partial(plan: Plan, *shape: int) -> jax.ShapeDtypeStruct:
+def _partial(plan: TilePlan, *shape: int) -> jax.ShapeDtypeStruct:
     """What every split leaves behind."""
     return jax.ShapeDtypeStruct((plan.batch, plan.split, plan.splits, *shape), jnp.float32)
 
 
 def _over(
-    plan: Plan, length: Array, body: Callable[[Any, Int[Array, " T"], Bool[Array, " T"], Any], Any], carry: Any
+    plan: TilePlan, length: Array, body: Callable[[Any, Int[Array, " T"], Bool[Array, " T"], Any], Any], carry: Any
 ) -> Any:
     """carry = body(start, rows, which are real, carry) for each tile of this program's split that has real rows."""
     first = pl.program_id(0) * plan.steps * plan.band
@@ -127,7 +127,7 @@ def _over(
     return jax.lax.fori_loop(0, tiles, step, carry)
 
 
-def _context(plan: Plan, k: Ref, v: Ref, length: Ref, statistics: Ref, products: Ref) -> None:
+def _context(plan: TilePlan, k: Ref, v: Ref, length: Ref, statistics: Ref, products: Ref) -> None:
     """Maximum and sum of exp(K) by feature, and exp(K)ᵀ V, over one split."""
 
     def body(start: Any, rows: Array, real: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -142,7 +142,7 @@ def _context(plan: Plan, k: Ref, v: Ref, length: Ref, statistics: Ref, products:
     statistics[0, :], statistics[1, :], products[...] = _over(plan, length[...], body, start)
 
 
-def _forward(plan: Plan, q: Ref, v: Ref, conv: Sequence[Ref], length: Ref, product: Ref, out: Ref) -> None:
+def _forward(plan: TilePlan, q: Ref, v: Ref, conv: Sequence[Ref], length: Ref, product: Ref, out: Ref) -> None:
     """softmax_features(Q) ctx + L(V) of one tile of rows."""
     start = pl.program_id(0) * plan.band
     rows = start + jnp.arange(plan.band, dtype=jnp.int32)
@@ -160,7 +160,7 @@ def _forward(plan: Plan, q: Ref, v: Ref, conv: Sequence[Ref], length: Ref, produ
         store_rows(out, start, jnp.where(real[:, None], found, 0), inside)
 
 
-def _backward_queries(plan: Plan, q: Ref, length: Ref, do: Ref, product: Ref, dq: Ref, partial: Ref) -> None:
+def _backward_queries(plan: TilePlan, q: Ref, length: Ref, do: Ref, product: Ref, dq: Ref, partial: Ref) -> None:
     """dQ = φ ⊙ (P − rowsum(φ ⊙ P)), P = dO ctxᵀ, φ = softmax_features(Q), and φᵀ dO over one split."""
     first, end = pl.program_id(0) * plan.steps, jnp.minimum(plan.bands, (pl.program_id(0) + 1) * plan.steps)
 
@@ -182,7 +182,7 @@ def _backward_queries(plan: Plan, q: Ref, length: Ref, do: Ref, product: Ref, dq
 
 
 def _backward_keys(
-    plan: Plan,
+    plan: TilePlan,
     k: Ref,
     v: Ref,
     conv: Sequence[Ref],

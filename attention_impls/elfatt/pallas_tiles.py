@@ -32,7 +32,7 @@ LOWEST = float(jnp.finfo(jnp.float32).min)
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """The sizes of one call, all static. Heads before `split` are global, the others attend inside blocks."""
 
     batch: int
@@ -118,7 +118,7 @@ def head_spec(*shape: int) -> pl.BlockSpec:
 
 def launch(
     kernel: Callable[..., None],
-    plan: Plan,
+    plan: TilePlan,
     grid: tuple[int, int, int],
     given: Sequence[tuple[Any, Any]],
     results: Sequence[tuple[Any, pl.BlockSpec]],
@@ -169,7 +169,7 @@ def zeros(*shape: int) -> Float[Array, "*shape"]:
 
 
 def dot(
-    plan: Plan, a: Float[Array, "a b"], b: Float[Array, "c d"], over: tuple[int, int] = (1, 0)
+    plan: TilePlan, a: Float[Array, "a b"], b: Float[Array, "c d"], over: tuple[int, int] = (1, 0)
 ) -> Float[Array, "e f"]:
     """The product over one axis of each, accumulated in float32.
 
@@ -223,7 +223,7 @@ def convolve_back(conv: Sequence[Ref], nearby: Triple, v: Float[Array, "T D"], s
     return total
 
 
-def conv_sums(plan: Plan, conv: Conv, programs: int, heads: int) -> list[tuple[Any, pl.BlockSpec]]:
+def conv_sums(plan: TilePlan, conv: Conv, programs: int, heads: int) -> list[tuple[Any, pl.BlockSpec]]:
     """The result that `convolve_back` adds to, (B, h, programs, 4, D), or none without a convolution."""
     shape = (plan.batch, heads, programs, 4, plan.head_dim)
     return [(jax.ShapeDtypeStruct(shape, jnp.float32), own_spec(4, plan.head_dim))] if conv else []

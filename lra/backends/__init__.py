@@ -12,7 +12,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from lra.core import allocator
 from lra.core.errors import UserError
 from lra.core.frameworks import Device, require_installed
 from lra.model.batches import Chunk
@@ -130,7 +129,6 @@ def get(name: str, blueprints: Sequence[Blueprint], device: Device | None) -> Ba
     The blueprints differ in nothing but their seed. Several need a framework of TOGETHER.
     """
     require_installed(name)
-    allocator.keep_buffers()
     mechanism = blueprints[0].mechanism
     if name not in mechanism.backends:
         raise UserError(f"{mechanism.name} has no {name} implementation; it has: {', '.join(mechanism.backends)}")
@@ -142,7 +140,6 @@ def on_gpu(name: str, device: Device | None) -> bool:
     if device == "cpu":
         return False
     require_installed(name)
-    allocator.keep_buffers()
     found = import_module(f"lra.backends.{name}.backend").sees_gpu()
     if device == "gpu" and not found:
         raise UserError(f"--device gpu: {name} sees no CUDA GPU, and no other kind is supported: use --device cpu")
@@ -152,14 +149,12 @@ def on_gpu(name: str, device: Device | None) -> bool:
 def pinned(name: str) -> AbstractContextManager[None]:
     """Inside, the framework's global switches that decide numbers stand as a run needs them; afterwards as before."""
     require_installed(name)
-    allocator.keep_buffers()
     return import_module(f"lra.backends.{name}.switches").pinned()
 
 
 def get_clock(name: str, device: Device) -> Clock:
     """The clock of that framework on that device."""
     require_installed(name)
-    allocator.keep_buffers()
     return import_module(f"lra.backends.{name}.clock").open_clock(device)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from attention_impls.base import Arrays
 from lra.backends import Clock
-from lra.bench.plan import Cell, blueprint_of
+from lra.bench.plan import BenchCell, blueprint_of
 from lra.model.blueprint import Blueprint
 
 # Odd, so that no block divides it; on a GPU an even one too, since some kernels there take nothing else.
@@ -33,7 +33,7 @@ def draw(blueprint: Blueprint, batch: int, length: int, seed: int) -> tuple[Arra
     return {letter: given[letter] for letter in blueprint.inputs}, params, constants, {"cotangent": given["cotangent"]}
 
 
-def check(cell: Cell, clock: Clock) -> dict[str, float]:
+def check(cell: BenchCell, clock: Clock) -> dict[str, float]:
     """The greatest errors of the output and of the gradients, their bounds, and the seconds it took.
 
     The output's error is max|a − b| / max|b|. A gradient's is, for each input and parameter, how far its product with
@@ -52,7 +52,7 @@ def check(cell: Cell, clock: Clock) -> dict[str, float]:
     }
 
 
-def _errors(cell: Cell, clock: Clock, length: int) -> tuple[float, float]:
+def _errors(cell: BenchCell, clock: Clock, length: int) -> tuple[float, float]:
     blueprint = blueprint_of(cell, length)
     if not (blueprint.mechanism.folder / "reference.py").exists():
         raise FileNotFoundError(f"{cell.label} has no reference.py to be checked against, so it gets no figure")

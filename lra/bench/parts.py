@@ -25,7 +25,7 @@ class Framework:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Environment:
+class BenchEnvironment:
     """What a record's environment holds, among other things."""
 
     backends: dict[str, Annotated[dict[str, Any], Holds(Framework)]]

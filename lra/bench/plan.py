@@ -32,7 +32,7 @@ COPY_BYTES = {"cpu": 1 << 28, "gpu": 1 << 30}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class BenchCell:
     """One thing to time in one process: a mechanism at one length, or one of the device's two ceilings."""
 
     kind: Kind
@@ -115,14 +115,14 @@ class Plan:
     dtype: Dtype
     samples: int
     seed: int
-    cells: tuple[Cell, ...]
-    ceilings: tuple[Cell, ...]
+    cells: tuple[BenchCell, ...]
+    ceilings: tuple[BenchCell, ...]
     compare: tuple[tuple[str, str], ...]
     """Pairs of labels, or of backends."""
 
-    def groups(self, alive: int) -> list[list[Cell]]:
+    def groups(self, alive: int) -> list[list[BenchCell]]:
         """The cells by lengths that are timed together, so that at most `alive` processes live beside one another."""
-        groups: list[list[Cell]] = []
+        groups: list[list[BenchCell]] = []
         for length in dict.fromkeys(cell.length for cell in self.cells):
             these = [cell for cell in self.cells if cell.length == length]
             if groups and len(groups[-1]) + len(these) <= alive:
@@ -157,7 +157,7 @@ def make_plan(wanted: Wanted, device: Device) -> Plan:
         seed=wanted.seed,
         cells=tuple(cells),
         ceilings=tuple(
-            Cell(kind=kind, backend=backend, device=device, dtype=dtype, seed=wanted.seed)
+            BenchCell(kind=kind, backend=backend, device=device, dtype=dtype, seed=wanted.seed)
             for backend in wanted.backend
             for kind in ("product", "copy")
         ),
@@ -165,7 +165,7 @@ def make_plan(wanted: Wanted, device: Device) -> Plan:
     )
 
 
-def blueprint_of(cell: Cell, length: int | None = None) -> Blueprint:
+def blueprint_of(cell: BenchCell, length: int | None = None) -> Blueprint:
     """The layer or model of a cell, at another length where one is given; UserError for options that cannot be."""
     run: Run = resolve(TASK, Spec(cell.attn), backend=cell.backend, preset="standard", seed=cell.seed)
     task = tasks.load(TASK)
@@ -189,15 +189,15 @@ def blueprint_of(cell: Cell, length: int | None = None) -> Blueprint:
     )
 
 
-def as_values(cell: Cell) -> dict[str, Any]:
+def as_values(cell: BenchCell) -> dict[str, Any]:
     """The cell as plain values; Cell(**values) is the way back."""
     return asdict(cell)
 
 
-def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> Cell:
+def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> BenchCell:
     """What the cells of one mechanism in one framework have in common."""
     model = resolve(TASK, "softmax", preset="standard").model
-    return Cell(
+    return BenchCell(
         kind=wanted.what,
         backend=backend,
         device=device,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Interval, Len
 
-from lra.bench.parts import Calls, Environment, Sample
+from lra.bench.parts import BenchEnvironment, Calls, Sample
 from lra.core.config import BackendName
 from lra.core.documents import json_document, read_json
 from lra.core.errors import UserError
@@ -130,7 +130,7 @@ class BenchRecord:
     ceilings: list[Timing]
     compare: list[Annotated[list[str], Len(2, 2)]]
     """Pairs of labels, or of backends."""
-    environment: Annotated[dict[str, Any], Holds(Environment)]
+    environment: Annotated[dict[str, Any], Holds(BenchEnvironment)]
     git: dict[str, Any]
     command: str
 

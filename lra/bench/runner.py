@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lra.bench import record as bench_record
-from lra.bench.plan import Cell, Plan, as_values
+from lra.bench.plan import BenchCell, Plan, as_values
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
 from lra.bench.screen import BenchScreen
 from lra.core.environment import environment, git_state
@@ -30,7 +30,7 @@ ALIVE = 24  # processes that live beside one another, the ceilings' aside; more 
 class _Process:
     """The process that times one cell, and what it has said."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: BenchCell) -> None:
         self.cell = cell
         self.status: Status = STOPPED
         self.why = "stopped before it was timed"

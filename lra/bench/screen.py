@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lra.bench.plan import Cell
+from lra.bench.plan import BenchCell
 from lra.bench.record import MEASURED, BenchRecord, Timing
 from lra.bench.table import BASELINE, Achieved, growth_rows, number, percent
 from lra.terminal.console import LINE_EVERY_SECONDS, console
@@ -33,7 +33,7 @@ class BenchScreen:
         self._bar.update(self._job, total=cells * (samples + 1) + ceilings * (groups * samples + 1))
         self._bar.start()
 
-    def prepares(self, cell: Cell) -> None:
+    def prepares(self, cell: BenchCell) -> None:
         """A process is being made ready."""
         self._bar.update(self._job, description=f"preparing {_where(cell)}")
 
@@ -92,6 +92,6 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _where(cell: Cell | Timing) -> str:
+def _where(cell: BenchCell | Timing) -> str:
     shape = f" · {cell.length:,} tokens × {cell.batch}" if cell.length else ""
     return f"{cell.label} · {cell.backend}{shape}"

@@ -12,7 +12,7 @@ from lra.backends import Clock
 from lra.bench import operations
 from lra.bench import parity as bench_parity
 from lra.bench.operations import Cost
-from lra.bench.plan import COPY_BYTES, PRODUCT_SIDE, Cell, blueprint_of
+from lra.bench.plan import COPY_BYTES, PRODUCT_SIDE, BenchCell, blueprint_of
 from lra.model.batches import Chunk
 from lra.model.weights import initial_weights, parameter_count
 
@@ -33,7 +33,7 @@ class Subject(Protocol):
 class Attending:
     """The mechanism alone, forward and backward."""
 
-    def __init__(self, cell: Cell, clock: Clock) -> None:
+    def __init__(self, cell: BenchCell, clock: Clock) -> None:
         self._cell, self._clock = cell, clock
         self._blueprint = blueprint_of(cell)
         self._drawn = bench_parity.draw(self._blueprint, cell.batch, cell.length, cell.seed)
@@ -59,7 +59,7 @@ class Attending:
 class Stepping:
     """Training steps, or forward passes, of the standard model, as the backend takes them."""
 
-    def __init__(self, cell: Cell, clock: Clock) -> None:
+    def __init__(self, cell: BenchCell, clock: Clock) -> None:
         self._cell = cell
         self._blueprint = blueprint_of(cell)
         self._backend = backends.get(cell.backend, [self._blueprint], cell.device)
@@ -92,7 +92,7 @@ class Stepping:
 class Ceiling:
     """A large matrix product, or a large copy: what the device can do at best."""
 
-    def __init__(self, cell: Cell, clock: Clock) -> None:
+    def __init__(self, cell: BenchCell, clock: Clock) -> None:
         self._cell, self._clock = cell, clock
         self._side = PRODUCT_SIDE[cell.device]
         self._call: Callable[[], Any] | None = None
@@ -124,13 +124,13 @@ class Ceiling:
         return {}
 
 
-def subject(cell: Cell, clock: Clock) -> Subject:
+def subject(cell: BenchCell, clock: Clock) -> Subject:
     """The subject of a cell."""
     kinds: dict[str, type] = {"attend": Attending, "product": Ceiling, "copy": Ceiling}
     return kinds.get(cell.kind, Stepping)(cell, clock)
 
 
-def random_chunk(cell: Cell) -> Chunk:
+def random_chunk(cell: BenchCell) -> Chunk:
     """Steps of random bytes, every document full."""
     rng = np.random.default_rng(cell.seed)
     shape = (cell.chunk, cell.batch)
@@ -146,5 +146,5 @@ def random_chunk(cell: Cell) -> Chunk:
     )
 
 
-def _environment(cell: Cell) -> dict[str, Any]:
+def _environment(cell: BenchCell) -> dict[str, Any]:
     return backends.get(cell.backend, [blueprint_of(cell)], cell.device).environment()

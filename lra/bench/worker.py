@@ -13,7 +13,7 @@ from typing import Any
 from lra import backends
 from lra.bench import memory as bench_memory
 from lra.bench import parity as bench_parity
-from lra.bench.plan import Cell
+from lra.bench.plan import BenchCell
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
 from lra.bench.subjects import Subject, subject
 from lra.core.errors import UserError
@@ -29,7 +29,7 @@ OUT_OF_MEMORY_WORDS = ("out of memory", "resource_exhausted", "allocate memory",
 class Worker:
     """One cell, from its preparation through its samples."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: BenchCell) -> None:
         self._cell = cell
         self._clock = backends.get_clock(cell.backend, cell.device)
         if cell.device == "cpu":  # after the framework was loaded, whose size is not the cell's
@@ -135,7 +135,7 @@ def answer(order: dict[str, Any], workers: list[Worker]) -> dict[str, Any]:
     """Do what the parent asks; every failure is an answer, in one line."""
     try:
         if "cell" in order:
-            workers[:] = [Worker(Cell(**order["cell"]))]
+            workers[:] = [Worker(BenchCell(**order["cell"]))]
         with backends.pinned(workers[0].backend):
             return workers[0].prepare(order.get("parity")) if "cell" in order else workers[0].sample()
     except Exception as error:  # whatever a mechanism or a framework raises is this cell's outcome

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tyro
 
+from lra.core.allocator import keep_buffers
 from lra.core.errors import UserError, did_you_mean
 from lra.terminal.console import open_streams
 from lra.terminal.failures import told
@@ -35,6 +36,7 @@ class Verb(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 asked for the impossible, 130 asked to end."""
+    keep_buffers()
     open_streams()
     settle_matplotlib()
     return told(lambda: _command(list(argv)))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from lra.core.allocator import keep_buffers
 from lra.core.documents import json_text, parse_json
 from lra.core.environment import ROOT
 
@@ -104,6 +105,7 @@ class Child:
 
 def serve(answer: Callable[[Any], Any]) -> None:
     """Answer orders until the parent closes the pipe; the number of the pipe for answers is the first argument."""
+    keep_buffers()
     parent = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
     with suppress(BrokenPipeError), parent as answers:  # of a parent that was killed
         for line in sys.stdin:

@@ -22,7 +22,7 @@ KINDS = ("svg", "png")  # the files of a picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class PlotPoint:
     """One row's accuracy in one panel."""
 
     name: str
@@ -72,7 +72,7 @@ class Panel:
 
     title: str
     references: dict[str, float] = field(default_factory=dict)
-    points: list[Point] = field(default_factory=list)
+    points: list[PlotPoint] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     growths: list[Growth] = field(default_factory=list)
 
@@ -128,11 +128,11 @@ def _drawable(board: Board) -> Board:
     return replace(board, rows=tuple(row for row in board.rows if id(row) in chosen))
 
 
-def pareto(points: Sequence[Point]) -> list[Point]:
+def pareto(points: Sequence[PlotPoint]) -> list[PlotPoint]:
     """The points that no other beats in speed without losing accuracy, or the other way round, by rising speed."""
     timed = [point for point in points if point.speed is not None]
     places = {id(point): place for place, point in enumerate(points)}
-    front: list[Point] = []
+    front: list[PlotPoint] = []
     for point in sorted(timed, key=lambda point: (speed_of(point), point.accuracy), reverse=True):  # the fastest first
         last = front[-1] if front else None
         same = last is not None and (speed_of(last), last.accuracy) == (speed_of(point), point.accuracy)
@@ -141,7 +141,7 @@ def pareto(points: Sequence[Point]) -> list[Point]:
     return sorted(front, key=lambda point: (speed_of(point), places[id(point)]))
 
 
-def speed_of(point: Point) -> float:
+def speed_of(point: PlotPoint) -> float:
     """The speed of a point in a picture of speeds, where every point has one."""
     assert point.speed is not None
     return point.speed
@@ -239,7 +239,7 @@ def _bubbles(board: Board) -> list[Picture]:
     return [picture]
 
 
-def _points(board: Board, index: int) -> list[Point]:
+def _points(board: Board, index: int) -> list[PlotPoint]:
     found = []
     for row in board.rows:
         estimate = board.estimate(row, index)
@@ -250,9 +250,9 @@ def _points(board: Board, index: int) -> list[Point]:
     return found
 
 
-def _point(row: Row, cell: Cell | None, estimate: Estimate) -> Point:
+def _point(row: Row, cell: Cell | None, estimate: Estimate) -> PlotPoint:
     spread = cell.std if cell and cell.std else estimate.error
-    return Point(
+    return PlotPoint(
         name=row.name,
         backend=row.backend,
         accuracy=100 * estimate.mean,

@@ -9,7 +9,7 @@ from lra.bench.record import exponent
 from lra.bench.table import memory_each, seconds_each
 from lra.plotting.figures import Growth, Panel, Picture
 from lra.scores.overrides import option_words
-from lra.scores.speeds import Speeds, Timing, What
+from lra.scores.speeds import RowSpeed, Speeds, What
 
 Measure = Literal["time", "memory"]
 STEPS: dict[What, str] = {"train": "training step", "infer": "forward pass"}
@@ -27,7 +27,7 @@ def growth(speeds: Speeds | None) -> list[Picture]:
 
 def _picture(speeds: Speeds, what: What, measure: Measure) -> Picture:
     """A panel for each mechanism, whatever its options and backends."""
-    series: dict[tuple[str, str, str], list[Timing]] = {}
+    series: dict[tuple[str, str, str], list[RowSpeed]] = {}
     for each in sorted(speeds.timings, key=lambda each: each.cell.length):
         if each.what == what and (measure == "time" or memory_each(each.cell) > 0):
             series.setdefault(each.mechanism, []).append(each)
@@ -50,7 +50,7 @@ def _picture(speeds: Speeds, what: What, measure: Measure) -> Picture:
     )
 
 
-def _line(timings: list[Timing], measure: Measure) -> Growth:
+def _line(timings: list[RowSpeed], measure: Measure) -> Growth:
     cells = [each.cell for each in timings]
     lengths = [cell.length for cell in cells]
     if measure == "time":

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lra.plotting.figures import KINDS, Line, Panel, Picture, Point
+from lra.plotting.figures import KINDS, Line, Panel, Picture, PlotPoint
 from lra.plotting.speed import fronts, growth, name_points
 from lra.plotting.style import (
     COLOURS,
@@ -108,7 +108,7 @@ def _accuracy(picture: Picture) -> Figure:
     return figure
 
 
-def _dot(axes: Axes, point: Point, height: float) -> None:
+def _dot(axes: Axes, point: PlotPoint, height: float) -> None:
     colour = COLOURS[point.backend]
     axes.errorbar(point.accuracy, height, xerr=point.error, color=colour, lw=2.2 if point.seeds > 1 else 0.9)
     face = PAPER if point.at_chance else colour

@@ -17,7 +17,7 @@ from matplotlib.transforms import BboxBase
 
 from lra.bench.plot import log_log
 from lra.bench.table import BASELINE
-from lra.plotting.figures import Growth, Panel, Picture, Point, pareto, speed_of
+from lra.plotting.figures import Growth, Panel, Picture, PlotPoint, pareto, speed_of
 from lra.plotting.style import (
     COLOURS,
     DASHES,
@@ -85,12 +85,12 @@ def _points(axes: Axes, panel: Panel, largest: float) -> None:
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
 
 
-def _area(point: Point, largest: float) -> float:
+def _area(point: PlotPoint, largest: float) -> float:
     """Square points that a marker covers: in proportion to memory where it and the `largest` are known."""
     return LARGEST_AREA * point.memory / largest if largest and point.memory else 30.0
 
 
-def _radius(point: Point, largest: float) -> float:
+def _radius(point: PlotPoint, largest: float) -> float:
     """Points from a marker's middle to its farthest corner."""
     corners = math.sqrt(2) if MARKERS[point.backend] == "D" else 1.0
     return corners * math.sqrt(_area(point, largest)) / 2
@@ -138,7 +138,7 @@ class _Layout:
         return _shared(box, self.things) + sum(_shared(part, self.solid) for part in line) + outside
 
 
-def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
+def _name(axes: Axes, points: Sequence[PlotPoint], largest: float) -> None:
     """Write each point's name where it covers least, the most accurate first; a line leads to one that is not near."""
     pixels = axes.figure.dpi / 72
     layout = _Layout(axes.get_window_extent(), pixels)
@@ -164,7 +164,7 @@ def _name(axes: Axes, points: Sequence[Point], largest: float) -> None:
             text.arrow_patch.set_visible(False)
 
 
-def _middle(axes: Axes, point: Point) -> np.ndarray:
+def _middle(axes: Axes, point: PlotPoint) -> np.ndarray:
     """Where a point lies, in pixels."""
     return axes.transData.transform((speed_of(point), point.accuracy))
 

@@ -37,7 +37,7 @@ HEAD = """\
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class SpeedRule:
     """How a cell's throughput is compared with that of softmax: training steps of the standard model, in turn.
 
     A cell does without where the ratio is not steady: on a CPU, JAX takes whatever cores others leave it.
@@ -83,7 +83,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class WatchedCell:
     """One configuration that is watched."""
 
     name: str
@@ -100,7 +100,7 @@ class Cell:
     """Those that a check trains; the mean over them is compared."""
     clean_seeds: list[Seed] = field(default_factory=list)
     """Runs of the same code that a baseline is tried on: how often would they have been called a regression?"""
-    speed: Speed | None = None
+    speed: SpeedRule | None = None
     baseline: Baseline | None = None
 
     def __post_init__(self) -> None:
@@ -133,7 +133,7 @@ class Baselines:
     schema: Count
     level: Annotated[float, Gt(0), Lt(0.5)]
     """The probability that a check of unchanged code calls the accuracy of any of its cells a loss."""
-    cells: list[Cell]
+    cells: list[WatchedCell]
 
 
 def spread(accuracies: Sequence[float]) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def load_for_update(path: Path) -> Baselines:
     return _checked(_values(path), path, doubtful=False)
 
 
-def update(path: Path, cell: Cell, measured: Baseline) -> None:
+def update(path: Path, cell: WatchedCell, measured: Baseline) -> None:
     """Put a cell's new baseline into the file as it is by now; UserError where the cell has changed meanwhile."""
     with held(path.with_name(f".{path.name}.lock"), lambda line: console.print(line)):
         values = _values(path)
@@ -193,11 +193,11 @@ def _checked(values: Any, path: Path, *, doubtful: bool = True) -> Baselines:
     return replace(found, cells=cells)
 
 
-def _cell(values: Any, where: str, doubtful: bool) -> Cell:
+def _cell(values: Any, where: str, doubtful: bool) -> WatchedCell:
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
         raise UserError(f"{where} has no name: expected name, task, attn, backend, preset, seeds, check_seeds")
     where = f"{where} ({values['name']})"
-    cell = _built(Cell, {**values, "baseline": None}, where)
+    cell = _built(WatchedCell, {**values, "baseline": None}, where)
     if values.get("baseline") is None:
         return cell
     try:
@@ -211,7 +211,7 @@ def _cell(values: Any, where: str, doubtful: bool) -> Cell:
     return replace(cell, baseline=baseline)
 
 
-def _contradictions(cell: Cell, baseline: Baseline) -> Iterator[str]:
+def _contradictions(cell: WatchedCell, baseline: Baseline) -> Iterator[str]:
     """Numbers of a baseline that do not follow from the others, or from its cell."""
     lengths = {"accuracies": len(cell.seeds), "clean": len(cell.clean_seeds), "curve": FIRST_STEPS}
     for name, expected in lengths.items():

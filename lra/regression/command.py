@@ -17,7 +17,7 @@ from lra.core.files import require_writable
 from lra.core.spec import Spec
 from lra.regression import baselines
 from lra.regression import report as regress_report
-from lra.regression.baselines import Baseline, Baselines, Cell
+from lra.regression.baselines import Baseline, Baselines, WatchedCell
 from lra.regression.trial import first_losses, prepare, ratio, records
 from lra.regression.verdict import (
     REGRESSED,
@@ -88,7 +88,7 @@ def check(flags: CheckFlags) -> int:
     return exit_code(verdicts)
 
 
-def chosen(known: Baselines, flags: CheckFlags) -> list[Cell]:
+def chosen(known: Baselines, flags: CheckFlags) -> list[WatchedCell]:
     """The cells that the flags name; UserError where there is none."""
     named = None if flags.cell is None else flags.cell.split(",")
     for name in named or ():
@@ -107,7 +107,7 @@ def chosen(known: Baselines, flags: CheckFlags) -> list[Cell]:
     return found
 
 
-def _tried(cell: Cell, level: float, timed: bool) -> list[Verdict]:
+def _tried(cell: WatchedCell, level: float, timed: bool) -> list[Verdict]:
     """The verdicts on a cell; `level` is that of its accuracy."""
     baseline = cell.baseline
     if baseline is None:
@@ -130,7 +130,7 @@ def _tried(cell: Cell, level: float, timed: bool) -> list[Verdict]:
     return [_timed(cell, name, test) for name, test in tests.items()]
 
 
-def _timed(cell: Cell, name: str, test: Callable[[], Verdict]) -> Verdict:
+def _timed(cell: WatchedCell, name: str, test: Callable[[], Verdict]) -> Verdict:
     """One verdict and the seconds it took; a loss that is no number is a regression, any other failure is none."""
     began = time.monotonic()
     try:
@@ -160,7 +160,7 @@ def _update(flags: CheckFlags) -> int:
     return 0
 
 
-def measured(cell: Cell) -> Baseline:
+def measured(cell: WatchedCell) -> Baseline:
     """A new baseline of the cell; UserError where a seed did not leave chance, for nothing could be lost there."""
     git, prepared = git_state(), prepare(cell)
     found = records(cell, cell.seeds, prepared)
@@ -184,7 +184,7 @@ def measured(cell: Cell) -> Baseline:
     )
 
 
-def _made(cell: Cell, record: Record) -> dict[str, Any]:
+def _made(cell: WatchedCell, record: Record) -> dict[str, Any]:
     facts, command = record.environment, f"python run_lra.py check --update --cell {cell.name}"
     names = ("framework", "device", "cpu", "cores", "threads", "python", "numpy")
     at = datetime.now(UTC).isoformat(timespec="seconds")

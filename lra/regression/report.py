@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lra.core.files import write_atomically
-from lra.regression.baselines import Baseline, Cell
+from lra.regression.baselines import Baseline, WatchedCell
 from lra.regression.prediction import at_most
 from lra.regression.verdict import HELD, POWER, REGRESSED, Verdict, commit, percent
 
@@ -42,7 +42,7 @@ def troubles(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{each.cell}: {each.test} {each.status}: {each.why}" for each in verdicts if each.why]
 
 
-def lines(cells: Sequence[Cell], level: float) -> list[str]:
+def lines(cells: Sequence[WatchedCell], level: float) -> list[str]:
     """What the accuracy test can see, and how often it would be wrong: one line a cell that has a baseline."""
     share = level / len(cells)
     told = [
@@ -55,12 +55,12 @@ def lines(cells: Sequence[Cell], level: float) -> list[str]:
     return told
 
 
-def _seen(cell: Cell, baseline: Baseline, level: float) -> str:
+def _seen(cell: WatchedCell, baseline: Baseline, level: float) -> str:
     loss = baseline.expected.smallest_loss(len(cell.check_seeds), level, POWER)
     return f"a loss of {100 * loss:.1f} points of accuracy is caught in {100 * POWER:.0f} of 100 checks"
 
 
-def _clean(cell: Cell, baseline: Baseline, level: float) -> str:
+def _clean(cell: WatchedCell, baseline: Baseline, level: float) -> str:
     if not baseline.clean:
         return ""
     runs, alarms = clean_alarms(cell, baseline, level)
@@ -70,7 +70,7 @@ def _clean(cell: Cell, baseline: Baseline, level: float) -> str:
     )
 
 
-def clean_alarms(cell: Cell, baseline: Baseline, level: float) -> tuple[int, int]:
+def clean_alarms(cell: WatchedCell, baseline: Baseline, level: float) -> tuple[int, int]:
     """Checks that the clean runs make up, as many seeds each as a check has, and how many of them cry wolf."""
     k = len(cell.check_seeds)
     means = [sum(baseline.clean[i : i + k]) / k for i in range(0, len(baseline.clean) - k + 1, k)]
@@ -103,7 +103,7 @@ def _message(verdict: Verdict) -> str:
     return f"expected {verdict.expected}, got {verdict.got}{p}, baseline of commit {verdict.commit}"
 
 
-def changes(before: Cell, after: Cell) -> list[str]:
+def changes(before: WatchedCell, after: WatchedCell) -> list[str]:
     """What an update changed in one cell, one line a value."""
     old, new = before.baseline, after.baseline
     assert new is not None, "an update measures a baseline"

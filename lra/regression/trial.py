@@ -15,7 +15,7 @@ from lra.bench.runner import Bench
 from lra.bench.screen import BenchScreen
 from lra.core.errors import UserError
 from lra.core.spec import Spec
-from lra.regression.baselines import Cell
+from lra.regression.baselines import WatchedCell
 from lra.terminal.console import console
 from lra.training import data, trainer
 from lra.training.callbacks import Silent
@@ -26,12 +26,12 @@ from lra.training.trainer import Place, train
 from tasks.store import Prepared
 
 
-def prepare(cell: Cell) -> Prepared:
+def prepare(cell: WatchedCell) -> Prepared:
     """The data of a cell, built where it is not there."""
     return data.prepare(cell.task, cell.run(0).data, data.source(None, None))
 
 
-def records(cell: Cell, seeds: Sequence[int], prepared: Prepared) -> list[Record]:
+def records(cell: WatchedCell, seeds: Sequence[int], prepared: Prepared) -> list[Record]:
     """Train the cell with each seed."""
     found = []
     for seed in seeds:
@@ -44,7 +44,7 @@ def records(cell: Cell, seeds: Sequence[int], prepared: Prepared) -> list[Record
     return found
 
 
-def first_losses(cell: Cell, prepared: Prepared) -> list[float]:
+def first_losses(cell: WatchedCell, prepared: Prepared) -> list[float]:
     """The loss of each of the first steps of the first seed, without dropout."""
     run = cell.run(cell.seeds[0])
     if run.train.steps <= FIRST_STEPS:
@@ -55,7 +55,7 @@ def first_losses(cell: Cell, prepared: Prepared) -> list[float]:
         return trainer.first_losses(run, prepared, place)
 
 
-def ratio(cell: Cell) -> Ratio:
+def ratio(cell: WatchedCell) -> Ratio:
     """Training speed over that of softmax, both woken in turn in one benchmark, round by round."""
     assert cell.speed is not None, "only a cell with a speed is timed"
     name, options = cell.mechanism
@@ -78,7 +78,7 @@ def ratio(cell: Cell) -> Ratio:
 
 
 @contextmanager
-def _nowhere(cell: Cell) -> Iterator[Place]:
+def _nowhere(cell: WatchedCell) -> Iterator[Place]:
     """A folder that is gone afterwards; Ctrl-C in the training loop ends the whole check."""
     with tempfile.TemporaryDirectory(prefix="lra-check-") as folder:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lra.bench.record import Ratio
-from lra.regression.baselines import Baseline, Cell
+from lra.regression.baselines import Baseline, WatchedCell
 
 HELD, REGRESSED, UNKNOWN = "held", "regressed", "could not run"
 TOLERANCE = 1e-3  # of a golden loss, relative
@@ -32,7 +32,7 @@ class Verdict:
     """That made the baseline."""
 
 
-def of_accuracy(cell: Cell, baseline: Baseline, accuracies: Sequence[float], level: float) -> Verdict:
+def of_accuracy(cell: WatchedCell, baseline: Baseline, accuracies: Sequence[float], level: float) -> Verdict:
     """Whether the mean over the check's seeds lies where chance alone would take it; `level` is that of this cell."""
     expected, k = baseline.expected, len(accuracies)
     mean = sum(accuracies) / k
@@ -48,7 +48,7 @@ def of_accuracy(cell: Cell, baseline: Baseline, accuracies: Sequence[float], lev
     )
 
 
-def of_curve(cell: Cell, baseline: Baseline, losses: Sequence[float]) -> Verdict:
+def of_curve(cell: WatchedCell, baseline: Baseline, losses: Sequence[float]) -> Verdict:
     """Whether each of the first losses is the golden one, within TOLERANCE of it. A loss that is no number is not."""
     apart = [abs(loss - golden) / abs(golden) for loss, golden in zip(losses, baseline.curve, strict=True)]
     left = [step for step, distance in enumerate(apart) if not distance <= TOLERANCE]
@@ -62,7 +62,7 @@ def of_curve(cell: Cell, baseline: Baseline, losses: Sequence[float]) -> Verdict
     )
 
 
-def of_throughput(cell: Cell, baseline: Baseline, found: Ratio) -> Verdict:
+def of_throughput(cell: WatchedCell, baseline: Baseline, found: Ratio) -> Verdict:
     """Whether three quarters of the rounds are slower than allowed: what disturbs a few of them raises no alarm."""
     assert baseline.ratio is not None, "only where there is a baseline ratio"
     assert cell.speed is not None, "nor is there one without a speed"
@@ -77,7 +77,7 @@ def of_throughput(cell: Cell, baseline: Baseline, found: Ratio) -> Verdict:
     )
 
 
-def of_nothing(cell: Cell, why: str, test: str = "all", status: str = UNKNOWN) -> Verdict:
+def of_nothing(cell: WatchedCell, why: str, test: str = "all", status: str = UNKNOWN) -> Verdict:
     """A test that found nothing to compare, and why."""
     made = "" if cell.baseline is None else commit(cell.baseline)
     return Verdict(cell=cell.name, test=test, status=status, why=" ".join(why.split()), commit=made)

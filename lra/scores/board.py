@@ -17,7 +17,7 @@ import tasks
 from lra.core.errors import UserError
 from lra.scores import overrides, significance
 from lra.scores.significance import Estimate
-from lra.scores.speeds import Speeds, Timing
+from lra.scores.speeds import RowSpeed, Speeds
 from lra.training import record
 from lra.training.record import Record
 from tasks.base import TaskError
@@ -104,8 +104,8 @@ class Row:
     backend: str
     cells: tuple[Cell | None, ...]
     """One for each column of the board."""
-    training: Timing | None
-    inference: Timing | None
+    training: RowSpeed | None
+    inference: RowSpeed | None
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ What = Literal["train", "infer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class RowSpeed:
     """How fast one mechanism trains or infers in the standard model, at one length on one device."""
 
     cell: bench_record.Timing
@@ -50,11 +50,11 @@ class Speeds:
     device: str
     length: int
     """Tokens: what tables and plots that show one length take."""
-    timings: tuple[Timing, ...]
+    timings: tuple[RowSpeed, ...]
     others: tuple[str, ...] = ()
     """Devices that there are timings of, too."""
 
-    def of(self, attn: str, options: dict[str, Any], backend: str, what: What) -> Timing | None:
+    def of(self, attn: str, options: dict[str, Any], backend: str, what: What) -> RowSpeed | None:
         """The timing of one mechanism with exactly these options at the length shown."""
         wanted = (attn, options, backend, what, self.length)
         for each in self.timings:
@@ -68,9 +68,9 @@ class Speeds:
         return sorted({each.cell.batch for each in self.timings if each.cell.length == self.length})
 
 
-def read(results: Path) -> tuple[list[Timing], list[str]]:
+def read(results: Path) -> tuple[list[RowSpeed], list[str]]:
     """Every timing under results/bench, if there are any, and a line for each file that is not understood."""
-    timings: list[Timing] = []
+    timings: list[RowSpeed] = []
     complaints = []
     for path in sorted((results / "bench").glob("[!.]*.json")):
         try:
@@ -80,15 +80,15 @@ def read(results: Path) -> tuple[list[Timing], list[str]]:
     return timings, complaints
 
 
-def _timings(record: BenchRecord) -> list[Timing]:
+def _timings(record: BenchRecord) -> list[RowSpeed]:
     """The cells that were measured; attention alone is not a model's speed and is left out."""
     if record.what not in ("train", "infer"):
         return []
     return [_timing(record, cell) for cell in record.cells if cell.status == MEASURED]
 
 
-def _timing(record: BenchRecord, cell: bench_record.Timing) -> Timing:
-    return Timing(
+def _timing(record: BenchRecord, cell: bench_record.Timing) -> RowSpeed:
+    return RowSpeed(
         cell=replace(cell, options=defaults(cell.attn) | cell.options),
         device=f"{_device(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
@@ -106,7 +106,7 @@ def _device(record: BenchRecord, backend: str) -> str:
     return f"cpu ({facts['cpu']}, {record.cores} cores{threads})"
 
 
-def choose(timings: Sequence[Timing], device: str | None = None) -> Speeds | None:
+def choose(timings: Sequence[RowSpeed], device: str | None = None) -> Speeds | None:
     """The device (whose name has `device` in it, if given) and then the length that most cells were timed on.
 
     A cell that was timed again counts once, by its newest timing. Where two devices have as many, the one timed last
@@ -116,7 +116,7 @@ def choose(timings: Sequence[Timing], device: str | None = None) -> Speeds | Non
         (each.device, *each.mechanism, each.what, each.cell.length): each
         for each in sorted(timings, key=lambda each: each.started)
     }
-    by_device: dict[str, list[Timing]] = {}
+    by_device: dict[str, list[RowSpeed]] = {}
     for each in newest.values():
         by_device.setdefault(each.device, []).append(each)
     fitting = [name for name in by_device if device is None or device.lower() in name.lower()]

@@ -10,7 +10,7 @@ from typing import Literal
 from lra.core.markup import in_code, in_latex, in_markdown, one_line
 from lra.scores.board import LEARNING, RANKED, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
-from lra.scores.speeds import Timing
+from lra.scores.speeds import RowSpeed
 from lra.training.record import Record
 
 NONE = "–"
@@ -23,7 +23,7 @@ REFERENCES = (*NO_RULE, "best trivial rule")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class TableText:
     """One cell; its text is plain, and what makes a page of it escapes it."""
 
     text: str
@@ -37,7 +37,7 @@ class Grid:
 
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[Text, ...], ...]
+    rows: tuple[tuple[TableText, ...], ...]
     lead: int = 0
 
 
@@ -62,7 +62,7 @@ def grid(board: Board, rows: Sequence[tuple[str, Row | None]] | None = None, rel
     body = []
     for name, row in chosen:
         base = bases.get(row.backend) if row else None
-        body.append((Text(text=name, style=style), *_cells(board, row, bold, base, relative_to is not None)))
+        body.append((TableText(text=name, style=style), *_cells(board, row, bold, base, relative_to is not None)))
     lead = _references(board)
     title = HEADINGS[board.preset] + (f"; relative to {relative_to}" if relative_to else "")
     return Grid(title=title, head=_head(board), rows=(*lead, *body), lead=len(lead))
@@ -83,13 +83,13 @@ def _head(board: Board) -> tuple[str, ...]:
     )
 
 
-def _references(board: Board) -> list[tuple[Text, ...]]:
+def _references(board: Board) -> list[tuple[TableText, ...]]:
     """What needs no learning: chance, the commonest class, the best rule, on each column's very test set."""
-    rest = [Text(text="")] * (len(board.averages) + 5)
+    rest = [TableText(text="")] * (len(board.averages) + 5)
     rows = []
     for name in REFERENCES:
-        cells = [Text(text=_reference(column, name)) for column in board.columns]
-        rows.append((Text(text=name, style="emphasis"), Text(text=""), *cells, *rest))
+        cells = [TableText(text=_reference(column, name)) for column in board.columns]
+        rows.append((TableText(text=name, style="emphasis"), TableText(text=""), *cells, *rest))
     return rows
 
 
@@ -106,17 +106,19 @@ def best_rule(column: Column) -> str | None:
     return max(rules, key=lambda name: rules[name]) if rules else None
 
 
-def _cells(board: Board, row: Row | None, bold: dict[int, list[bool]], base: Row | None, relative: bool) -> list[Text]:
+def _cells(
+    board: Board, row: Row | None, bold: dict[int, list[bool]], base: Row | None, relative: bool
+) -> list[TableText]:
     width = len(board.columns) + len(board.averages)
     if row is None:
-        return [Text(text=NONE)] * (width + 6)
-    texts = [Text(text=row.backend)]
+        return [TableText(text=NONE)] * (width + 6)
+    texts = [TableText(text=row.backend)]
     for index in range(width):
         cell = row.cells[index] if index < len(board.columns) else None
         estimate = board.estimate(row, index)
         against = board.estimate(base, index) if base else None
         text = _difference(estimate, against, row is base) if relative else _score(cell, estimate)
-        texts.append(Text(text=text, bold=bold[id(row)][index]))
+        texts.append(TableText(text=text, bold=bold[id(row)][index]))
     left = sum(cell.converged for cell in row.cells if cell)
     memory = row.training.peak_memory_bytes if row.training else None
     memory_base = base.training.peak_memory_bytes if base and base.training else None
@@ -127,7 +129,7 @@ def _cells(board: Board, row: Row | None, bold: dict[int, list[bool]], base: Row
         _figure(rate(row.inference), rate(base.inference) if base else None, relative),
         _figure(memory and memory / 1e6, memory_base and memory_base / 1e6, relative),
     )
-    return [*texts, *(Text(text=each) for each in figures)]
+    return [*texts, *(TableText(text=each) for each in figures)]
 
 
 def _score(cell: Cell | None, estimate: Estimate | None) -> str:
@@ -158,7 +160,7 @@ def parameters(row: Row) -> str:
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
-def rate(timing: Timing | None) -> float | None:
+def rate(timing: RowSpeed | None) -> float | None:
     """Samples a second, where it was timed."""
     return timing.samples_per_second if timing else None
 
@@ -192,7 +194,7 @@ def markdown(table: Grid) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *rows])
 
 
-def _marked(cell: Text) -> str:
+def _marked(cell: TableText) -> str:
     text = in_code(cell.text) if cell.style == "code" else in_markdown(cell.text)
     return f"**{text}**" if cell.bold else f"*{text}*" if cell.style == "emphasis" else text
 

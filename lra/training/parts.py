@@ -29,7 +29,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Environment:
+class RunEnvironment:
     """Of the machine and the framework."""
 
     device: Line

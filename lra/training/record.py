@@ -21,7 +21,7 @@ from lra.core.markup import in_path
 from lra.core.ranges import shown
 from lra.terminal.console import left_out
 from lra.training.history import FIRST_STEPS, Fraction, Point
-from lra.training.parts import Configuration, Environment, Git
+from lra.training.parts import Configuration, Git, RunEnvironment
 
 SCHEMA = 2
 SCHEMAS = tuple(range(1, SCHEMA + 1))
@@ -75,7 +75,7 @@ class Record:
     steps_per_second: Seconds
     samples_per_second: Seconds
     peak_memory_bytes: Whole
-    environment: Annotated[dict[str, Any], Holds(Environment)]
+    environment: Annotated[dict[str, Any], Holds(RunEnvironment)]
     git: Annotated[dict[str, Any], Holds(Git)]
     """The commit, and whether the checkout was clean; `why` where git could not tell."""
     command: str

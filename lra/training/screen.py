@@ -38,7 +38,7 @@ class TrainingScreen:
         self._run = run
         self._live: Progress | None = None
         self._began = self._line_at = 0.0
-        self._speed = Speed()
+        self._speed = RecentSpeed()
         self._estimated = False
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ class TrainingScreen:
         if history.step:
             console.print(f"resumed at step {history.step:,} of {self._run.train.steps:,}")
         self._began = self._line_at = time.monotonic()
-        self._speed = Speed(history)
+        self._speed = RecentSpeed(history)
         if console.is_terminal:
             state = TextColumn("{task.fields[state]}", markup=False)
             columns = (TextColumn("training", markup=False), BarColumn(bar_width=24), state)
@@ -100,7 +100,7 @@ class TrainingScreen:
         (self._live.console if self._live else console).print(text)
 
 
-class Speed:
+class RecentSpeed:
     """How fast a run has trained of late, which may differ much from its mean: machines are shared, and get warm."""
 
     def __init__(self, history: History | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from tasks.base import Block, Shape, Source, Split, Task
+from tasks.base import ExampleBlock, Shape, Source, Split, Task
 from tasks.image.forms import CLASSES, SIDE
 from tasks.image.references import references
 
@@ -45,7 +45,7 @@ def describe(options: Image) -> str:
     return f"{options.size}×{options.size}, gray"
 
 
-def build(options: Image, source: Source) -> Iterator[Block]:
+def build(options: Image, source: Source) -> Iterator[ExampleBlock]:
     """Every image of every split, the same whatever form of the data they come from."""
     from tasks.image.official import read
 
@@ -53,7 +53,7 @@ def build(options: Image, source: Source) -> Iterator[Block]:
         yield block if options.size == SIDE else halved(block)
 
 
-def halved(block: Block) -> Block:
+def halved(block: ExampleBlock) -> ExampleBlock:
     """The same images with half as many pixels along a side: means of 2×2 gray values, halves rounded up."""
     small = SIDE // 2
     sums = block.tokens.reshape(-1, small, 2, small, 2).sum((2, 4), dtype=np.uint16)

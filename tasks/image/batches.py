@@ -14,7 +14,7 @@ import numpy as np
 
 from tasks.base import TaskError
 from tasks.files import DAMAGED, archives, is_tar
-from tasks.image.forms import SIDE, Form, Images
+from tasks.image.forms import SIDE, ColourImages, Form
 
 Parsed = tuple[np.ndarray, np.ndarray]  # (n, 3072) channel after channel, (n,) labels
 PIXELS = 3 * SIDE**2
@@ -64,7 +64,7 @@ def from_archive(path: Path, release: Release, batch: int, origin: str | None = 
     return Form(origin=origin or str(path), images=_images(_in_archive(path, release), release, batch))
 
 
-def _images(files: Iterator[tuple[str, bytes]], release: Release, batch: int) -> Iterator[Images]:
+def _images(files: Iterator[tuple[str, bytes]], release: Release, batch: int) -> Iterator[ColourImages]:
     for file, content in files:
         try:
             planes, labels = release.parse(content)
@@ -73,7 +73,7 @@ def _images(files: Iterator[tuple[str, bytes]], release: Release, batch: int) ->
         except ValueError as error:
             raise TaskError(f"{file} is not CIFAR-10's: {error}: restore it") from None
         split, index = release.files[PurePosixPath(file).name]
-        yield Images(
+        yield ColourImages(
             file=file,
             split=split,
             numbers=np.arange(index * batch, (index + 1) * batch),

@@ -13,7 +13,7 @@ BATCH = 10_000  # images in a file of the archive: five of training images and o
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class ColourImages:
     """Some colour images with their numbers: an image's place in data_batch_1 to 5, or in test_batch."""
 
     file: str  # where they stood, for messages
@@ -28,4 +28,4 @@ class Form:
     """Data that was found: what to call it, and its images, read as they are asked for."""
 
     origin: str
-    images: Iterator[Images]
+    images: Iterator[ColourImages]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tasks.base import Archive, Block, Source, TaskError
+from tasks.base import Archive, ExampleBlock, Source, TaskError
 from tasks.image.batches import BINARY, PYTHON, find_batches, from_archive
-from tasks.image.forms import BATCH, CLASSES, SIDE, Form, Images
+from tasks.image.forms import BATCH, CLASSES, SIDE, ColourImages, Form
 from tasks.image.png import find_records, find_strips
 from tasks.tfds_records import official_order
 
@@ -27,7 +27,7 @@ BLOCK = 1000
 WANTED = f"{PYTHON.folder}, {BINARY.folder}, their .tar.gz, rgb_png or tensorflow-datasets' cifar10"
 
 
-def read(source: Source, counts: Mapping[str, int], batch: int = BATCH) -> Iterator[Block]:
+def read(source: Source, counts: Mapping[str, int], batch: int = BATCH) -> Iterator[ExampleBlock]:
     """The first counts[split] images of every split in the official order; `batch` is a sixth of all images."""
     form = find(source, batch)
     source.tell(form.origin)
@@ -40,7 +40,7 @@ def read(source: Source, counts: Mapping[str, int], batch: int = BATCH) -> Itera
         pool = pools["test" if split == "test" else "train"]
         for first in range(0, counts[split], BLOCK):
             chosen = part[first : min(first + BLOCK, counts[split])]
-            yield Block(
+            yield ExampleBlock(
                 split=split,
                 tokens=pool.grays[chosen].reshape(-1),
                 lengths=np.full(len(chosen), PIXELS, np.int64),
@@ -85,7 +85,7 @@ class Pool:
         self._split = split
         self._there = np.zeros(size, bool)
 
-    def add(self, images: Images) -> None:
+    def add(self, images: ColourImages) -> None:
         """Put some images in their places; TaskError for what cannot be CIFAR-10's."""
         if not 0 <= images.labels.min() <= images.labels.max() < CLASSES:
             found = f"labels {images.labels.min()} to {images.labels.max()}"

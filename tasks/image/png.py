@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import NOT_NUMPY, TaskError
-from tasks.image.forms import SIDE, Form, Images
+from tasks.image.forms import SIDE, ColourImages, Form
 from tasks.png import read_png
 from tasks.tfds_records import prepared_folder, read_records
 
@@ -46,12 +46,12 @@ def _read_labels(path: Path, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     return labels
 
 
-def _strips(folder: Path, labels: dict[str, np.ndarray], length: int) -> Iterator[Images]:
+def _strips(folder: Path, labels: dict[str, np.ndarray], length: int) -> Iterator[ColourImages]:
     for split in ("train", "test"):
         for first in range(0, len(labels[split]), length):
             path = folder / f"{split}_{first // length:02}.png"
             numbers = np.arange(first, first + length)
-            yield Images(
+            yield ColourImages(
                 file=str(path),
                 split=split,
                 numbers=numbers,
@@ -66,13 +66,13 @@ def find_records(raw: Path | None) -> Form | None:
     return folder and Form(origin=str(folder), images=_records(folder))
 
 
-def _records(folder: Path) -> Iterator[Images]:
+def _records(folder: Path) -> Iterator[ColourImages]:
     for split in ("train", "test"):
         records = read_records(folder, split)
         file = f"{folder} ({split})"
         while rows := [_row(record, file) for record in islice(records, BLOCK)]:
             numbers, pixels, labels = zip(*rows, strict=True)
-            yield Images(
+            yield ColourImages(
                 file=file,
                 split=split,
                 numbers=np.array(numbers, np.int64),

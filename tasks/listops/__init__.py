@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from tasks.base import SPLITS, Block, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
+from tasks.base import SPLITS, ExampleBlock, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.listops.grammar import CLOSE, VOCAB
 from tasks.listops.seen import BYTES, Seen
 from tasks.parallel import in_order
@@ -89,19 +89,19 @@ def describe(options: ListOps) -> str:
     return text if options.source == "generated" else f"{text}, released files"
 
 
-def build(options: ListOps, source: Source) -> Iterator[Block]:
+def build(options: ListOps, source: Source) -> Iterator[ExampleBlock]:
     """Every example of every split; no expression occurs twice in generated data."""
     blocks = _complete(options, source)
     yield from blocks if options.brackets else map(_without_brackets, blocks)
 
 
-def _without_brackets(block: Block) -> Block:
+def _without_brackets(block: ExampleBlock) -> ExampleBlock:
     kept = block.tokens != CLOSE
     starts = np.cumsum(block.lengths) - block.lengths
     return replace(block, tokens=block.tokens[kept], lengths=np.add.reduceat(kept, starts, dtype=np.int64))
 
 
-def _complete(options: ListOps, source: Source) -> Iterator[Block]:
+def _complete(options: ListOps, source: Source) -> Iterator[ExampleBlock]:
     if options.source == "official":
         from tasks.listops.official import read
 
@@ -132,7 +132,7 @@ def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
     return draw
 
 
-def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: Seen) -> Iterator[Block]:
+def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: Seen) -> Iterator[ExampleBlock]:
     """As many of the drawn expressions as the split asks for, without those in `seen`, which grows by them."""
     missing = getattr(options, split)
     barren = 0
@@ -152,7 +152,7 @@ def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: Seen) 
             yield block
 
 
-def _unseen(split: str, trees: Trees, limit: int, seen: Seen) -> Block:
+def _unseen(split: str, trees: Trees, limit: int, seen: Seen) -> ExampleBlock:
     """The first `limit` expressions that are new."""
     ends = np.cumsum(trees.lengths)
     texts = (trees.tokens[start:end].data for start, end in zip(ends - trees.lengths, ends, strict=True))
@@ -160,7 +160,7 @@ def _unseen(split: str, trees: Trees, limit: int, seen: Seen) -> Block:
     chosen = seen.new(digests)
     chosen &= np.cumsum(chosen) <= limit
     seen.add(digests, chosen)
-    return Block(
+    return ExampleBlock(
         split=split,
         tokens=trees.tokens[np.repeat(chosen, trees.lengths)],
         lengths=trees.lengths[chosen],

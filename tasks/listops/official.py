@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base import Block, Source, TaskError
+from tasks.base import ExampleBlock, Source, TaskError
 from tasks.listops.grammar import encode, evaluate
 
 FILES = {"train": "basic_train.tsv", "validation": "basic_val.tsv", "test": "basic_test.tsv"}
@@ -18,7 +18,7 @@ DIGITS = [str(digit).encode() for digit in range(10)]
 BLOCK = 1000
 
 
-def read(source: Source, counts: Mapping[str, int], longest: int) -> Iterator[Block]:
+def read(source: Source, counts: Mapping[str, int], longest: int) -> Iterator[ExampleBlock]:
     """The first counts[split] expressions of every file, recomputed; TaskError names the file and line of a bad one."""
     folder = find(source.raw)
     source.tell(str(folder))
@@ -36,7 +36,7 @@ def find(raw: Path | None) -> Path:
     raise TaskError(f"no {', '.join(FILES.values())} in {raw} or its listops-1000: point --raw at the unpacked release")
 
 
-def _read_split(split: str, path: Path, count: int, longest: int) -> Iterator[Block]:
+def _read_split(split: str, path: Path, count: int, longest: int) -> Iterator[ExampleBlock]:
     with path.open("rb") as lines:
         if next(lines, b"").rstrip(b"\r\n") != HEADER:
             raise TaskError(f"{path}:1: expected the header Source<TAB>Target: is this the released file?")
@@ -44,7 +44,7 @@ def _read_split(split: str, path: Path, count: int, longest: int) -> Iterator[Bl
         read_so_far = 0
         while rows := [_row(path, number, line, longest) for number, line in islice(numbered, BLOCK)]:
             read_so_far += len(rows)
-            yield Block(
+            yield ExampleBlock(
                 split=split,
                 tokens=np.frombuffer(b"".join(tokens for tokens, _ in rows), np.uint8),
                 lengths=np.array([len(tokens) for tokens, _ in rows], np.int64),

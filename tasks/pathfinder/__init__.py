@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from tasks.base import SPLITS, Block, Examples, Seed, Shape, Source, Split, Task, TaskError
+from tasks.base import SPLITS, ExampleBlock, Examples, Seed, Shape, Source, Split, Task, TaskError
 from tasks.parallel import in_order
 from tasks.pathfinder.snakes.settings import Level, Settings, settings_for
 
@@ -76,7 +76,7 @@ def describe(options: Pathfinder) -> str:
     return text if options.source == "generated" else f"{text}, released files"
 
 
-def build(options: Pathfinder, source: Source) -> Iterator[Block]:
+def build(options: Pathfinder, source: Source) -> Iterator[ExampleBlock]:
     """Every image of every split, the same whatever the number of processes."""
     if options.source == "official":
         from tasks.pathfinder.official import read
@@ -97,18 +97,18 @@ def _parts(options: Pathfinder) -> Iterator[tuple[str, int, int]]:
             yield split, first, min(length, count - first)
 
 
-def _drawer(options: Pathfinder) -> Callable[[tuple[str, int, int]], Block]:
+def _drawer(options: Pathfinder) -> Callable[[tuple[str, int, int]], ExampleBlock]:
     from tasks.pathfinder.snakes.sampler import generate  # compiling and loading numba is left to those who generate
 
     chosen = settings(options)
     pixels = options.size**2
 
-    def draw(part: tuple[str, int, int]) -> Block:
+    def draw(part: tuple[str, int, int]) -> ExampleBlock:
         split, first, count = part
         made = generate(chosen, options.seed, split, first, count)
         lengths = np.full(count, pixels, np.int64)
         tokens, extras = made.images.reshape(-1), {"markers": made.markers}
-        return Block(split=split, tokens=tokens, lengths=lengths, labels=made.labels, extras=extras)
+        return ExampleBlock(split=split, tokens=tokens, lengths=lengths, labels=made.labels, extras=extras)
 
     return draw
 

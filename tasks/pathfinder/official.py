@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base import NOT_NUMPY, SPLITS, Block, Source, TaskError
+from tasks.base import NOT_NUMPY, SPLITS, ExampleBlock, Source, TaskError
 from tasks.png import read_png
 from tasks.tfds_records import official_order
 
@@ -25,7 +25,7 @@ _NUMPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class MetadataLine:
     """One line of a metadata file: the builder's key for it, the image's path below the level's folder, the label."""
 
     key: str
@@ -33,7 +33,7 @@ class Record:
     label: int
 
 
-def read(source: Source, size: int, level: str, counts: Mapping[str, int]) -> Iterator[Block]:
+def read(source: Source, size: int, level: str, counts: Mapping[str, int]) -> Iterator[ExampleBlock]:
     """The first counts[split] records of every split in the official order."""
     folder = find(source.raw, size, level)
     source.tell(str(folder))
@@ -47,7 +47,7 @@ def read(source: Source, size: int, level: str, counts: Mapping[str, int]) -> It
     for split, part in parts.items():
         for first in range(0, counts[split], BLOCK):
             chosen = [records[i] for i in part[first : min(first + BLOCK, counts[split])]]
-            yield Block(
+            yield ExampleBlock(
                 split=split,
                 tokens=np.concatenate([_pixels(folder / record.image, size) for record in chosen]),
                 lengths=np.full(len(chosen), size**2, np.int64),
@@ -73,7 +73,7 @@ def find(raw: Path | None, size: int, level: str) -> Path:
     raise TaskError(f"no {name}/{LEVELS[level]}/metadata in {raw} or below: point --raw at the unpacked release")
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[MetadataLine]:
     """Every record whose image is not empty (one image of the release is), file after file by number."""
     found = (path for path in (folder / "metadata").glob("*.npy") if re.fullmatch("[0-9]+", path.stem))
     files = sorted(found, key=lambda path: int(path.stem))
@@ -88,7 +88,7 @@ def cut(order: np.ndarray) -> list[np.ndarray]:
     return np.split(order, [round(len(order) * 0.8), round(len(order) * 0.9)])
 
 
-def _read_file(path: Path) -> Iterator[Record]:
+def _read_file(path: Path) -> Iterator[MetadataLine]:
     try:
         rows = _rows(path)
     except NOT_NUMPY as error:
@@ -96,7 +96,7 @@ def _read_file(path: Path) -> Iterator[Record]:
     for number, row in enumerate(rows, start=1):
         if len(row) < 4 or row[3] not in ("0", "1"):
             raise TaskError(f"{path}:{number}: expected folder, file, number and a label 0 or 1: restore the file")
-        yield Record(key=f"{row[0]}_{row[1]}_{number}", image=f"{row[0]}/{row[1]}", label=int(row[3]))
+        yield MetadataLine(key=f"{row[0]}_{row[1]}_{number}", image=f"{row[0]}/{row[1]}", label=int(row[3]))
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.base import Block, Examples, Length, Shape, Source, Split, Task
+from tasks.base import ExampleBlock, Examples, Length, Shape, Source, Split, Task
 from tasks.retrieval.documents import VOCAB
 
 
@@ -38,7 +38,7 @@ def describe(options: Retrieval) -> str:
     return f"{options.max_length:,} bytes, released pairs"
 
 
-def build(options: Retrieval, source: Source) -> Iterator[Block]:
+def build(options: Retrieval, source: Source) -> Iterator[ExampleBlock]:
     """Every pair of every split, read line by line."""
     from tasks.retrieval.official import read
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.base import Block, Split
+from tasks.base import ExampleBlock, Split
 
 LAST_BYTE = 0xF4  # UTF-8 has none above
 VOCAB = LAST_BYTE + 2
@@ -14,9 +14,9 @@ VOCAB = LAST_BYTE + 2
 
 def block(
     split: str, documents: Sequence[bytes], examples: np.ndarray, labels: np.ndarray, **extras: np.ndarray
-) -> Block:
+) -> ExampleBlock:
     """A block of pairs (n, 2) of these documents, none of them empty."""
-    return Block(
+    return ExampleBlock(
         split=split,
         tokens=np.frombuffer(b"".join(documents), np.uint8) + np.uint8(1),
         lengths=np.array([len(document) for document in documents], np.int64),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base import Block, Source, TaskError
+from tasks.base import ExampleBlock, Source, TaskError
 from tasks.retrieval.documents import LAST_BYTE, block
 
 FILES = {
@@ -31,7 +31,7 @@ BLOCK = 500
 _UTF8 = bytes(range(LAST_BYTE + 1))
 
 
-def read(source: Source, counts: Mapping[str, int], max_bytes: int) -> Iterator[Block]:
+def read(source: Source, counts: Mapping[str, int], max_bytes: int) -> Iterator[ExampleBlock]:
     """The first counts[split] pairs of every file; TaskError names the file and line of a bad one."""
     folder = find(source.raw)
     source.tell(str(folder))
@@ -53,7 +53,7 @@ def find(raw: Path | None) -> Path:
     )
 
 
-def _read_split(split: str, path: Path, count: int, max_bytes: int) -> Iterator[Block]:
+def _read_split(split: str, path: Path, count: int, max_bytes: int) -> Iterator[ExampleBlock]:
     with path.open("rb") as file:
         lines = iter(partial(file.readline, LONGEST_LINE), b"")
         numbered = enumerate(islice(lines, count), start=1)

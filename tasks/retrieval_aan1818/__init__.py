@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base import Block, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
+from tasks.base import ExampleBlock, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.retrieval.documents import VOCAB, block
 from tasks.retrieval_aan1818.corpus import Corpus, find, read
 from tasks.retrieval_aan1818.pairs import Division, divide, mixed
@@ -58,7 +58,7 @@ def validation(options: RetrievalAAN) -> str:
     return "a tenth of the pairs, whose papers are in the other splits too"
 
 
-def build(options: RetrievalAAN, source: Source) -> Iterator[Block]:
+def build(options: RetrievalAAN, source: Source) -> Iterator[ExampleBlock]:
     """Every pair of every split: the later paper, the earlier one, and whether one cites the other.
 
     In a whole split the labels are balanced and every paper stands on either side as often with label 0 as with
@@ -85,7 +85,7 @@ def _count(split: str, found: int, asked: int | None) -> int:
     return found if asked is None else asked
 
 
-def _block(split: str, corpus: Corpus, examples: np.ndarray, labels: np.ndarray) -> Block:
+def _block(split: str, corpus: Corpus, examples: np.ndarray, labels: np.ndarray) -> ExampleBlock:
     papers, numbers = np.unique(examples, return_inverse=True)
     documents = [corpus.texts[paper] for paper in papers]
     years = (corpus.years[examples[:, 0]] - corpus.years[examples[:, 1]]).astype(np.uint8)

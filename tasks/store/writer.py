@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.base import Block, Task
+from tasks.base import ExampleBlock, Task
 
 
 class SplitWriter:
@@ -26,7 +26,7 @@ class SplitWriter:
         self._documents = 0
         self._seen: dict[bytes, int] = {}  # digest of a document that examples name -> its number in the split
 
-    def add(self, block: Block) -> None:
+    def add(self, block: ExampleBlock) -> None:
         """Append one block."""
         tokens, lengths = np.ascontiguousarray(block.tokens, dtype=self._dtype), block.lengths.astype(np.int64)
         assert lengths.sum() == len(tokens), "lengths must cover the tokens"

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from tasks.base import Block, Length, Seed, Shape, Source, Split, Task, TaskError
+from tasks.base import ExampleBlock, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.text.official import Review, read
 
 VOCAB = 0xF4 + 2  # padding's 0, then byte + 1; no byte of UTF-8 is above 0xF4
@@ -77,7 +77,7 @@ def validation(options: Text) -> str:
     return f"{HELD_OUT:,} held out of the official training set, seed {options.seed}"
 
 
-def build(options: Text, source: Source) -> Iterator[Block]:
+def build(options: Text, source: Source) -> Iterator[ExampleBlock]:
     """Every review of every split, in an order that depends on the texts and the seed alone."""
     for split, reviews in assign(options, read(source)).items():
         chosen = reviews[: getattr(options, split)]
@@ -109,9 +109,9 @@ def digest(seed: int, text: bytes) -> bytes:
     return blake2b(text, digest_size=16, key=seed.to_bytes(8, "little")).digest()
 
 
-def _block(split: str, reviews: list[Review], longest: int) -> Block:
+def _block(split: str, reviews: list[Review], longest: int) -> ExampleBlock:
     texts = [review.text[:longest] for review in reviews]
-    return Block(
+    return ExampleBlock(
         split=split,
         tokens=np.frombuffer(b"".join(texts), np.uint8) + np.uint8(1),
         lengths=np.array([len(text) for text in texts], np.int64),

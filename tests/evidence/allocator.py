@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from lra.bench.plan import Cell
+from lra.bench.plan import BenchCell
 from lra.core.environment import ROOT, environment, git_state
 from lra.core.workers import Child
 
@@ -25,7 +25,7 @@ LEFT_ALONE = {"MALLOC_ARENA_TEST": "8"}  # glibc's own default on 64 bits; any s
 class Worker(Child):
     """One process of `bench`."""
 
-    def __init__(self, cell: Cell, extra: dict[str, str]) -> None:
+    def __init__(self, cell: BenchCell, extra: dict[str, str]) -> None:
         with patch.dict(os.environ, extra):
             super().__init__("lra.bench.worker", visible=True)
         self.ask({"cell": asdict(cell)})
@@ -38,7 +38,7 @@ class Worker(Child):
 
 def row(backend: Any, length: int, batch: int) -> str:
     """One row of the table."""
-    cell = Cell(
+    cell = BenchCell(
         kind="train", backend=backend, device="cpu", dtype="float32", attn="elfatt", length=length, batch=batch,
         heads=2, head_dim=32,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from statistics import NormalDist, fmean, stdev
 
 from lra.core.environment import ROOT, environment, git_state
 from lra.regression import baselines
-from lra.regression.baselines import Baseline, Cell
+from lra.regression.baselines import Baseline, WatchedCell
 from lra.regression.prediction import at_most
 from lra.regression.report import clean_alarms
 from lra.regression.trial import first_losses, prepare, ratio, records
@@ -34,7 +34,7 @@ TIMINGS = 5
 POWERS = (0.8, 0.9)
 
 
-def false_alarms(cell: Cell, baseline: Baseline, level: float) -> str:
+def false_alarms(cell: WatchedCell, baseline: Baseline, level: float) -> str:
     """How many checks made of the clean runs would have failed, at several levels."""
     rows = ["| level | clean checks | false alarms | rate at most (95 % confidence) |", "|---" * 4 + "|"]
     for each in (level, 0.05, 0.2):
@@ -43,14 +43,14 @@ def false_alarms(cell: Cell, baseline: Baseline, level: float) -> str:
     return "\n".join(rows)
 
 
-def given_this_baseline(cell: Cell, baseline: Baseline, level: float) -> float:
+def given_this_baseline(cell: WatchedCell, baseline: Baseline, level: float) -> float:
     """The rate of false alarms of this one baseline, if accuracies are normal with the clean runs' mean and spread."""
     k = len(cell.check_seeds)
     spread = NormalDist(fmean(baseline.clean), stdev(baseline.clean) / math.sqrt(k))
     return spread.cdf(baseline.expected.bound(k, level))
 
 
-def faults(cell: Cell, baseline: Baseline, level: float) -> str:
+def faults(cell: WatchedCell, baseline: Baseline, level: float) -> str:
     """Each fault in a few checks: by accuracy alone, then by its first losses."""
     head = ["fault", "accuracy of each check %", "mean lost", "p of each check", "by accuracy", "first losses off by"]
     rows = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
@@ -81,7 +81,7 @@ def _furthest(losses: list[float], golden: list[float]) -> float:
     return max(abs(a - b) / abs(b) for a, b in zip(losses, golden, strict=True))
 
 
-def timings(cell: Cell, baseline: Baseline) -> str:
+def timings(cell: WatchedCell, baseline: Baseline) -> str:
     """The ratio measured again and again, as one sentence."""
     assert baseline.ratio is not None
     assert cell.speed is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.pathfinder.snakes.sampler import Images, generate
+from tasks.pathfinder.snakes.sampler import DrawnImages, generate
 from tasks.pathfinder.snakes.settings import Settings, settings_for
 from tests.evidence.comparison import Told, compare, holm, likeness, per_image, same, tell_apart
 
@@ -54,7 +54,7 @@ def originals(raw: Path) -> tuple[np.ndarray, np.ndarray]:
         return data["images"], data["labels"]
 
 
-def against_figures(made: Images) -> dict[str, tuple[float, float, float]]:
+def against_figures(made: DrawnImages) -> dict[str, tuple[float, float, float]]:
     """Our mean, the original's, and their difference in standard errors (of both means, less the rounding)."""
     ours = per_image(made.images, made.labels) | {
         "restarts": made.restarts.astype(float),

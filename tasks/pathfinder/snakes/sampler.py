@@ -21,7 +21,7 @@ PATIENCE = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class DrawnImages:
     """Images of one split in order, and what the generator knows about them."""
 
     images: np.ndarray  # (n, size, size) uint8
@@ -44,7 +44,9 @@ def margin_of(settings: Settings, states: np.ndarray) -> np.ndarray:
     return np.array(settings.margins)[states[:, 4] % np.uint64(len(settings.margins))]
 
 
-def generate(settings: Settings, seed: int, split: str, first: int, count: int, *, patience: int = PATIENCE) -> Images:
+def generate(
+    settings: Settings, seed: int, split: str, first: int, count: int, *, patience: int = PATIENCE
+) -> DrawnImages:
     """Images first .. first + count - 1 of a split; TaskError where one needs more than `patience` restarts."""
     if split not in SPLITS:
         raise TaskError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}")
@@ -56,7 +58,7 @@ def generate(settings: Settings, seed: int, split: str, first: int, count: int, 
     for margin in set(settings.margins):
         rows = np.flatnonzero(margins == margin)
         images[rows], facts[rows], markers[rows] = _same_margin(settings, margin, states[rows, :4], patience)
-    return Images(
+    return DrawnImages(
         images=images,
         labels=facts[:, 1].astype(np.uint8),
         markers=markers,
