@@ -27,6 +27,7 @@ def piece(path: Path, code: str, **more: float) -> Piece:
     return Piece(name=path.name, done=path.exists, command=lambda: [sys.executable, "-c", code], **more)  # pyright: ignore
 
 
+@pytest.mark.slow
 def test_a_run_is_stopped_continued_and_not_made_again(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     run = smoke_run(steps=400, evaluate_every=80, chunk=3)
