@@ -22,8 +22,9 @@ from lra.bench.operations import Cost
 from lra.bench.plan import BenchCell, Kind
 from lra.bench.record import FAILED, MEASURED, UNEQUAL
 from lra.bench.subjects import Stepping
-from lra.bench.worker import Worker, answer, is_out_of_memory
+from lra.bench.worker import Worker, answer
 from lra.core.environment import ROOT
+from lra.core.errors import is_out_of_memory
 from lra.training.clock import AwakeClock
 
 BACKENDS = ("torch", "jax")
@@ -163,6 +164,7 @@ def test_a_training_step_is_timed_in_the_precision_asked_for(backend: str, dtype
         (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 33554432 bytes."), True),
+        (RuntimeError("INTERNAL: YNNPACK operation failed: error"), True),
         (RuntimeError("shapes do not match"), False),
     ],
 )

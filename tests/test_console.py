@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lra.core.environment import ROOT
 from lra.terminal.console import NARROWEST, Console, open_streams, write_document
+from lra.terminal.failures import told
 
 
 def latin(patch: pytest.MonkeyPatch) -> io.BytesIO:
@@ -66,3 +67,25 @@ def test_a_terminal_without_width_gets_some(columns: str, left: str, monkeypatch
     monkeypatch.setenv("COLUMNS", columns)
     open_streams()
     assert os.environ["COLUMNS"] == left
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating 9 bytes")]
+)
+def test_a_run_without_memory_ends_in_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def train() -> int:
+        raise error
+
+    assert told(train) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "not enough memory" in said
+    assert "take a smaller model, batch or length" in said
+
+
+def test_another_error_of_a_framework_is_not_hidden() -> None:
+    def train() -> int:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        told(train)

@@ -16,14 +16,13 @@ from lra.bench import parity as bench_parity
 from lra.bench.plan import BenchCell
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, UNEQUAL
 from lra.bench.subjects import Subject, subject
-from lra.core.errors import UserError
+from lra.core.errors import UserError, is_out_of_memory
 from lra.core.workers import serve
 from lra.training.clock import AwakeClock
 
 LEAST = 0.2  # seconds of a sample
 MARGIN = 1.25  # so that a machine that gets faster later still fills them
 LONG = 1.0  # a call of so many seconds needs none before it to warm up
-OUT_OF_MEMORY_WORDS = ("out of memory", "resource_exhausted", "allocate memory", "bad_alloc", "alloc_failed")
 
 
 class Worker:
@@ -140,12 +139,6 @@ def answer(order: dict[str, Any], workers: list[Worker]) -> dict[str, Any]:
             return workers[0].prepare(order.get("parity")) if "cell" in order else workers[0].sample()
     except Exception as error:  # whatever a mechanism or a framework raises is this cell's outcome
         return {"status": OUT_OF_MEMORY if is_out_of_memory(error) else FAILED, "why": _one_line(error)}
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether that is how Python, PyTorch, JAX or CUDA says so."""
-    said = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY_WORDS)
 
 
 def _one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from attention_impls.base import AttentionError
-from lra.core.errors import UserError, shortened
+from lra.core.errors import UserError, is_out_of_memory, shortened
 from lra.core.workers import ending_signals
 from lra.terminal.console import abandon_streams
 from tasks.base import TaskError
@@ -52,7 +52,9 @@ def _told(action: Callable[[], int]) -> int:
         raise
     except (UserError, TaskError, AttentionError) as error:
         return fail(str(error), 2)
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return fail(f"not enough memory: {error or 'nothing is left'}: take a smaller model, batch or length", 1)
     except KeyboardInterrupt:
         return fail("stopped; nothing half-written is left", 130)
