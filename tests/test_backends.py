@@ -173,3 +173,13 @@ def test_rows_without_an_example_count_nowhere(name: str) -> None:
     [first] = backend.evaluate(state, small.rows(chunk, slice(1)))
     assert alone.count.tolist() == [1, 1, 1]
     np.testing.assert_allclose(alone.loss, first.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_an_example_is_right_for_one_of_its_labels(name: str) -> None:
+    plan = small.blueprint("linear")
+    chunk = small.chunks(small.split())[0]
+    backend = small.backends.get(name, [plan], "cpu")
+    state = backend.start([initial_weights(plan)])
+    found = [backend.evaluate(state, replace(chunk, labels=(chunk.labels + k) % plan.classes))[0] for k in range(3)]
+    assert sum(each.correct for each in found).tolist() == found[0].count.tolist()

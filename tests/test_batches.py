@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.model.batches import Epochs, Gatherer, ahead, chunk_bounds, training_chunks
+from lra.model.batches import NO_EXAMPLE, Epochs, Gatherer, ahead, chunk_bounds, training_chunks
 from lra.model.padding import Padding
 from lra.model.schedule import one_cycle
 from tasks.base import Split
@@ -66,6 +67,17 @@ def test_ragged_gathering_pads_with_zeros_and_says_the_lengths() -> None:
     assert chunk.tokens[0, 0, 0].tolist() == [3, 3, 3, 3, 3, 0]
     assert chunk.tokens[0, 1, 1].tolist() == [2, 0, 0, 0, 0, 0]
     assert chunk.labels.tolist() == [[1, 0]]
+
+
+def test_documents_are_there_to_their_last_token() -> None:
+    lengths = [3, 7, 5, 7]
+    docs = replace(ragged_split(lengths), tokens=np.arange(1, 1 + sum(lengths), dtype=np.uint8))
+    gather = Gatherer(docs, Padding(groups=1, sizes=(5, 7)))
+    trained = gather.training(np.arange(4)[None], np.zeros(1), np.zeros(1))
+    for chunk in (trained, *gather.evaluation(1), *gather.evaluation(3)):
+        assert chunk.lengths is not None
+        for row, label, length in zip(chunk.tokens[0, :, 0], chunk.labels[0], chunk.lengths[0, :, 0], strict=True):
+            assert label == NO_EXAMPLE or row[:length].tolist() in [docs.document(i).tolist() for i in range(4)]
 
 
 def test_full_documents_carry_no_lengths() -> None:
