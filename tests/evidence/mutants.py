@@ -11,7 +11,7 @@ from pathlib import Path
 from lra.core.environment import ROOT
 
 LAWS = "tests/test_attention_laws.py tests/test_attention_parity.py -k"
-LOOP = "tests/test_train.py tests/test_snapshot.py"
+LOOP = "tests/test_loop.py tests/test_train.py tests/test_snapshot.py"
 RUNS = "tests/test_batches.py tests/test_padding.py"
 BOARD = "tests/test_board.py tests/test_significance.py"
 CHECK = "tests/test_prediction.py tests/test_regress.py tests/test_baselines.py"
@@ -202,7 +202,7 @@ RANDOM = {
     "lra/model/batches.py": RUNS,
     "lra/model/padding.py": RUNS,
     "lra/model/dropout.py": "tests/test_dropout.py",
-    "lra/backends/torch/step.py": "tests/test_backends.py tests/test_dropout.py -k torch",
+    "lra/backends/torch/step.py": "tests/test_backends.py tests/test_dropout.py",
     "lra/training/history.py": LOOP,
     "lra/training/snapshot.py": LOOP,
     "lra/scores/significance.py": BOARD,
