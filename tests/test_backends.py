@@ -182,4 +182,4 @@ def test_an_example_is_right_for_one_of_its_labels(name: str) -> None:
     backend = small.backends.get(name, [plan], "cpu")
     state = backend.start([initial_weights(plan)])
     found = [backend.evaluate(state, replace(chunk, labels=(chunk.labels + k) % plan.classes))[0] for k in range(3)]
-    assert sum(each.correct for each in found).tolist() == found[0].count.tolist()
+    assert np.sum([each.correct for each in found], 0).tolist() == found[0].count.tolist()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import tyro
 
-from lra.bench import command
-from lra.bench.command import BenchFlags
 from lra.bench.plan import Plan, blueprint_of, make_plan
+from lra.cli import bench
+from lra.cli.bench import BenchFlags
 from lra.cli.main import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
@@ -69,9 +69,9 @@ def test_a_gpu_is_timed_where_every_framework_sees_one(
     answers: tuple[int, ...], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = list(answers)
-    monkeypatch.setattr(command, "has_gpu", lambda: True)
-    monkeypatch.setattr(command.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, left.pop(0)))
-    assert command._device(("torch", "jax")) == device
+    monkeypatch.setattr(bench, "has_gpu", lambda: True)
+    monkeypatch.setattr(bench.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, left.pop(0)))
+    assert bench._device(("torch", "jax")) == device
     assert left == []
 
 

@@ -1,4 +1,4 @@
-"""What is computed from the samples of a benchmark: spread, ratios, growth, crossover, tables and the picture."""
+"""What is computed from the samples of a benchmark, and the tables and the picture that show it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from bench_records import LENGTHS, bench_record, timing
 
-from lra.bench.command import BenchFlags, bench
-from lra.bench.plot import picture
-from lra.bench.record import OUT_OF_MEMORY, Spread, crossover, exponent, load, save, spread, unstable
-from lra.bench.table import Achieved, comma_separated, growth_rows, markdown, notes
+from lra.bench.record import OUT_OF_MEMORY, load, save
+from lra.bench.statistics import Crossover, Curve, Spread, crossover, exponent, spread, unstable
+from lra.bench.summary import Measured, step_seconds, summarize
+from lra.bench.table import comma_separated, growth_rows, markdown, notes
+from lra.cli.bench import BenchFlags, bench
 from lra.core.errors import UserError
 
 
@@ -24,7 +25,7 @@ def test_spread_is_the_median_and_the_quartiles() -> None:
 
 
 def test_ratios_are_taken_round_by_round_so_that_drift_cancels() -> None:
-    ratios = bench_record().ratios()
+    ratios = summarize(bench_record()).ratios
     assert [each.length for each in ratios] == list(LENGTHS)
     for each in ratios:
         assert each.rounds == pytest.approx([each.length / 150] * 3)  # the slow second round shows in neither
@@ -33,7 +34,7 @@ def test_ratios_are_taken_round_by_round_so_that_drift_cancels() -> None:
 
 def test_frameworks_are_compared_mechanism_by_mechanism() -> None:
     other = timing("elfatt", 100, [0.75e-3, 1.5e-3, 0.75e-3], backend="jax")
-    ratios = bench_record(other, compare=[["jax", "torch"]]).ratios()
+    ratios = summarize(bench_record(other, compare=[["jax", "torch"]])).ratios
     assert [(each.first, each.second) for each in ratios] == [("elfatt (jax)", "elfatt (torch)")]
     assert ratios[0].rounds == pytest.approx([2.0] * 3)
 
@@ -41,9 +42,12 @@ def test_frameworks_are_compared_mechanism_by_mechanism() -> None:
 def test_a_cell_without_a_figure_is_in_no_ratio_and_no_series() -> None:
     lost = timing("elfatt", 800, [], status=OUT_OF_MEMORY, why="none left")
     slow = timing("softmax", 800, [0.1, 0.1, 0.1])
-    record = bench_record(lost, slow)
-    assert 800 not in [each.length for each in record.ratios()]
-    assert [cell.length for cell in record.series()["elfatt", "torch"]] == list(LENGTHS)
+    summary = summarize(bench_record(lost, slow))
+    assert 800 not in [each.length for each in summary.ratios]
+    assert [(each.cell.label, each.time.lengths) for each in summary.scalings] == [
+        ("elfatt", LENGTHS),
+        ("softmax", (*LENGTHS, 800)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -64,8 +68,8 @@ def test_unstable_samples_are_named_by_the_rules_of_pyperf(samples: list[float],
 
 def test_samples_of_different_numbers_of_calls_are_compared_by_call() -> None:
     cell = timing("elfatt", 100, [1e-3, 1e-3], samples=[0.2, 0.4], calls=[200, 400], steps=2)
-    assert cell.seconds == pytest.approx([0.5e-3, 0.5e-3])
-    assert cell.warnings == []
+    assert step_seconds(cell) == pytest.approx([0.5e-3, 0.5e-3])
+    assert Measured(cell=cell).warnings == []
 
 
 def test_exponent_is_the_slope_on_logarithmic_axes() -> None:
@@ -75,39 +79,55 @@ def test_exponent_is_the_slope_on_logarithmic_axes() -> None:
 
 
 def test_crossover_is_where_the_lines_between_the_points_meet() -> None:
+    def curve(seconds: dict[int, float]) -> Curve:
+        return Curve(lengths=tuple(seconds), values=tuple(seconds.values()))
+
     theirs = {n: 1e-3 * (n / 100) ** 2 for n in LENGTHS}
-    found = crossover({n: 1.5e-5 * n for n in LENGTHS}, theirs)
+    ours = curve({n: 1.5e-5 * n for n in LENGTHS})
+    found = crossover(ours, curve(theirs))
     assert found is not None
-    assert found[0] == "at"
-    assert found[1] == pytest.approx(150)
-    assert crossover({n: 0.5 * theirs[n] for n in LENGTHS}, theirs) == ("below", 100.0)
-    assert crossover({n: 2 * theirs[n] for n in LENGTHS}, theirs) == ("above", 400.0)
-    assert crossover({n: theirs[n] / (2 if n == 100 else 0.5) for n in LENGTHS}, theirs) == ("above", 400.0)
-    assert crossover({50: 1.0}, theirs) is None
+    assert found.kind == "at"
+    assert found.length == pytest.approx(150)
+    assert ours.at(found.length) == pytest.approx(curve(theirs).at(found.length)) == pytest.approx(2.25e-3)
+    below, above = Crossover(kind="below", length=100.0), Crossover(kind="above", length=400.0)
+    assert crossover(curve({n: 0.5 * theirs[n] for n in LENGTHS}), curve(theirs)) == below
+    assert crossover(curve({n: 2 * theirs[n] for n in LENGTHS}), curve(theirs)) == above
+    assert crossover(curve({n: theirs[n] / (2 if n == 100 else 0.5) for n in LENGTHS}), curve(theirs)) == above
+    assert crossover(curve({50: 1.0}), curve(theirs)) is None
 
 
 def test_what_is_achieved_stands_beside_the_ceilings_of_the_run() -> None:
-    record = bench_record()
-    cell = record.cells[0]  # 1.5 ms a step for a million operations and ten thousand bytes
-    got = Achieved(record, cell)
-    assert (record.ceiling("product"), record.ceiling("copy")) == (pytest.approx(1e10), pytest.approx(4e7))
-    assert got.examples == pytest.approx(2 / 1.5e-3)
-    assert got.of_product == pytest.approx(1e6 / 1.5e-3 / 1e10)
-    assert got.of_copy == pytest.approx(1e4 / 1.5e-3 / 4e7)
-    assert got.of_limit == got.of_copy
+    summary = summarize(bench_record())
+    got = summary.cells[0]  # 1.5 ms a step for two examples, a million operations and ten thousand bytes
+    assert got is not None
+    assert (summary.ceilings.product, summary.ceilings.copy) == (pytest.approx(1e10), pytest.approx(4e7))
+    assert got.examples_per_second == pytest.approx(2 / 1.5e-3)
+    assert got.example.median == pytest.approx(0.75e-3)
+    assert got.example_bytes == pytest.approx(50_000)
+    assert got.share_of_product == pytest.approx(1e6 / 1.5e-3 / 1e10)
+    assert got.share_of_copy == pytest.approx(1e4 / 1.5e-3 / 4e7)
+    assert got.share_of_limit == got.share_of_copy
 
 
 def test_an_uncounted_mechanism_has_bytes_only() -> None:
-    got = Achieved(bench_record(), timing("mine", 100, [1e-3, 1e-3], flop=None))
-    assert got.flop is None
-    assert got.of_product is None
-    assert got.of_limit == got.of_copy
+    got = summarize(bench_record(timing("mine", 100, [1e-3, 1e-3], flop=None))).cells[-1]
+    assert got is not None
+    assert got.flop_per_second is None
+    assert got.share_of_product is None
+    assert got.share_of_limit == got.share_of_copy
+
+
+def test_memory_that_was_not_seen_is_left_out_of_its_growth() -> None:
+    unseen = [timing("linear", n, [1e-3, 1e-3], memory_bytes=seen) for n, seen in ((100, 0), (200, None), (400, 8))]
+    found = summarize(bench_record(*unseen)).scalings[-1]
+    assert found.time.lengths == LENGTHS
+    assert (found.memory.lengths, found.memory.values, found.memory.exponent) == ((400,), (4.0,), None)
 
 
 def test_the_report_says_what_a_reader_has_to_know() -> None:
     lost = timing("flash", 400, [], status=OUT_OF_MEMORY, why="none left")
     noisy = timing("linear", 100, [1e-3, 2e-3, 1e-3])
-    text = markdown(bench_record(lost, noisy, complete=False))
+    text = markdown(summarize(bench_record(lost, noisy, complete=False)))
     for said in (
         "| `elfatt` | torch | 100 | 2 | 1.50 ! |",
         "| `flash` | torch | 400 | 2 | out of memory | — |",
@@ -127,16 +147,16 @@ def test_the_report_says_what_a_reader_has_to_know() -> None:
 def test_a_busy_machine_is_named() -> None:
     around = bench_record().environment | {"timing": "niced 5; others took 1.2 of 2 cores"}
     said = "These times are no timing: niced 5; others took 1.2 of 2 cores."
-    assert said in notes(bench_record(environment=around))
-    assert not [note for note in notes(bench_record()) if "timing" in note]
+    assert said in notes(summarize(bench_record(environment=around)))
+    assert not [note for note in notes(summarize(bench_record())) if "timing" in note]
     del around["timing"]
     around |= {"busy_at_start": True, "load_at_start": 3.5}
-    assert "Busy machine: load 3.5 when it began." in notes(bench_record(environment=around))
+    assert "Busy machine: load 3.5 when it began." in notes(summarize(bench_record(environment=around)))
 
 
 def test_the_csv_has_every_cell_in_si_units() -> None:
     lost = timing("flash", 400, [], status=OUT_OF_MEMORY, why="none left")
-    rows = list(csv.DictReader(io.StringIO(comma_separated(bench_record(lost)))))
+    rows = list(csv.DictReader(io.StringIO(comma_separated(summarize(bench_record(lost))))))
     assert len(rows) == 2 * len(LENGTHS) + 1
     assert float(rows[0]["seconds_median"]) == pytest.approx(1.5e-3)
     assert float(rows[0]["flop_per_second"]) == pytest.approx(1e6 / 1.5e-3, rel=1e-5)
@@ -145,7 +165,7 @@ def test_the_csv_has_every_cell_in_si_units() -> None:
 
 def test_growth_needs_more_than_one_length() -> None:
     record = bench_record(timing("linear", 100, [1e-3, 1e-3]))
-    assert {row[0] for row in growth_rows(record)} == {"`elfatt`", "`softmax`"}
+    assert {row[0] for row in growth_rows(summarize(record))} == {"elfatt", "softmax"}
 
 
 def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> None:
@@ -211,9 +231,7 @@ def test_tables_and_picture_are_a_pure_function_of_the_record(tmp_path: Path) ->
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.csv", "a.json", "a.md", "a.svg"]
 
 
-def test_the_picture_shows_every_series(tmp_path: Path) -> None:
-    unseen = timing("linear", 100, [1e-3, 1e-3], memory_bytes=0)  # a peak that the meter did not see
-    picture(bench_record(unseen), tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
-    with pytest.raises(ValueError, match="nothing was measured"):
-        picture(bench_record(cells=[]), tmp_path / "b.png")
+def test_no_picture_is_drawn_where_nothing_was_measured(tmp_path: Path) -> None:
+    save(bench_record(cells=[]), tmp_path / "a.json")
+    assert bench(BenchFlags(redraw=tmp_path / "a.json")) == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.csv", "a.json", "a.md"]

@@ -1,14 +1,16 @@
-"""Time and memory against length: what the plots show is what one device's bench records say."""
+"""Time and memory against length: what the plots show is what a record, or those of one device, say."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from bench_records import LENGTHS, bench_record, timing
 from board_records import write_timing
 
+from lra.bench.summary import summarize
 from lra.plotting.figures import Growth, Picture
-from lra.plotting.growth import growth
+from lra.plotting.growth import growth, record_growth
 from lra.plotting.plots import draw
 from lra.scores import speeds
 
@@ -73,6 +75,33 @@ def test_one_length_shows_no_growth_and_training_is_apart_from_inference(tmp_pat
     assert shown(tmp_path) == {}
     write_timing(tmp_path, "elfatt", 0.4, what="infer")
     assert list(shown(tmp_path)) == ["growth-infer-time", "growth-infer-memory"]
+
+
+def test_where_a_line_meets_the_baselines_of_its_framework_it_is_marked(results: Path) -> None:
+    write_timing(results, "elfatt", 0.2, length=1024)
+    marked = {key: line.crossing for key, line in lines(shown(results)["growth-train-time"]).items() if line.crossing}
+    assert list(marked) == [("elfatt", "torch")]
+    # 25 ms that grow with the root of the length meet 12.5 ms that grow with its square.
+    assert marked["elfatt", "torch"] == pytest.approx((1024 * 2 ** (2 / 3), 25 * 2 ** (1 / 3)))
+
+
+def test_the_picture_of_one_record_has_its_time_and_below_it_its_memory() -> None:
+    unseen = timing("linear", 100, [1e-3, 1e-3], memory_bytes=0)  # a peak that the meter did not see
+    summary = summarize(bench_record(unseen))
+    picture = record_growth(summary)
+    time, memory = "time of one example (ms)", "memory of one example (MB)"
+    assert [(panel.measure, panel.title) for panel in picture.panels] == [
+        *((time, name) for name in ("elfatt", "linear", "softmax")),
+        *((memory, name) for name in ("elfatt", "softmax")),
+    ]
+    (line,) = picture.panels[0].growths
+    assert line.lengths == list(LENGTHS)
+    assert line.values == pytest.approx([0.75, 1.5, 3.0])  # ms: 1.5 ms a step for two examples, and so on
+    assert line.crossing == pytest.approx((150, 1.125))
+    assert line.exponent == summary.scalings[0].time.exponent
+    svg = draw(picture, ("svg",))["growth.svg"].decode()
+    assert svg.count("<!-- elfatt -->") == 2
+    assert "<!-- 150 -->" in svg
 
 
 def test_it_is_drawn_the_same_twice_and_says_what_it_is(results: Path) -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lra.bench.record import Ratio
+from lra.bench.summary import Ratio
 from lra.cli.main import main
 from lra.core.errors import UserError
 from lra.core.spec import Spec

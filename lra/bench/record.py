@@ -1,13 +1,11 @@
-"""What one benchmark leaves behind: every sample it took, and the figures that follow from them."""
+"""What one benchmark leaves behind: every sample it took, and where."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from annotated_types import Ge, Interval, Len
 
 from lra.bench.parts import BenchEnvironment, Calls, Sample
@@ -25,20 +23,6 @@ OUT_OF_MEMORY: Status = "out of memory"
 UNEQUAL: Status = "unequal"
 FAILED: Status = "failed"
 STOPPED: Status = "stopped"
-
-# pyperf's rules for results that may be unstable.
-SPREAD = 0.1  # standard deviation over mean
-OUTLIER = 0.5  # distance of an extreme sample from the mean, over the mean
-SHORTEST = 1e-3  # seconds of a raw sample
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """Median and quartiles."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,41 +57,6 @@ class Timing:
     bytes: Whole | None
     """Bytes of one step, counted likewise."""
 
-    @property
-    def seconds(self) -> list[float]:
-        """Seconds of one step, sample by sample."""
-        return [sample / (calls * self.steps) for sample, calls in zip(self.samples, self.calls, strict=True)]
-
-    @property
-    def spread(self) -> Spread:
-        """Median and quartiles of one step's seconds."""
-        return spread(self.seconds)
-
-    @property
-    def parity_error(self) -> float | None:
-        """The greater of the two errors against the reference."""
-        return max(self.parity["output"], self.parity["gradient"]) if self.parity else None
-
-    @property
-    def warnings(self) -> list[str]:
-        """Why the samples may not be trusted, by pyperf's rules."""
-        return unstable(self.seconds, shortest=min(self.samples))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """How many times as fast the first is as the second, round by round of one run."""
-
-    first: str
-    second: str
-    length: int
-    rounds: list[float]
-
-    @property
-    def spread(self) -> Spread:
-        """Median and quartiles over the rounds."""
-        return spread(self.rounds)
-
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRecord:
@@ -138,86 +87,6 @@ class BenchRecord:
     def cores(self) -> int:
         """Cores that it could use; of the whole machine in records from before that was noted."""
         return self.environment.get("usable_cores") or self.environment["cores"] or 0
-
-    def ratios(self) -> list[Ratio]:
-        """Each pair at each length, within each framework; or each mechanism between two frameworks."""
-        found = []
-        measured = [cell for cell in self.cells if cell.status == MEASURED]
-        for first, second in self.compare:
-            for one in measured:
-                for other in measured:
-                    across = (one.backend, other.backend) == (first, second) and one.label == other.label
-                    within = (one.label, other.label) == (first, second) and one.backend == other.backend
-                    if one.length == other.length and (across or within):
-                        names = [f"{cell.label} ({cell.backend})" for cell in (one, other)]
-                        rounds = [b / a for a, b in zip(one.seconds, other.seconds, strict=False)]
-                        found.append(Ratio(first=names[0], second=names[1], length=one.length, rounds=rounds))
-        return found
-
-    def ceiling(self, kind: str) -> float | None:
-        """FLOP/s of the large matrix product, or bytes/s of the large copy: the fastest framework's median."""
-        amounts = [
-            (each.flop if kind == "product" else each.bytes, each)
-            for each in self.ceilings
-            if each.label == kind and each.status == MEASURED
-        ]
-        return max((amount / each.spread.median for amount, each in amounts if amount), default=None)
-
-    def series(self) -> dict[tuple[str, str], list[Timing]]:
-        """The measured cells of each (mechanism, backend), by length."""
-        found: dict[tuple[str, str], list[Timing]] = {}
-        for cell in sorted(self.cells, key=lambda cell: cell.length):
-            if cell.status == MEASURED:
-                found.setdefault((cell.label, cell.backend), []).append(cell)
-        return found
-
-
-def spread(values: list[float]) -> Spread:
-    """Median and quartiles, linear between samples."""
-    low, median, high = np.percentile(values, (25, 50, 75))
-    return Spread(median=float(median), low=float(low), high=float(high))
-
-
-def unstable(seconds: list[float], shortest: float) -> list[str]:
-    """pyperf's warnings about one step's seconds, and the shortest sample as measured; empty where there is none."""
-    if len(seconds) < 2:
-        return ["a single sample says nothing about its spread"]
-    mean, deviation = float(np.mean(seconds)), float(np.std(seconds, ddof=1))
-    found = []
-    if deviation >= SPREAD * mean:
-        found.append(f"the standard deviation is {deviation / mean:.0%} of the mean")
-    for name, value in (("fastest", min(seconds)), ("slowest", max(seconds))):
-        if abs(value - mean) >= OUTLIER * mean:
-            found.append(f"the {name} sample is {abs(value - mean) / mean:.0%} off the mean")
-    if shortest < SHORTEST:
-        found.append(f"the shortest sample took {shortest * 1e3:.2g} ms, less than 1 ms")
-    return found
-
-
-def exponent(lengths: list[int], values: list[float]) -> float | None:
-    """p of value ∝ length^p by least squares on logarithms; None for fewer than two lengths or a value of zero."""
-    if len(lengths) < 2 or min(values) <= 0:
-        return None
-    return float(np.polyfit(np.log(lengths), np.log(values), 1)[0])
-
-
-def crossover(ours: dict[int, float], theirs: dict[int, float]) -> tuple[str, float] | None:
-    """From which length on `ours` takes less time than `theirs`, given seconds by length.
-
-    ("at", length) where they cross, straight lines between logarithms; ("below", shortest) where ours is faster at
-    every common length from there on; ("above", longest) where it is slower at the longest; None without one in common.
-    """
-    lengths = sorted(ours.keys() & theirs.keys())
-    if not lengths:
-        return None
-    gap = [math.log(ours[n] / theirs[n]) for n in lengths]
-    if gap[-1] >= 0:
-        return "above", float(lengths[-1])
-    if max(gap) < 0:
-        return "below", float(lengths[0])
-    i = max(place for place, each in enumerate(gap) if each >= 0)
-    share = gap[i] / (gap[i] - gap[i + 1])
-    return "at", math.exp(math.log(lengths[i]) + share * math.log(lengths[i + 1] / lengths[i]))
 
 
 def save(record: BenchRecord, path: Path) -> None:

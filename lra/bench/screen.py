@@ -9,8 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from lra.bench.plan import BenchCell
-from lra.bench.record import MEASURED, BenchRecord, Timing
-from lra.bench.table import BASELINE, Achieved, growth_rows, number, percent
+from lra.bench.record import MEASURED, Timing
+from lra.bench.summary import BASELINE, Summary, parity_error
+from lra.bench.table import amount, growth_rows, number, percent, quartiles
 from lra.terminal.console import LINE_EVERY_SECONDS, console
 
 
@@ -43,7 +44,7 @@ class BenchScreen:
         if timing.first_seconds is None:
             self._bar.console.print(f"{_where(timing)}: {timing.status}: {timing.why}", markup=False)
             return
-        error = timing.parity_error
+        error = parity_error(timing)
         parity = "" if error is None else f", equals its reference within {error:.0e}"
         first = f"first call {timing.first_seconds:.1f} s"
         self._bar.console.print(f"{_where(timing)}: ready, {first}{parity}", markup=False)
@@ -63,25 +64,23 @@ class BenchScreen:
         self._bar.stop()
 
 
-def summary(record: BenchRecord) -> list[Table]:
+def tables(summary: Summary) -> list[Table]:
     """The figures that fit a terminal: cells, ratios, growth; the written report has the rest."""
     cells = _table("attention", "backend", "tokens", "ms", "examples/s", "memory MB", "% of limit")
-    for cell in record.cells:
+    for cell, got in zip(summary.record.cells, summary.cells, strict=True):
         start = (escape(cell.label), cell.backend, f"{cell.length:,}")
-        if cell.status != MEASURED:
+        if got is None:
             cells.add_row(*start, cell.status)
             continue
-        got, memory = Achieved(record, cell), "—" if cell.memory_bytes is None else number(cell.memory_bytes / 1e6)
-        figures = (number(got.spread.median * 1e3), number(got.examples), memory, percent(got.of_limit))
-        cells.add_row(*start, *figures)
+        figures = (number(got.step.median * 1e3), number(got.examples_per_second), amount(cell.memory_bytes, 1e6))
+        cells.add_row(*start, *figures, percent(got.share_of_limit))
     ratios = _table("first", "second", "tokens", "first is as fast, times", "quartiles")
-    for each in record.ratios():
-        times = each.spread
-        quartiles = f"{number(times.low)}–{number(times.high)}"
-        ratios.add_row(escape(each.first), escape(each.second), f"{each.length:,}", number(times.median), quartiles)
+    for each in summary.ratios:
+        row = (escape(each.first), escape(each.second), f"{each.length:,}", number(each.spread.median))
+        ratios.add_row(*row, quartiles(each.spread))
     growth = _table("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}")
-    for row in growth_rows(record):
-        growth.add_row(escape(row[0].strip("`")), *row[1:])
+    for row in growth_rows(summary):
+        growth.add_row(escape(row[0]), *row[1:])
     return [table for table in (cells, ratios, growth) if table.row_count]
 
 

@@ -80,7 +80,7 @@ def _relative_fields(board: Board, row: Row, base: Row, relative_to: str) -> dic
         ("training", row.training, base.training),
         ("inference", row.inference, base.inference),
     ):
-        ratio = mine.samples_per_second / usual.samples_per_second if mine and usual and usual.cell.batch else None
+        ratio = mine.samples_per_second / usual.samples_per_second if mine and usual else None
         values[f"{name} speed over {relative_to}"] = _short(ratio)
     return values
 

@@ -64,6 +64,8 @@ class Growth:
     high: list[float]
     exponent: float | None
     """p of value ∝ length^p; None for a single length."""
+    crossing: tuple[float, float] | None = None
+    """The length from which on it is faster than the baseline, and its value there; only where their lines cross."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,8 @@ class Panel:
     """One pair of axes. References are accuracies without learning."""
 
     title: str
+    measure: str = ""
+    """Of growths: "what (unit)". Panels of one measure share their axes."""
     references: dict[str, float] = field(default_factory=dict)
     points: list[PlotPoint] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
@@ -285,8 +289,7 @@ def _curve(run: Record) -> dict[int, float]:
 def _references(board: Board, index: int) -> dict[str, float]:
     column = board.columns[index]
     kept = {"chance": column.references["chance"]}
-    rule = best_rule(column)
-    if rule:
+    if rule := best_rule(column):
         kept[rule] = column.references[rule]
     return {name: 100 * value for name, value in kept.items()}
 

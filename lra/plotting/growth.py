@@ -1,42 +1,52 @@
-"""How time and memory grow with length, as pictures: the bench records of one device in, lines by length out."""
+"""How time and memory grow with length, as pictures: the figures of bench records in, lines by length out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from lra.bench.record import exponent
-from lra.bench.table import memory_each, seconds_each
+from lra.bench.summary import BASELINE, Measured, Scaling, Summary, scaling
+from lra.bench.table import TIMED
 from lra.plotting.figures import Growth, Panel, Picture
 from lra.scores.overrides import option_words
-from lra.scores.speeds import RowSpeed, Speeds, What
+from lra.scores.speeds import Speeds, What
 
 Measure = Literal["time", "memory"]
 STEPS: dict[What, str] = {"train": "training step", "infer": "forward pass"}
-UNITS: dict[Measure, str] = {"time": "ms", "memory": "MB"}
+MEASURES: dict[Measure, str] = {"time": "time of one example (ms)", "memory": "memory of one example (MB)"}
 
 
 def growth(speeds: Speeds | None) -> list[Picture]:
-    """A picture for each kind of step and each measure that was timed at two lengths or more."""
+    """A picture for each kind of step and each measure that was timed at two lengths or more on the board's device."""
     if speeds is None:
         return []
-    wanted: list[tuple[What, Measure]] = [(what, measure) for what in STEPS for measure in UNITS]
-    found = [_picture(speeds, what, measure) for what, measure in wanted]
+    found = [_of_device(speeds, what, measure) for what in STEPS for measure in MEASURES]
     return [each for each in found if any(len(line.lengths) > 1 for panel in each.panels for line in panel.growths)]
 
 
-def _picture(speeds: Speeds, what: What, measure: Measure) -> Picture:
-    """A panel for each mechanism, whatever its options and backends."""
-    series: dict[tuple[str, str, str], list[RowSpeed]] = {}
-    for each in sorted(speeds.timings, key=lambda each: each.cell.length):
-        if each.what == what and (measure == "time" or memory_each(each.cell) > 0):
-            series.setdefault(each.mechanism, []).append(each)
-    lines = sorted(
-        (_line(each, measure) for each in series.values()), key=lambda line: (line.name, line.backend != "torch")
+def record_growth(summary: Summary) -> Picture:
+    """One picture of one record: the panels of time, and below them those of memory."""
+    record = summary.record
+    title = f"{record.what}: {TIMED[record.what]}"
+    dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}, {record.device}"
+    return Picture(
+        kind="growth",
+        name="growth",
+        preset="",
+        title=title,
+        subtitle=dims,
+        caption=f"Time and memory of one example against length, {title} ({dims}): one panel a mechanism.",
+        panels=[panel for measure in MEASURES for panel in _panels(summary.scalings, measure)],
     )
-    by_panel: dict[str, list[Growth]] = {}
-    for line in lines:
-        by_panel.setdefault(line.name.split(" ")[0], []).append(line)
+
+
+def _of_device(speeds: Speeds, what: What, measure: Measure) -> Picture:
+    series: dict[tuple[str, str, str], list[Measured]] = {}
+    for each in sorted(speeds.timings, key=lambda each: each.cell.length):
+        if each.what == what:
+            series.setdefault(each.mechanism, []).append(each.measured)
+    usual = {these[0].cell.backend: these for these in series.values() if _name(these[0]) == BASELINE}
     title = f"{measure.capitalize()} of one example against length: {STEPS[what]}"
     return Picture(
         kind="growth",
@@ -45,26 +55,39 @@ def _picture(speeds: Speeds, what: What, measure: Measure) -> Picture:
         title=title,
         subtitle=speeds.device,
         caption=f"{title} of the standard model on {speeds.device}: one panel a mechanism, logarithmic axes.",
-        panels=[Panel(title=name, growths=of_it) for name, of_it in by_panel.items()],
-        speed_label=f"{measure} of one example ({UNITS[measure]}), {speeds.device}",
+        panels=_panels([scaling(these, usual) for these in series.values()], measure),
+        speed_label=f"{MEASURES[measure]}, {speeds.device}",
     )
 
 
-def _line(timings: list[RowSpeed], measure: Measure) -> Growth:
-    cells = [each.cell for each in timings]
-    lengths = [cell.length for cell in cells]
-    if measure == "time":
-        values = [1e3 * seconds_each(cell) for cell in cells]
-        low, high = ([1e3 * getattr(c.spread, side) / c.batch for c in cells] for side in ("low", "high"))
-    else:
-        values, low, high = [memory_each(cell) / 1e6 for cell in cells], [], []
-    first = cells[0]
+def _panels(scalings: Sequence[Scaling], measure: Measure) -> list[Panel]:
+    """A panel for each mechanism, whatever its options and backends."""
+    lines = [(each.cell.attn, _line(each, measure)) for each in scalings]
+    by_mechanism: dict[str, list[Growth]] = {}
+    for attn, line in sorted(lines, key=lambda each: (each[1].name, each[1].backend != "torch")):
+        if line.lengths:
+            by_mechanism.setdefault(attn, []).append(line)
+    return [
+        Panel(title=Path(attn).name, measure=MEASURES[measure], growths=lines) for attn, lines in by_mechanism.items()
+    ]
+
+
+def _line(each: Scaling, measure: Measure) -> Growth:
+    """Milliseconds or MB; of time also the place where its line meets the baseline's."""
+    curve, scale = (each.time, 1e3) if measure == "time" else (each.memory, 1e-6)
+    met = each.crossover if measure == "time" else None
     return Growth(
-        name=" ".join([Path(first.attn).name, *option_words(first.attn, first.options)]),
-        backend=first.backend,
-        lengths=lengths,
-        values=values,
-        low=low,
-        high=high,
-        exponent=exponent(lengths, values),
+        name=_name(each.cells[0]),
+        backend=each.cell.backend,
+        lengths=list(curve.lengths),
+        values=[scale * value for value in curve.values],
+        low=[scale * value for value in curve.low],
+        high=[scale * value for value in curve.high],
+        exponent=curve.exponent,
+        crossing=(met.length, scale * curve.at(met.length)) if met and met.kind == "at" else None,
     )
+
+
+def _name(measured: Measured) -> str:
+    cell = measured.cell
+    return " ".join([Path(cell.attn).name, *option_words(cell.attn, cell.options)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -17,43 +18,37 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lra.plotting.figures import KINDS, Line, Panel, Picture, PlotPoint
-from lra.plotting.speed import fronts, growth, name_points
+from lra.plotting.figures import KINDS, Panel, Picture, PlotPoint
+from lra.plotting.multiples import curves, growth
+from lra.plotting.speed import fronts, name_points
 from lra.plotting.style import (
     COLOURS,
     DARK,
-    DASHES,
-    FAINT,
     MARKERS,
     MUTED,
     PAPER,
     SETTINGS,
-    TITLES,
+    WITHOUT_LEARNING,
     backends,
-    faintly,
-    known,
     legend,
     literally,
     panels,
     short,
 )
 
-MANY = 16  # lines behind a panel's own that would be one grey area were they thicker
-WITHOUT_LEARNING = ((0, (1.2, 1.2)), (0, (5, 2)))  # chance, the best rule
 
-
-def draw(picture: Picture) -> dict[str, bytes]:
+def draw(picture: Picture, kinds: Sequence[str] = KINDS) -> dict[str, bytes]:
     """The picture's files by name."""
     with style.context("default", after_reset=True), matplotlib.rc_context(SETTINGS):
-        kinds = {"accuracy": _accuracy, "curves": _curves, "front": fronts, "bubbles": fronts, "growth": growth}
+        drawn = {"accuracy": _accuracy, "curves": curves, "front": fronts, "bubbles": fronts, "growth": growth}
         shown = literally(picture)
-        figure = kinds[picture.kind](shown)
+        figure = drawn[picture.kind](shown)
         figure.suptitle(f"{shown.title}\n{shown.subtitle}", x=0.01, ha="left", fontsize=10)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # panels have found their places, once for every file
         if picture.kind in ("front", "bubbles"):
             name_points(figure, shown)
-        return {f"{picture.name}.{kind}": _file(figure, kind, picture) for kind in KINDS}
+        return {f"{picture.name}.{kind}": _file(figure, kind, picture) for kind in kinds}
 
 
 def _file(figure: Figure, kind: str, picture: Picture) -> bytes:
@@ -87,12 +82,12 @@ def _accuracy(picture: Picture) -> Figure:
     across = min(len(picture.panels), 3)
     down = math.ceil(len(picture.panels) / across)
     size = (2.4 + 3.2 * across, 1.0 + (1.0 + 0.3 * len(names)) * down)
-    figure, cells = panels(down, across, len(picture.panels), size)
-    for axes, panel in zip(cells, picture.panels, strict=True):
+    figure = Figure(figsize=size, layout="constrained")
+    for axes, panel in zip(panels(figure, across, len(picture.panels)), picture.panels, strict=True):
         for point in panel.points:
             height = names.index(point.name) + {"torch": -0.13, "jax": 0.13}[point.backend]
             _dot(axes, point, height)
-        _references(axes, panel, vertical=True)
+        _references(axes, panel)
         axes.set_title(panel.title.replace("): ", ")\n"), fontsize=9, loc="left")
         axes.set_xlabel("test accuracy %")
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -115,72 +110,13 @@ def _dot(axes: Axes, point: PlotPoint, height: float) -> None:
     axes.plot(point.accuracy, height, MARKERS[point.backend], color=colour, mfc=face, ms=5)
 
 
-def _curves(picture: Picture) -> Figure:
-    """A small panel for each mechanism; the lines of all others lie faintly behind its own."""
-    count = len(picture.panels)
-    across = min(count, 5)
-    down = math.ceil(count / across)
-    figure, cells = panels(down, across, count, (max(2.3 * across + 0.6, 7.0), 2.3 * down + 1.3), sharex=True)
-    every = [line for panel in picture.panels for line in panel.lines]
-    for axes, panel in zip(cells, picture.panels, strict=True):
-        faintly(axes, [(line.steps, line.mean) for line in every], lw=1 if len(every) < MANY else 0.5)
-        _references(axes, panel, vertical=False)
-        variants = list(dict.fromkeys(line.name for line in panel.lines))
-        for line in panel.lines:
-            _curve(axes, line, DASHES[variants.index(line.name) % len(DASHES)])
-        axes.set_title(panel.title, fontsize=9, loc="left", fontweight="bold")
-        named = [
-            Line2D(
-                [], [], color=MUTED, ls=DASHES[index % len(DASHES)], label=short(name).partition(" ")[2] or "as it is"
-            )
-            for index, name in enumerate(variants)
-        ]
-        if len(named) > 1:
-            axes.legend(
-                handles=named,
-                fontsize=6.5,
-                loc="lower right",
-                handlelength=2.2,
-                frameon=True,
-                facecolor=PAPER,
-                edgecolor=FAINT,
-            )
-    for axes in cells[-across:]:
-        axes.set_xlabel("training step")
-        axes.tick_params(labelbottom=True)
-    figure.supylabel("validation accuracy %", fontsize=9)
-    lines = [
-        Line2D([], [], color=COLOURS[name], label=TITLES[name]) for name in known({line.backend for line in every})
-    ]
-    band = Line2D([], [], color=MUTED, lw=6, alpha=0.3, label="± standard deviation over seeds")
-    bands = [band] if any(line.seeds > 1 for line in every) else []
-    faint = Line2D([], [], color=FAINT, lw=1.5, label="the others")
-    references = [
-        Line2D([], [], color=MUTED, lw=1, ls=dashes, label=f"{name} {value:.1f} (test)")
-        for (name, value), dashes in zip(picture.panels[0].references.items(), WITHOUT_LEARNING, strict=False)
-    ]
-    legend(figure, [*lines, *bands, *([faint] if count > 1 else []), *references])
-    return figure
-
-
-def _curve(axes: Axes, line: Line, dashes: Any) -> None:
-    colour = COLOURS[line.backend]
-    axes.plot(line.steps, line.mean, color=colour, lw=1.6, ls=dashes)
-    if line.seeds > 1:
-        low = [mean - spread for mean, spread in zip(line.mean, line.spread, strict=True)]
-        high = [mean + spread for mean, spread in zip(line.mean, line.spread, strict=True)]
-        axes.fill_between(line.steps, low, high, color=colour, alpha=0.22, lw=0)
-
-
-def _references(axes: Axes, panel: Panel, vertical: bool) -> None:
-    """Lines at what needs no learning; beside vertical ones stands what they are, a row each above the points."""
+def _references(axes: Axes, panel: Panel) -> None:
+    """Lines at what needs no learning; beside them stands what they are, a row each above the points."""
     for number, (name, value) in enumerate(panel.references.items()):
-        line = axes.axvline if vertical else axes.axhline
-        line(value, color=MUTED, lw=1, ls=WITHOUT_LEARNING[number % len(WITHOUT_LEARNING)])
-        if vertical:
-            low, high = axes.get_xlim()
-            aside = -1 if value > (low + high) / 2 else 1
-            axes.annotate(
-                f"{name} {value:.1f}", (value, number * 0.6 - 1.65), (3 * aside, 0), textcoords="offset points",
-                fontsize=6.5, color=MUTED, ha="left" if aside > 0 else "right", va="center",
-            )  # fmt: skip
+        axes.axvline(value, color=MUTED, lw=1, ls=WITHOUT_LEARNING[number % len(WITHOUT_LEARNING)])
+        low, high = axes.get_xlim()
+        aside = -1 if value > (low + high) / 2 else 1
+        axes.annotate(
+            f"{name} {value:.1f}", (value, number * 0.6 - 1.65), (3 * aside, 0), textcoords="offset points",
+            fontsize=6.5, color=MUTED, ha="left" if aside > 0 else "right", va="center",
+        )  # fmt: skip

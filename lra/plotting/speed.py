@@ -1,4 +1,4 @@
-"""The plots that bench records give: accuracy against speed with named points, time and memory against length."""
+"""Accuracy against speed, with named points."""
 
 from __future__ import annotations
 
@@ -15,20 +15,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, StrMethodFormatter
 from matplotlib.transforms import BboxBase
 
-from lra.bench.plot import log_log
-from lra.bench.table import BASELINE
-from lra.plotting.figures import Growth, Panel, Picture, PlotPoint, pareto, speed_of
+from lra.plotting.figures import Panel, Picture, PlotPoint, pareto, speed_of
 from lra.plotting.style import (
     COLOURS,
     DASHES,
-    FAINT,
     MARKERS,
     MUTED,
     PAPER,
-    TITLES,
     backends,
-    faintly,
-    known,
     legend,
     panels,
     short,
@@ -36,6 +30,7 @@ from lra.plotting.style import (
 
 LARGEST_AREA = 500.0  # square points of the bubble with most memory
 CROWD = 20  # points of a panel beyond which it grows
+# Names are placed by ourselves: adjustText and textalloc lay them, or lines to them, across other rows' markers.
 RINGS = (3.0, 9.0, 17.0, 27.0, 39.0, 53.0)  # points from a marker's edge to its name
 TURNS = (0, 180, 35, -35, 145, -145, 90, -90, 60, -60, 120, -120)  # degrees, the nicest first
 
@@ -48,9 +43,9 @@ def fronts(picture: Picture) -> Figure:
     down = math.ceil(count / across)
     most = max(len(panel.points) for panel in picture.panels)
     height = 4.6 + 0.05 * max(0, most - CROWD)
-    figure, cells = panels(down, across, count, (6.4 * across, height * down + 0.8), sharey=False)
+    figure = Figure(figsize=(6.4 * across, height * down + 0.8), layout="constrained")
     largest = _largest(picture)
-    for axes, panel in zip(cells, picture.panels, strict=True):
+    for axes, panel in zip(panels(figure, across, count, sharey=False), picture.panels, strict=True):
         _points(axes, panel, largest)
         axes.set_xlabel(picture.speed_label.replace(" tokens, ", " tokens (log scale)\n", 1))
         axes.set_ylabel("average test accuracy %" if bubbles else "test accuracy %")
@@ -203,49 +198,3 @@ def _shared(box: tuple[float, ...], others: Sequence[Any]) -> float:
     across = np.minimum(right, corners[:, 2]) - np.maximum(left, corners[:, 0])
     up = np.minimum(high, corners[:, 3]) - np.maximum(low, corners[:, 1])
     return float((across.clip(min=0) * up.clip(min=0)).sum())
-
-
-def growth(picture: Picture) -> Figure:
-    """A small panel for each mechanism; the lines of all others lie faintly behind its own, the baseline's dotted."""
-    count = len(picture.panels)
-    across = min(count, 5)
-    down = math.ceil(count / across)
-    figure, cells = panels(down, across, count, (max(2.3 * across + 0.6, 7.0), 2.3 * down + 1.3), sharex=True)
-    every = [line for panel in picture.panels for line in panel.growths]
-    usual = [line for line in every if line.name == BASELINE]
-    for axes, panel in zip(cells, picture.panels, strict=True):
-        faintly(axes, [(line.lengths, line.values) for line in every], lw=0.8)
-        for line in usual:
-            axes.plot(line.lengths, line.values, color=COLOURS[line.backend], lw=1, ls=DASHES[2])
-        names = list(dict.fromkeys(line.name for line in panel.growths))
-        for line in panel.growths:
-            _grow(axes, line, names)
-        axes.set_title(panel.title, fontsize=9, loc="left", fontweight="bold")
-        axes.margins(0.06, 0.14)
-        axes.legend(fontsize=7.5, loc="upper left", handlelength=2.6, borderpad=0.1, labelspacing=0.2)
-        log_log(axes, sorted({length for line in every for length in line.lengths}))
-        axes.tick_params(labelsize=7)
-    for axes in cells[-across:]:
-        axes.set_xlabel("tokens")
-        axes.tick_params(labelbottom=True)
-    figure.supylabel(picture.speed_label.split(", ")[0], fontsize=9)
-    lines = [
-        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ms=4, label=TITLES[name])
-        for name in known({line.backend for line in every})
-    ]
-    dotted = Line2D([], [], color=MUTED, lw=1, ls=DASHES[2], label=BASELINE)
-    faint = Line2D([], [], color=FAINT, lw=1.5, label="the others")
-    legend(figure, [*lines, *([dotted] if usual else []), *([faint] if count > 1 else [])])
-    return figure
-
-
-def _grow(axes: Axes, line: Growth, names: Sequence[str]) -> None:
-    """One line, with the power that it grows by; options are named where the mechanism has several lines."""
-    fit = "" if line.exponent is None else f"$N^{{{line.exponent:.2f}}}$"
-    variant = short(line.name).partition(" ")[2] or ("as it is" if len(names) > 1 else "")
-    axes.plot(
-        line.lengths, line.values, color=COLOURS[line.backend], marker=MARKERS[line.backend], ms=3, lw=1.5,
-        ls=DASHES[names.index(line.name) % len(DASHES)], label=" ".join(filter(None, (fit, variant))) or "one length",
-    )  # fmt: skip
-    if line.low:
-        axes.fill_between(line.lengths, line.low, line.high, color=COLOURS[line.backend], alpha=0.22, lw=0)

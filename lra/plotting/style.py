@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from lra.core.markup import one_line
 
@@ -20,6 +22,7 @@ MARKERS = {"torch": "o", "jax": "D"}
 LONGEST = 80  # characters of a name
 TITLES = {"torch": "PyTorch", "jax": "JAX"}
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+WITHOUT_LEARNING = ((0, (1.2, 1.2)), (0, (5, 2)))  # dashes of chance, of the best rule
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "lra",
     "svg.fonttype": "path",
@@ -43,23 +46,36 @@ SETTINGS: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+ENTRY = 2.2  # inches of the longest entry of a legend
 
 
 def panels(
-    down: int, across: int, count: int, size: tuple[float, float], sharex: bool = False, sharey: bool = True
-) -> tuple[Figure, list[Axes]]:
-    """A figure of `size` inches and its first `count` axes, row by row."""
-    figure = Figure(figsize=size, layout="constrained")
-    cells = figure.subplots(down, across, sharex=sharex, sharey=sharey, squeeze=False).flatten().tolist()
-    for axes in cells[count:]:
-        axes.remove()
-    return figure, cells[:count]
+    figure: Figure | SubFigure, across: int, count: int, sharex: bool = False, sharey: bool = True
+) -> list[Axes]:
+    """The axes of so many panels, row by row, `across` in a row."""
+    cells = figure.subplots(math.ceil(count / across), across, sharex=sharex, sharey=sharey, squeeze=False)
+    axes = cells.flatten().tolist()
+    for each in axes[count:]:
+        each.remove()
+    return axes[:count]
 
 
 def faintly(axes: Axes, curves: Sequence[tuple[Sequence[int], Sequence[float]]], **how: Any) -> None:
     """Many lines as one, with gaps between them: hundreds of lines a panel would take a minute to draw."""
     ends = [np.concatenate([[*part, np.nan] for part in parts]) for parts in zip(*curves, strict=True)]
     axes.plot(*ends, color=FAINT, **how)
+
+
+def log_log(axes: Axes, lengths: Sequence[int]) -> None:
+    """Logarithmic axes with a tick at each length, and with plain numbers up the side."""
+    axes.set(xscale="log", yscale="log")
+    axes.xaxis.set_major_locator(FixedLocator(lengths))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    span = np.log10(axes.get_ylim()[1] / axes.get_ylim()[0])
+    within = FuncFormatter(lambda value, _: f"{value:,.3g}") if span < 1.5 else NullFormatter()
+    axes.yaxis.set_minor_formatter(within)
 
 
 def known(used: set[str]) -> list[str]:
@@ -76,10 +92,9 @@ def backends(used: set[str]) -> list[Line2D]:
 
 
 def legend(figure: Figure, handles: list[Line2D], **how: Any) -> None:
-    """Entries below the panels."""
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=min(len(handles), 6), fontsize=7.5, handletextpad=1.2, **how
-    )
+    """Entries below the panels, as many beside each other as the figure is wide."""
+    beside = min(len(handles), 6, max(2, int(figure.get_figwidth() / ENTRY)))
+    figure.legend(handles=handles, loc="outside lower left", ncols=beside, fontsize=7.5, handletextpad=1.2, **how)
 
 
 def literally(value: Any) -> Any:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lra.bench.plan import Wanted, make_plan
-from lra.bench.record import MEASURED, Ratio
+from lra.bench.record import MEASURED
 from lra.bench.runner import Bench
 from lra.bench.screen import BenchScreen
+from lra.bench.summary import Ratio, ratios
 from lra.core.errors import UserError
 from lra.core.spec import Spec
 from lra.regression.baselines import WatchedCell
@@ -74,7 +75,7 @@ def ratio(cell: WatchedCell) -> Ratio:
     for timing in record.cells:
         if timing.status != MEASURED:
             raise UserError(f"{timing.label} cannot be timed: {timing.status}: {timing.why}")
-    return record.ratios()[0]
+    return ratios(record)[0]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lra.bench.record import Ratio
+from lra.bench.summary import Ratio
 from lra.regression.baselines import Baseline, WatchedCell
 
 HELD, REGRESSED, UNKNOWN = "held", "regressed", "could not run"

@@ -131,7 +131,8 @@ def _grown(panel: Panel) -> Values:
     """A panel of times or of memory, to four digits: they span many powers of ten."""
 
     def digits(each: Growth) -> Values:
-        return {name: [float(f"{x:.4g}") for x in getattr(each, name)] for name in ("values", "low", "high")}
+        shown = {name: getattr(each, name) for name in ("values", "low", "high", "crossing")}
+        return {name: numbers and [float(f"{x:.4g}") for x in numbers] for name, numbers in shown.items()}
 
     short = [asdict(each) | digits(each) for each in panel.growths]
     return {"title": panel.title, "task": "", "growths": short}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from lra.bench import record as bench_record
-from lra.bench.record import MEASURED, BenchRecord
+from lra.bench.record import BenchRecord, Timing
+from lra.bench.summary import Measured, summarize
 from lra.core.errors import UserError
 from lra.scores.overrides import defaults
 
@@ -19,8 +20,8 @@ What = Literal["train", "infer"]
 class RowSpeed:
     """How fast one mechanism trains or infers in the standard model, at one length on one device."""
 
-    cell: bench_record.Timing
-    """As measured; its options are all of them, those at their defaults too."""
+    measured: Measured
+    """Its figures; the options of its cell are all of them, those at their defaults too."""
     device: str
     """Its name, and the threads, the precision and the heads that are part of the measurement."""
     what: What
@@ -28,9 +29,14 @@ class RowSpeed:
     """When its benchmark began; the newest of several holds."""
 
     @property
+    def cell(self) -> Timing:
+        """What was timed."""
+        return self.measured.cell
+
+    @property
     def samples_per_second(self) -> float:
         """Examples over the median second."""
-        return self.cell.batch / self.cell.spread.median
+        return self.measured.examples_per_second
 
     @property
     def peak_memory_bytes(self) -> int | None:
@@ -84,12 +90,13 @@ def _timings(record: BenchRecord) -> list[RowSpeed]:
     """The cells that were measured; attention alone is not a model's speed and is left out."""
     if record.what not in ("train", "infer"):
         return []
-    return [_timing(record, cell) for cell in record.cells if cell.status == MEASURED]
+    return [_timing(record, each) for each in summarize(record).cells if each]
 
 
-def _timing(record: BenchRecord, cell: bench_record.Timing) -> RowSpeed:
+def _timing(record: BenchRecord, measured: Measured) -> RowSpeed:
+    cell = measured.cell
     return RowSpeed(
-        cell=replace(cell, options=defaults(cell.attn) | cell.options),
+        measured=replace(measured, cell=replace(cell, options=defaults(cell.attn) | cell.options)),
         device=f"{_device(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
         started=record.started,

@@ -210,6 +210,8 @@ RANDOM = {
     "lra/scores/speeds.py": f"{BOARD} tests/test_leaderboard.py",
     "lra/bench/operations.py": BENCH,
     "lra/bench/record.py": BENCH,
+    "lra/bench/statistics.py": BENCH,
+    "lra/bench/summary.py": BENCH,
     "lra/regression/prediction.py": CHECK,
     "lra/regression/verdict.py": CHECK,
 }

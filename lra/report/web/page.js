@@ -83,12 +83,13 @@ function powers(panel) {
 function legend(picture) {
   const used = new Set(picture.panels.flatMap((panel) => panel.growths ?? [...panel.points, ...panel.lines]).map((each) => each.backend));
   const backends = Object.keys(BACKENDS).filter((name) => used.has(name)).map((name) => h("span", { className: `backend ${name}` }, BACKENDS[name]));
+  const rings = picture.panels.some((panel) => panel.growths?.some((line) => line.crossing));
   const told = {
     accuracy: "Thick bar: ± standard deviation over seeds. Thin: one seed, ± standard error of the test set. Hollow: at chance.",
     curves: "Mean over seeds; a band is ± one standard deviation. Grey: the other mechanisms.",
     front: "Dashed: the Pareto front. A point without a name tells it under the pointer.",
     bubbles: "Area: peak memory in training. Dashed: the Pareto front. A point without a name tells it under the pointer.",
-    growth: "Dotted: softmax. Grey: the other mechanisms.",
+    growth: `Dotted: softmax. Grey: the other mechanisms.${rings ? " Ring: faster than softmax from here." : ""}`,
   }[picture.kind];
   const device = picture.speed_label.split(", ").slice(1).join(", ");
   const references = Object.entries(picture.kind === "curves" ? picture.panels[0].references : {});

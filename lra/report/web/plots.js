@@ -133,7 +133,7 @@ function lineChart({ title, unit, lines, behind = [], references = {}, digits = 
   return chart;
 }
 
-/** One example's time or memory by length, both axes logarithmic; the baseline dotted, all others faint behind. */
+/** One example's time or memory by length, axes logarithmic; the baseline dotted, all others faint behind. */
 function growthChart(panel, every, title) {
   const width = 340, height = 240, box = { left: 46, right: width - 12, top: 28, bottom: height - 36 };
   const lengths = [...new Set(every.flatMap((line) => line.lengths))].sort((a, b) => a - b);
@@ -150,11 +150,17 @@ function growthChart(panel, every, title) {
   for (const line of panel.growths) {
     chart.append(svg("path", { class: `line ${line.backend}`, "stroke-dasharray": line.dash || null, d: path(line) }));
     chart.append(...line.lengths.map((length, i) => marker(line.backend, x.at(length), y.at(line.values[i]), 2.6, {})));
+    if (line.crossing) chart.append(...ring(line, x.at(line.crossing[0]), y.at(line.crossing[1])));
   }
   const quartiles = (line, i) => (line.low.length ? ` (${compact(line.low[i])}–${compact(line.high[i])})` : "");
   const lines = panel.growths.map((line) => ({ ...line, steps: line.lengths, name: `${short(line.name)}, ${BACKENDS[line.backend]}` }));
   hoverSteps(chart, box, x, lines, (length) => `${number(length, 0)} tokens`, (line, i) => compact(line.values[i]) + quartiles(line, i));
   return chart;
+}
+
+/** Where a line meets the baseline's, with the length from which on it is the faster one. */
+function ring(line, x, y) {
+  return [svg("circle", { class: `line ${line.backend}`, cx: x, cy: y, r: 6 }), svg("text", { class: "tick", x: x + 5, y: y + 16 }, number(line.crossing[0], 0))];
 }
 
 /** Three digits of any size: 0.0123, 1.23, 1,230. */

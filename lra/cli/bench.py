@@ -13,11 +13,13 @@ from lra.bench import record as bench_record
 from lra.bench.plan import Wanted, make_plan
 from lra.bench.record import FAILED, UNEQUAL, BenchRecord
 from lra.bench.runner import run_bench
-from lra.bench.screen import summary
+from lra.bench.screen import tables
+from lra.bench.summary import Summary, summarize
 from lra.bench.table import TIMED, comma_separated, markdown, notes
 from lra.core.environment import RESULTS, ROOT, has_gpu
 from lra.core.files import write_atomically
 from lra.core.frameworks import Device
+from lra.plotting.growth import record_growth
 from lra.terminal.arguments import Where, devices
 from lra.terminal.console import console, errors
 from lra.terminal.flags import command_line
@@ -68,28 +70,23 @@ def _device(names: Sequence[str]) -> Device:
 
 def show(record: BenchRecord, path: Path) -> None:
     """Print the report, and write it beside the record."""
-    report = markdown(record)
+    summary = summarize(record)
     console.print()
-    for table in summary(record):
+    for table in tables(summary):
         console.print(table)
-    for note in notes(record):
+    for note in notes(summary):
         console.print(note)
-    written = [path, *write_beside(record, path, report)]
+    written = [path, *write_beside(summary, path)]
     console.print("\n".join(str(each) for each in written))
 
 
-def write_beside(record: BenchRecord, path: Path, report: str) -> list[Path]:
+def write_beside(summary: Summary, path: Path) -> list[Path]:
     """The report, the figures and the picture, each beside the record; no picture where nothing was measured."""
-    texts = {".md": report, ".csv": comma_separated(record)}
-    for suffix, text in texts.items():
-        write_atomically(text.encode(), path.with_suffix(suffix))
-    written = [path.with_suffix(suffix) for suffix in texts]
-    if record.series():
-        from lra.bench.plot import picture  # Matplotlib takes a second, which --help does without
+    made = {".md": markdown(summary).encode(), ".csv": comma_separated(summary).encode()}
+    if summary.scalings:
+        from lra.plotting import plots  # Matplotlib takes a second, which --help does without
 
-        drawn = path.with_suffix(".svg")
-        beside = drawn.with_name(f".{drawn.name}.svg")
-        picture(record, beside)
-        beside.replace(drawn)
-        written.append(drawn)
-    return written
+        (made[".svg"],) = plots.draw(record_growth(summary), kinds=("svg",)).values()
+    for suffix, content in made.items():
+        write_atomically(content, path.with_suffix(suffix))
+    return [path.with_suffix(suffix) for suffix in made]

@@ -1,0 +1,216 @@
+"""Every figure that follows from a benchmark's record, computed here once; tables, screens and plots render it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from lra.bench.record import MEASURED, BenchRecord, Timing
+from lra.bench.statistics import Crossover, Curve, Spread, crossover, spread, unstable
+
+BASELINE = "softmax"  # the mechanism that a crossover is with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceilings:
+    """What the device can do, by the fastest framework's median; None where it was not measured."""
+
+    product: float | None = None
+    """FLOP/s of the large matrix product."""
+    copy: float | None = None
+    """Bytes/s of the large copy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the samples of one measured cell say; None where something is not known."""
+
+    cell: Timing
+    ceilings: Ceilings = Ceilings()
+
+    @cached_property
+    def step(self) -> Spread:
+        """Seconds of one step."""
+        return spread(step_seconds(self.cell))
+
+    @property
+    def example(self) -> Spread:
+        """Seconds of one example."""
+        step, batch = self.step, self.cell.batch
+        return Spread(median=step.median / batch, low=step.low / batch, high=step.high / batch)
+
+    @property
+    def example_bytes(self) -> float | None:
+        """Peak bytes over the examples of the batch; None where no memory was seen."""
+        return self.cell.memory_bytes / self.cell.batch if self.cell.memory_bytes else None
+
+    @property
+    def examples_per_second(self) -> float:
+        """Examples over the median second."""
+        return self.cell.batch / self.step.median
+
+    @property
+    def flop_per_second(self) -> float | None:
+        """Operations over the median second."""
+        return None if self.cell.flop is None else self.cell.flop / self.step.median
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """Bytes over the median second."""
+        return None if self.cell.bytes is None else self.cell.bytes / self.step.median
+
+    @property
+    def share_of_product(self) -> float | None:
+        """Operations a second over those of the large matrix product."""
+        return _over(self.flop_per_second, self.ceilings.product)
+
+    @property
+    def share_of_copy(self) -> float | None:
+        """Bytes a second over those of the large copy."""
+        return _over(self.bytes_per_second, self.ceilings.copy)
+
+    @property
+    def share_of_limit(self) -> float | None:
+        """The greater share: how near the nearer ceiling is."""
+        shares = [share for share in (self.share_of_product, self.share_of_copy) if share is not None]
+        return max(shares, default=None)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the samples may not be trusted, by pyperf's rules."""
+        return unstable(step_seconds(self.cell), shortest=min(self.cell.samples))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times as fast the first is as the second, round by round of one run."""
+
+    first: str
+    second: str
+    length: int
+    rounds: list[float]
+
+    @property
+    def spread(self) -> Spread:
+        """Median and quartiles over the rounds."""
+        return spread(self.rounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How one mechanism's time and memory grow with length in one framework."""
+
+    cells: tuple[Measured, ...]
+    """By length, one at least."""
+    crossover: Crossover | None
+    """With the baseline in the same framework; None for the baseline itself, and without a length in common."""
+
+    @property
+    def cell(self) -> Timing:
+        """Its first cell, for what all have in common: mechanism, options, framework."""
+        return self.cells[0].cell
+
+    @cached_property
+    def time(self) -> Curve:
+        """Seconds of one example."""
+        return _time(self.cells)
+
+    @cached_property
+    def memory(self) -> Curve:
+        """Bytes of one example; lengths at which no memory was seen are left out."""
+        known = [(each.cell.length, each.example_bytes) for each in self.cells]
+        seen = [(length, value) for length, value in known if value is not None]
+        return Curve(lengths=tuple(length for length, _ in seen), values=tuple(value for _, value in seen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """All figures of one record."""
+
+    record: BenchRecord
+    ceilings: Ceilings
+    cells: tuple[Measured | None, ...]
+    """One for each cell of the record; None for what was not measured."""
+    references: tuple[Measured | None, ...]
+    """One for each cell of its ceilings likewise."""
+    ratios: tuple[Ratio, ...]
+    scalings: tuple[Scaling, ...]
+    """One for each measured mechanism in each framework."""
+
+
+def summarize(record: BenchRecord) -> Summary:
+    """The figures of a record."""
+    references = tuple(_measured(cell) for cell in record.ceilings)
+    limits = _ceilings([each for each in references if each])
+    cells = tuple(_measured(cell, limits) for cell in record.cells)
+    series: dict[tuple[str, str], list[Measured]] = {}
+    for each in sorted((each for each in cells if each), key=lambda each: each.cell.length):
+        series.setdefault((each.cell.label, each.cell.backend), []).append(each)
+    usual = {backend: these for (label, backend), these in series.items() if label == BASELINE}
+    return Summary(
+        record=record,
+        ceilings=limits,
+        cells=cells,
+        references=references,
+        ratios=tuple(ratios(record)),
+        scalings=tuple(scaling(these, usual) for these in series.values()),
+    )
+
+
+def scaling(cells: Sequence[Measured], baselines: Mapping[str, Sequence[Measured]]) -> Scaling:
+    """One mechanism's cells in one framework, by rising length; `baselines` has the baseline's, by framework."""
+    theirs = baselines.get(cells[0].cell.backend)
+    other = theirs is not None and theirs is not cells
+    found = crossover(_time(cells), _time(theirs)) if theirs and other else None
+    return Scaling(cells=tuple(cells), crossover=found)
+
+
+def ratios(record: BenchRecord) -> list[Ratio]:
+    """Each pair at each length, within each framework; or each mechanism between two frameworks."""
+    found = []
+    measured = [cell for cell in record.cells if cell.status == MEASURED]
+    for first, second in record.compare:
+        for one in measured:
+            for other in measured:
+                across = (one.backend, other.backend) == (first, second) and one.label == other.label
+                within = (one.label, other.label) == (first, second) and one.backend == other.backend
+                if one.length == other.length and (across or within):
+                    names = [f"{cell.label} ({cell.backend})" for cell in (one, other)]
+                    rounds = [b / a for a, b in zip(step_seconds(one), step_seconds(other), strict=False)]
+                    found.append(Ratio(first=names[0], second=names[1], length=one.length, rounds=rounds))
+    return found
+
+
+def step_seconds(cell: Timing) -> list[float]:
+    """Seconds of one step, sample by sample."""
+    return [sample / (calls * cell.steps) for sample, calls in zip(cell.samples, cell.calls, strict=True)]
+
+
+def parity_error(cell: Timing) -> float | None:
+    """The greater of a cell's two errors against the reference."""
+    return max(cell.parity["output"], cell.parity["gradient"]) if cell.parity else None
+
+
+def _measured(cell: Timing, limits: Ceilings | None = None) -> Measured | None:
+    return Measured(cell=cell, ceilings=limits or Ceilings()) if cell.status == MEASURED else None
+
+
+def _ceilings(cells: Sequence[Measured]) -> Ceilings:
+    products = [each.flop_per_second or 0 for each in cells if each.cell.label == "product"]
+    copies = [each.bytes_per_second or 0 for each in cells if each.cell.label == "copy"]
+    return Ceilings(product=max(products, default=0) or None, copy=max(copies, default=0) or None)
+
+
+def _time(cells: Sequence[Measured]) -> Curve:
+    times = [each.example for each in cells]
+    return Curve(
+        lengths=tuple(each.cell.length for each in cells),
+        values=tuple(each.median for each in times),
+        low=tuple(each.low for each in times),
+        high=tuple(each.high for each in times),
+    )
+
+
+def _over(value: float | None, ceiling: float | None) -> float | None:
+    return None if value is None or ceiling is None else value / ceiling
