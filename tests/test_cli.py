@@ -67,7 +67,7 @@ def test_help_is_complete_fast_and_loads_no_framework() -> None:
         (["check", "--attn", "elfat"], "no cell of"),
         ([*SMOKE, "--resume", "--fresh"], "exclude each other"),
         ([*SMOKE, "--raw", "/nowhere/at/all"], "/nowhere/at/all does not exist"),
-        ([*SMOKE, "--processes", "0"], "--processes is 0, expected at least 1 and at most 1,024"),
+        ([*SMOKE, "--processes", "0"], "--processes is 0, expected at least 1"),
         ([*SMOKE, "--model.heads", "3"], "a divisor of model.width"),
         ([*SMOKE, "--model.vocabulary", "3"], "expected at least 16"),
         ([*SMOKE, "--train.warmup", "600"], "train.warmup is 600"),
