@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import attention_impls
 from attention_impls.base import Dims
@@ -94,7 +95,8 @@ def rows(chunk: Chunk, of: slice) -> Chunk:
 def losses(
     name: str, plan: Blueprint, weights: dict[str, np.ndarray], feed: list[Chunk]
 ) -> tuple[np.ndarray, Any, Any]:
-    """Mean loss of every step, the final state and the backend that made it."""
+    """Mean loss of every step, the final state and the backend that made it; without the framework, a skipped test."""
+    pytest.importorskip(name)
     backend = backends.get(name, [plan], "cpu")
     state = backend.start([weights])
     curve = []
@@ -104,8 +106,8 @@ def losses(
     return np.concatenate(curve), state, backend
 
 
-def smoke_run(task: str = "listops", attn: str = "softmax", backend: Any = "torch", **train: Any) -> Run:
-    """The smoke preset with some training fields changed."""
+def smoke_run(task: str = "listops", attn: str = "softmax", backend: Any = None, **train: Any) -> Run:
+    """The smoke preset with some training fields changed, in the framework that is installed where none is named."""
     base = resolve(task, attn, backend=backend, preset="smoke")
     values = {name: getattr(base, name) for name in Run.__dataclass_fields__}
     plan = {name: getattr(base.train, name) for name in Train.__dataclass_fields__}

@@ -61,6 +61,19 @@ def test_a_live_line_is_no_markup() -> None:
     assert printed == [ROOT / "lra" / "terminal" / "console.py"]
 
 
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("1", NARROWEST), ("100", 100)])
+def test_a_console_has_room_whatever_is_said_of_the_terminal(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    made = Console()
+    assert made.width == width
+    table = Table("some", "sort")
+    table.add_row("one", "two")
+    made.print(table)
+    assert {"some", "two"} <= set(capsys.readouterr().out.replace("\u2502", " ").replace("\u2503", " ").split())
+
+
 @pytest.mark.parametrize(("columns", "left"), [("1", str(NARROWEST)), ("100", "100")])
 def test_a_terminal_without_width_gets_some(columns: str, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In fewer columns than six, tyro's help lays itself out for ever."""

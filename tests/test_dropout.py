@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,3 +209,21 @@ def test_a_batch_in_parts_drops_what_the_whole_batch_does() -> None:
     apart = [small.losses("torch", plan, weights, [part])[0] for part in parts]
     np.testing.assert_allclose(np.mean(apart, 0)[0], together[0], rtol=1e-6)
     assert not np.isclose(apart[0][0], apart[1][0])
+
+
+def test_compiled_code_is_kept_for_the_constants_that_it_was_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from lra.backends.torch.dropout import compiled_loop
+
+    monkeypatch.setattr(import_module("numba.core.config"), "CACHE_DIR", str(tmp_path))
+    a, channels = np.arange(1, 9, dtype=np.uint32), np.arange(1, 6, dtype=np.uint32)
+    found = []
+    for factors in (dropout.FACTORS, (3, 5)):
+        out = np.empty((len(a), len(channels)), np.float32)
+        scale = np.float32(1)
+        compiled_loop(dropout.SHIFTS, factors)(a, a, channels, np.uint32(2**31), scale, np.ones_like(out), out)
+        found.append(out)
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2
+    assert not np.array_equal(*found)

@@ -119,6 +119,7 @@ def test_the_newest_version_in_the_home_of_tensorflow_datasets_is_taken(cifar: P
 
 
 def test_the_forms_have_an_order(tmp_path: Path, cifar: Path, tfds_home: Path) -> None:
+    pytest.importorskip("tensorflow_datasets")
     places = [
         write_python(cifar / "cifar-10-batches-py"),
         tar_of(write_python, "cifar-10-batches-py", tmp_path, cifar / "cifar-10-python.tar.gz"),

@@ -13,6 +13,7 @@ import lra
 from lra.bench.plan import Wanted
 from lra.core.environment import ROOT
 from lra.core.spec import Spec
+from lra.terminal.flags import command_line
 from lra.training import record
 from tests.bench_records import bench_record
 from tests.small import smoke_run
@@ -55,6 +56,14 @@ def test_a_benchmark_is_what_bench_makes(tmp_path: Path, monkeypatch: pytest.Mon
     [(plan, results, command)] = asked
     assert ([cell.label for cell in plan.cells], results) == (["linear"], tmp_path)
     assert command == "python run_lra.py bench --attn linear --lengths 32"
+
+
+def test_without_a_framework_named_the_one_that_is_installed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, expected in ((("torch", "jax"), "torch"), (("torch",), "torch"), (("jax",), "jax"), ((), "torch")):
+        monkeypatch.setattr("lra.core.frameworks.installed", lambda name, there=there: name in there)
+        wanted = Wanted()
+        assert (lra.resolve("listops", "softmax").backend, wanted.backend) == (expected, (expected,))
+        assert ("--backend jax" in command_line("bench", wanted)) == (expected == "jax")
 
 
 def test_nothing_else_is_an_attribute() -> None:

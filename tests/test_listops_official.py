@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lra.training import data
 from tasks.base import SPLITS, Source, Split, TaskError
+from tasks.listops import ListOps
 from tasks.listops.grammar import CLOSE, MIN, WORDS, encode
 from tests.listops_data import SHORT, build, documents
 
@@ -103,3 +106,33 @@ def test_a_missing_header_file_or_folder_is_named(tmp_path: Path, written: dict[
         read(tmp_path)
     with pytest.raises(TaskError, match=r"given no folder: name it with --raw DIR"):
         read(None)
+
+
+@pytest.mark.parametrize(
+    ("source", "first", "again"),
+    [
+        ("official", None, "--raw {} is not read: the data is prepared already, in {}"),
+        ("generated", *["--raw {} is not read: listops is generated; --data.source official reads"] * 2),
+    ],
+)
+def test_raw_files_that_are_not_read_are_told(
+    source: Any,
+    first: str | None,
+    again: str,
+    written: dict[str, Split],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    write(tmp_path, written)
+    options = ListOps(source=source, **COUNTS, **SHORT)
+    place = data.store.folder(data.tasks.load("listops"), options)
+    for expected in (first, again):
+        data.prepare("listops", options, data.source(tmp_path, 1))
+        said = capsys.readouterr().out
+        assert (expected or "").format(tmp_path, place) in said
+        assert ("not read" in said) == bool(expected)
+    monkeypatch.setenv("LRA_RAW", str(tmp_path))
+    data.prepare("listops", options, data.source(None, 1))
+    assert "not read" not in capsys.readouterr().out

@@ -13,7 +13,8 @@ import pytest
 from lra.cli.main import main
 from lra.core import files
 from lra.training import data
-from lra.training.callbacks import TAGS, MetricsFile
+from lra.training.callbacks import TAGS, MetricsFile, TensorBoard
+from lra.training.history import History
 from lra.training.record import Record
 from lra.training.trainer import train
 from tasks.base import Source
@@ -51,8 +52,6 @@ def test_the_curve_is_kept_as_csv_and_survives_a_crash(tmp_path: Path, monkeypat
 
 
 def test_a_curve_that_cannot_be_written_leaves_the_former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lra.training.history import History
-
     run, path = smoke_run(), tmp_path / "metrics.csv"
     MetricsFile(path, run.train).starts(History(), {})
     before = path.read_bytes()
@@ -91,6 +90,32 @@ def points(path: Path) -> dict[tuple[str, int], float]:
         found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
         content = content[16 + size :]
     return found
+
+
+@pytest.mark.parametrize("lacking", ["room", "folder"])
+def test_event_files_that_cannot_be_written_are_told_once(
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboardX")
+    plan, history = smoke_run().train, History()
+    full = Path("/dev/full")
+    if lacking == "folder":
+        (tmp_path / "taken").write_text("")
+    elif full.exists():
+        monkeypatch.setattr("tensorboardX.record_writer.open_file", lambda path: full.open("wb"))
+    else:
+        pytest.skip("no /dev/full here")
+    board = TensorBoard(tmp_path / ("taken" if lacking == "folder" else "events"), plan)
+    board.starts(history, {})
+    for step in range(1, 40):  # more than any queue holds
+        history.add_steps(1, 0.1, 2.0, 1, 2)
+        history.add_evaluation(1.0, step / 40)
+        board.evaluates(history)
+    for _ in range(2):
+        board.ends()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("no more event files, the run goes on: ")
+    assert str(tmp_path) in line
 
 
 def test_event_files_without_their_package_are_refused_at_once(

@@ -14,7 +14,7 @@ from attention_impls.base import Dims
 from lra.bench.record import What
 from lra.core.config import BackendName, Run, mechanism_options, resolve
 from lra.core.errors import UserError
-from lra.core.frameworks import Device, require_installed
+from lra.core.frameworks import Device, require_installed, usual
 from lra.core.ranges import problems
 from lra.core.spec import Spec
 from lra.model.blueprint import Blueprint
@@ -70,8 +70,10 @@ class Wanted:
     """Tokens of a sequence, commas between."""
     what: What = "attend"
     """The mechanism, forward and backward; a training step of the standard model; a forward pass of it."""
-    backend: Annotated[tuple[BackendName, ...], backends()] = ("torch",)
-    """Which framework: torch, jax, or torch,jax."""
+    backend: Annotated[tuple[BackendName, ...], backends()] = field(
+        default_factory=lambda: (usual(),), metadata={"neutral": ("torch",)}
+    )
+    """Which framework: torch, jax, or torch,jax; the one that is installed."""
     batch: Annotated[tuple[int, ...], numbers("batch")] | None = None
     """Examples: one number, or one a length; else 32,768 tokens' worth."""
     dtype: Dtype | None = None

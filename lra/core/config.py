@@ -18,12 +18,12 @@ from attention_impls.base import AttentionError
 from lra.core.documents import read_yaml
 from lra.core.environment import DATA
 from lra.core.errors import UserError, did_you_mean
+from lra.core.frameworks import BackendName, usual
 from lra.core.ranges import problems, problems_in, shown
 from lra.core.spec import Spec
 from tasks.base import SPLITS, TaskError
 
 CONFIGS = DATA / "configs"
-BackendName = Literal["torch", "jax"]
 Preset = Literal["smoke", "quick", "standard"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 PARTS = ("data", "options", "model", "train")  # of a run, each a dataclass
@@ -115,15 +115,18 @@ class Run:
 
 
 def resolve(
-    task: str, attn: str | Spec, *, backend: BackendName = "torch", preset: str = "quick", seed: int = 0
+    task: str, attn: str | Spec, *, backend: BackendName | None = None, preset: str = "quick", seed: int = 0
 ) -> Run:
-    """The configuration a preset describes, with the options that stand in `attn`: elfatt@block_size=64."""
+    """The configuration a preset describes, with the options that stand in `attn`: elfatt@block_size=64.
+
+    Without a `backend` it is PyTorch's, or that of the framework that is installed.
+    """
     if preset not in PRESETS:
         hint = did_you_mean(preset, PRESETS)
         raise UserError(f"unknown preset {preset!r}:{hint} available: {', '.join(PRESETS)}")
     spec = attn if isinstance(attn, Spec) else Spec.parse(attn)
     options = mechanism_options(spec.name, dict(spec.options))
-    names = {"task": task, "attn": spec.name, "backend": backend, "preset": preset, "seed": seed}
+    names = {"task": task, "attn": spec.name, "backend": backend or usual(), "preset": preset, "seed": seed}
     return _built({**names, "options": asdict(options), **preset_values(task, preset)}, f"{task}, preset {preset}")
 
 

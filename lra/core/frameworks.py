@@ -7,6 +7,7 @@ from typing import Literal
 
 from lra.core.errors import UserError
 
+BackendName = Literal["torch", "jax"]
 Device = Literal["cpu", "gpu"]
 
 _NEEDS = {"torch": ("torch",), "jax": ("jax", "flax", "optax")}
@@ -17,9 +18,9 @@ def installed(name: str) -> bool:
     return all(find_spec(package) for package in _NEEDS[name])
 
 
-def usual() -> str:
+def usual() -> BackendName:
     """The framework where none is named: PyTorch, or the one that is installed."""
-    return next((name for name in _NEEDS if installed(name)), "torch")
+    return "jax" if installed("jax") and not installed("torch") else "torch"
 
 
 def require_installed(name: str) -> None:

@@ -46,6 +46,8 @@ class Console(RichConsole):
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+        if self.width < NARROWEST:  # COLUMNS=0 says that nobody knows the width; Rich would print nothing
+            self.width = max(shutil.get_terminal_size().columns, NARROWEST)
 
     def on_broken_pipe(self) -> None:
         """Print no more."""

@@ -31,11 +31,14 @@ def command_of(run: Run) -> str:
 
 
 def command_line(verb: str, flags: Any) -> str:
-    """The command line of a verb whose arguments are this dataclass: every field that is not at its default."""
-    usual = type(flags)()
+    """The command line of a verb whose arguments are this dataclass: every field that is not at its default.
+
+    Where the machine decides a default, another machine would take another: such a field declares in its metadata the
+    one value, "neutral", at which it is left out.
+    """
     words = ["python", "run_lra.py", verb]
     for field in fields(flags):
-        if (value := getattr(flags, field.name)) != getattr(usual, field.name):
+        if (value := getattr(flags, field.name)) != field.metadata.get("neutral", field.default):
             words += flag_words("", field.name.replace("_", "-"), value)
     return shlex.join(words)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,9 @@ import numpy as np
 from lra.core.config import Train
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
+from lra.core.markup import one_line
 from lra.model.schedule import one_cycle
+from lra.terminal.console import MOST, errors
 from lra.training.history import COLUMNS, Callback, History
 
 METRICS = "metrics.csv"
@@ -96,7 +101,11 @@ class MetricsFile:
 class TensorBoard:
     """A Callback that writes event files of the curve into a folder of the run's own.
 
-    Those of an earlier attempt at the same run are replaced: the history of a resumed run holds all their points.
+    Those of an earlier attempt at the same run are replaced: the history of a resumed run holds all their points. A
+    folder that cannot be written, or no longer, is told once: it is no reason to end a run, which has its curve as CSV.
+
+    Events are written by this thread. That of tensorboardX's SummaryWriter dies of a full disk, and its queue then
+    blocks whoever fills it.
     """
 
     def __init__(self, folder: Path, plan: Train) -> None:
@@ -104,28 +113,50 @@ class TensorBoard:
         self._writer: Any = None
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
 
-        for path in self._folder.glob("events.out.tfevents.*"):
-            path.unlink()
-        self._writer = SummaryWriter(str(self._folder), flush_secs=1)  # flush() leaves what is still in its queue
-        for row in _rows(history, self._plan):
-            self._write(row)
+        with self._told():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for path in self._folder.glob("events.out.tfevents.*"):
+                path.unlink()
+            self._writer = EventsWriter(str(self._folder / "events"))
+            self._write(_rows(history, self._plan))
 
     def advances(self, history: History, losses: np.ndarray) -> None:
         """Nothing between evaluations."""
 
     def evaluates(self, history: History) -> None:
-        *_, newest = _rows(history, self._plan)
-        self._write(newest)
+        if self._writer:
+            *_, newest = _rows(history, self._plan)
+            with self._told():
+                self._write([newest])
 
     def ends(self) -> None:
-        if self._writer:
-            self._writer.close()
+        writer, self._writer = self._writer, None  # a run that ends is told so more than once
+        if writer:
+            with self._told():
+                writer.close()
 
-    def _write(self, row: dict[str, int | float]) -> None:
-        for name, tag in TAGS.items():
-            self._writer.add_scalar(tag, row[name], int(row["step"]))
+    def _write(self, rows: Iterable[dict[str, int | float]]) -> None:
+        protocol: Any = import_module("tensorboardX.proto.event_pb2")  # its classes are made when it is imported
+        for row in rows:
+            values = [{"tag": tag, "simple_value": row[name]} for name, tag in TAGS.items()]
+            summary = {"value": values}
+            self._writer.write_event(protocol.Event(wall_time=time.time(), step=int(row["step"]), summary=summary))
+        self._writer.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Inside, what cannot be written is told in one line, and nothing is written from then on."""
+        try:
+            yield
+        except OSError as error:
+            writer, self._writer = self._writer, None
+            why = f"{error.strerror or error}: {error.filename or self._folder}"
+            errors.print(one_line(f"no more event files, the run goes on: {why}", MOST))
+            with suppress(OSError):  # it still holds what did not fit
+                if writer:
+                    writer.close()
 
 
 def require_tensorboard() -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 import tasks
 from lra.core.errors import UserError
 from lra.core.markup import one_line
+from lra.core.ranges import shown
 from lra.terminal.console import MOST, console, duration
 from tasks import inspection, limits, store
 from tasks.base import SPLITS, Archive, Source
@@ -22,7 +23,6 @@ from tasks.download import fetch
 from tasks.places import home, raw_folder
 
 LONG = 60  # seconds of preparing that are worth a word beforehand
-MOST_PROCESSES = 1024
 TRIAL = 2  # seconds after which the rest can be estimated
 
 
@@ -31,8 +31,8 @@ def source(raw: Path | None, processes: int | None) -> Source:
     given = raw or raw_folder()
     if given is not None and not given.exists():
         raise UserError(f"raw data {given} does not exist: correct --raw or LRA_RAW, or remove it")
-    if processes is not None and not 1 <= processes <= MOST_PROCESSES:
-        raise UserError(f"--processes is {processes}, expected at least 1 and at most {MOST_PROCESSES:,}")
+    if processes is not None and processes < 1:
+        raise UserError(f"--processes is {shown(processes)}, expected at least 1")
     cores = limits.usable_cores()
     # Each draws blocks ahead: more processes than keep the cores busy would only make what nobody takes.
     return Source(raw=given, processes=min(processes or cores, 2 * cores), fetch=_fetch, note=_tell)
@@ -50,6 +50,7 @@ def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
     """Open a task's data, building it with a progress bar where it does not exist."""
     task = tasks.load(name)
     ready = store.load(task, options, _tell)
+    _tell_unread(name, options, origin.raw, ready)
     if ready is not None:
         return ready
     counts = task.counts(options)
@@ -69,6 +70,16 @@ def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
     total = sum(ready.meta["counts"].values())
     console.print(f"prepared {total:,} examples in {duration(time.monotonic() - started)}")
     return ready
+
+
+def _tell_unread(name: str, options: Any, raw: Path | None, ready: store.Prepared | None) -> None:
+    """Say that --raw is not read, and why. LRA_RAW is for every task, so nothing is said of it."""
+    if raw is None or ((everywhere := raw_folder()) and everywhere.absolute() == raw.absolute()):
+        return
+    if getattr(options, "source", None) == "generated":
+        _tell(f"--raw {raw} is not read: {name} is generated; --data.source official reads the released files")
+    elif ready is not None:
+        _tell(f"--raw {raw} is not read: the data is prepared already, in {ready.folder}")
 
 
 class _Watch:

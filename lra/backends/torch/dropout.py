@@ -7,6 +7,7 @@ F.dropout; backward draws them again, so no mask is kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -85,19 +86,31 @@ def _dropped(x: Tensor, words: tuple[Tensor, ...], rate: Rate) -> Tensor:
     return out
 
 
-@njit(cache=True, nogil=True)
-def _drop(
-    a: np.ndarray, b: np.ndarray, channels: np.ndarray, threshold: Any, scale: Any, x: np.ndarray, out: np.ndarray
-) -> None:
-    nothing = scale - scale
-    for row in range(a.size):
-        for c in range(channels.size):
-            word = np.uint32(a[row] * channels[c] + b[row])
-            word = np.uint32((word ^ (word >> np.uint32(SHIFTS[0]))) * np.uint32(FACTORS[0]))
-            word = np.uint32((word ^ (word >> np.uint32(SHIFTS[1]))) * np.uint32(FACTORS[1]))
-            word ^= word >> np.uint32(SHIFTS[2])
-            # A product, not a choice between two results: only so the loop is vectorised.
-            out[row, c] = x[row, c] * (scale if word >= threshold else nothing)
+def compiled_loop(shifts: tuple[int, ...], factors: tuple[int, ...]) -> Callable[..., None]:
+    """The loop for these constants of `mix`.
+
+    They are its closure, which is part of the key under which numba keeps compiled code. Of another module's constants
+    it looks neither at the value nor at the source.
+    """
+
+    @njit(cache=True, nogil=True)
+    def drop(
+        a: np.ndarray, b: np.ndarray, channels: np.ndarray, threshold: Any, scale: Any, x: np.ndarray, out: np.ndarray
+    ) -> None:
+        nothing = scale - scale
+        for row in range(a.size):
+            for c in range(channels.size):
+                word = np.uint32(a[row] * channels[c] + b[row])
+                word = np.uint32((word ^ (word >> np.uint32(shifts[0]))) * np.uint32(factors[0]))
+                word = np.uint32((word ^ (word >> np.uint32(shifts[1]))) * np.uint32(factors[1]))
+                word ^= word >> np.uint32(shifts[2])
+                # A product, not a choice between two results: only so the loop is vectorised.
+                out[row, c] = x[row, c] * (scale if word >= threshold else nothing)
+
+    return drop
+
+
+_drop = compiled_loop(SHIFTS, FACTORS)
 
 
 @cache
