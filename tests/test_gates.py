@@ -155,3 +155,11 @@ def variants(calls: Sequence[tuple[str, float]]) -> dict[str, float]:
 def test_totals_add_up_by_variant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRA_TEST_SECONDS", "10")
     assert variants([("a-jax", 6), ("b-jax", 6), ("a-jax", 5), ("", 99)]) == {"a-jax": 11}
+
+
+def test_the_named_faults_are_in_the_code_as_it_is() -> None:
+    from tests.evidence.mutants import NAMED, file_of, random_mutants
+
+    for mutant in (*NAMED, *random_mutants(ROOT, 30, 0)):
+        source = file_of(mutant, ROOT).read_text(encoding="utf-8")
+        assert mutant.applied(source) != source, mutant.name

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lra.core.environment import ROOT
-
 LAWS = "tests/test_attention_laws.py tests/test_attention_parity.py -k"
 LOOP = "tests/test_loop.py tests/test_train.py tests/test_snapshot.py"
 RUNS = "tests/test_batches.py tests/test_padding.py"
@@ -33,6 +31,8 @@ class Mutant:
     def applied(self, source: str) -> str:
         """The file with the fault; ValueError where it is not what it was made for."""
         if self.at is not None:
+            if source[self.at : self.at + len(self.old)] != self.old:
+                raise ValueError(f"{self.name}: {self.path} is another file than the one that it was made for")
             return source[: self.at] + self.new + source[self.at + len(self.old) :]
         if source.count(self.old) != 1:
             raise ValueError(f"{self.name}: {self.path} has {self.old!r} {source.count(self.old)} times, expected once")
@@ -223,10 +223,10 @@ SWAPS: dict[type, str] = {
 }  # fmt: skip
 
 
-def random_mutants(count: int, seed: int) -> list[Mutant]:
+def random_mutants(root: Path, count: int, seed: int) -> list[Mutant]:
     """So many changes of one operator or number, in modules of RANDOM in turn; the same for the same seed and code."""
     rng = random.Random(seed)
-    pools = {path: list(_changes(path, tests)) for path, tests in RANDOM.items()}
+    pools = {path: list(_changes(root, path, tests)) for path, tests in RANDOM.items()}
     found: list[Mutant] = []
     while len(found) < count:
         for pool in pools.values():
@@ -235,9 +235,9 @@ def random_mutants(count: int, seed: int) -> list[Mutant]:
     return found
 
 
-def _changes(path: str, tests: str) -> Iterator[Mutant]:
+def _changes(root: Path, path: str, tests: str) -> Iterator[Mutant]:
     """Every change of one operator, number or `not` inside a function of the file."""
-    source = (ROOT / path).read_text(encoding="utf-8")
+    source = (root / path).read_text(encoding="utf-8")
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))

@@ -45,16 +45,13 @@ def attempt(mutant: Mutant, tree: Path) -> str:
     return {0: MISSED, 1: CAUGHT, 2: CAUGHT}.get(done.returncode, BROKEN)
 
 
-def campaign(mutants: Sequence[Mutant]) -> list[tuple[Mutant, str]]:
+def campaign(mutants: Sequence[Mutant], tree: Path) -> list[tuple[Mutant, str]]:
     """Every fault and what became of it, told as it happens."""
     found = []
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "tree"
-        subprocess.run(["git", "clone", "-q", ROOT, tree], check=True)
-        for mutant in mutants:
-            outcome = attempt(mutant, tree)
-            print(f"{outcome}: {mutant.name}", flush=True)
-            found.append((mutant, outcome))
+    for mutant in mutants:
+        outcome = attempt(mutant, tree)
+        print(f"{outcome}: {mutant.name}", flush=True)
+        found.append((mutant, outcome))
     return found
 
 
@@ -84,7 +81,11 @@ def page(named: Sequence[tuple[Mutant, str]], drawn: Sequence[tuple[Mutant, str]
 def main(random_count: int = 60, seed: int = 0) -> int:
     """Run the campaign; 1 where a named fault is not caught."""
     started = time.monotonic()
-    named, drawn = campaign(NAMED), campaign(random_mutants(random_count, seed))
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        subprocess.run(["git", "clone", "-q", ROOT, tree], check=True)
+        named = campaign(NAMED, tree)
+        drawn = campaign(random_mutants(tree, random_count, seed), tree)
     write_atomically(page(named, drawn, seed, time.monotonic() - started).encode(), PAGE)
     return int(any(outcome != CAUGHT for _, outcome in named))
 
