@@ -28,7 +28,7 @@ class Busy(TaskError):
     """Another process holds the lock. `holder` says which: "process 7 on node3 (since 2026-01-31 12:00:00)"."""
 
     def __init__(self, path: Path, holder: str, why: str) -> None:
-        super().__init__(f"{path} is held by {holder}, {why}; if that process is no more, delete {path} and run again")
+        super().__init__(f"{path} is held by {holder}, {why}; if that process has ended, delete {path} and run again")
         self.holder = holder
 
 

@@ -1,4 +1,4 @@
-"""Who waits for a lock is told whom for, and not kept for ever by one that is dead."""
+"""A process that waits for a lock names its holder, and gives up on one that has died."""
 
 from __future__ import annotations
 

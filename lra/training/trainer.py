@@ -282,6 +282,6 @@ def alone(works: Sequence[Path]) -> Iterator[None]:
             except Busy as error:
                 raise UserError(
                     f"{error.holder} is training this very run in {work}: wait for it or change --seed; if that "
-                    f"process is no more, delete {work / 'lock'}"
+                    f"process has ended, delete {work / 'lock'}"
                 ) from error
         yield
