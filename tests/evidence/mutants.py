@@ -145,6 +145,9 @@ NAMED = (
         "tests/test_dropout.py",
     ),
     _named(
+        "a penalty with the wrong sign", LOSS, "totals[0] + penalty", "totals[0] - penalty", "tests/test_backends.py"
+    ),
+    _named(
         "weight decay off", "lra/backends/jax/backend.py", "u + decay * w", "u", "tests/test_backends.py -k six_steps"
     ),
     _named(
