@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from annotated_types import Interval
@@ -105,7 +105,8 @@ class Laws:
     shape_and_dtype_kept: Law = True
     """The output has the shape and the dtype of v."""
     cost_grows_as_claimed: Law = True
-    """Matrix products cost what `operations` says, and the arrays alive at once grow as `memory` says."""
+    """Matrix products cost what `operations` says, Fourier transforms what `transforms` says, and the arrays alive at
+    once grow as `memory` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,15 @@ class Equality:
     """The q, k and v of that softmax attention, from the mechanism's own inputs by letter."""
 
 
+class Once(NamedTuple):
+    """Work that a batch needs once, however many examples it has."""
+
+    operations: int = 0
+    """Among those of the card's `operations`."""
+    transforms: int = 0
+    """Among those of the card's `transforms`."""
+
+
 def _nothing(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
     """The arrays of a mechanism that has none."""
     return {}
@@ -127,6 +137,16 @@ def _nothing(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
 
 def _anything(options: Any, dims: Dims) -> None:
     """The check of a mechanism whose every option is possible."""
+
+
+def _no_transforms(options: Any, dims: Dims, length: int, ragged: bool) -> int:
+    """The Fourier transforms of a mechanism that takes none."""
+    return 0
+
+
+def _each_anew(options: Any, dims: Dims, length: int) -> Once:
+    """What a batch needs once of a mechanism that shares nothing between examples."""
+    return Once()
 
 
 def _linear(options: Any, dims: Dims, length: int) -> int:
@@ -151,6 +171,13 @@ class Attention:
     """Time of one head, for tables: "O(N·D²)"."""
     operations: Callable[[Any, Dims, int], int]
     """(options, dims, length) -> multiply-adds of all matrix products in one example's forward pass."""
+    transforms: Callable[[Any, Dims, int, bool], int] = _no_transforms
+    """(options, dims, length, ragged) -> floating-point operations of all Fourier transforms in one example's forward
+    pass: 5 N log₂ N for N complex numbers, half for real ones. `ragged`: whether `lengths` are given."""
+    once: Callable[[Any, Dims, int], Once] = _each_anew
+    """(options, dims, length) -> the work among these that examples share, such as making a kernel."""
+    rounding: str = ""
+    """The derived bound of results that round with the padded length; empty where each token's do not."""
     options: type
     """Frozen dataclass whose defaults are what tables show. A number declares its range: Annotated[float, Gt(0)].
 
