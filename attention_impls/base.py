@@ -18,9 +18,9 @@ length N in no formula.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from annotated_types import Interval
@@ -35,6 +35,11 @@ Options = TypeVar("Options")
 Count = Annotated[int, Interval(ge=1, le=65_536)]
 CountOrNone = Annotated[int, Interval(ge=0, le=65_536)]
 Iterations = Annotated[int, Interval(ge=0, le=1000)]
+
+Group = Literal["state", "step", "kernel"]
+"""Learned arrays that a training may give a learning rate and a decay of their own: the state matrix of a recurrence,
+its step size, the kernel of a long convolution."""
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 Law = Literal[True] | str
 """True where the law holds, else the reason why it does not."""
@@ -198,6 +203,8 @@ class Attention:
     """Which of x, q, k, v `attend` takes, in its order; a callable where the options decide."""
     params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """The group of each learned array that its authors train otherwise than the rest, by its name in `params`."""
     check: Callable[[Any, Dims], None] = _anything
     """Raises ValueError, in one line, for options that are in their ranges and yet cannot be had at these dims."""
     differs: str = ""

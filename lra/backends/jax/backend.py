@@ -15,11 +15,12 @@ from flax import nnx
 from lra.backends import PRECISION, Products, Sums, host_peak_memory, products_of
 from lra.backends.jax.device import open_device
 from lra.backends.jax.dropout import Dropping
-from lra.backends.jax.encoder import Encoder, skeleton, to_states, to_weights
+from lra.backends.jax.encoder import Encoder, map_named, skeleton, to_states, to_weights
 from lra.backends.jax.switches import switches
 from lra.core.frameworks import Device
 from lra.model.batches import NO_EXAMPLE, Chunk
 from lra.model.blueprint import Blueprint
+from lra.model.groups import setting
 from lra.model.padding import Grouping
 from lra.model.state import require_state
 from lra.model.weights import Weights, within
@@ -147,8 +148,13 @@ class JaxBackend:
         dropping = Dropping(seed, number, self._blueprint.model.dropout)
         gradients, sums = self._gradients(state, examples, size_of, dropping, sizes)
         updates, adam = self._adam.update(gradients, state.adam)
-        decay = self._blueprint.train.weight_decay
-        moved = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
+
+        def moved_by(name: str, w: jax.Array, update: jax.Array) -> jax.Array:
+            own = setting(self._blueprint, name)
+            scaled = rate if own.factor == 1 else rate * own.factor
+            return (w - scaled * (update + own.decay * w)).astype(w.dtype)
+
+        moved = map_named(moved_by, state.weights, updates)
         return State(weights=moved, constants=state.constants, adam=adam), sums
 
     def _evaluate_chunk(self, state: State, batches: tuple) -> jax.Array:

@@ -64,7 +64,8 @@ def batches(chunk: Chunk, device: torch.device) -> list[Batch]:
 
 def eager_step(encoder: Encoder, optimiser: torch.optim.AdamW, batch: Batch, rate: float) -> Float[Tensor, "3"]:
     """Learn from one batch: (loss, correct, count)."""
-    optimiser.param_groups[0]["lr"] = rate
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["factor"]
     optimiser.zero_grad(set_to_none=True)
     totals = [add_gradients(encoder, group, batch.examples, batch.step) for group in batch.groups]
     optimiser.step()
