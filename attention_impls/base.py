@@ -204,7 +204,8 @@ class Attention:
     params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     groups: Mapping[str, Group] = field(default_factory=dict)
-    """The group of each learned array that its authors train otherwise than the rest, by its name in `params`."""
+    """The group of each learned array that its authors train otherwise than the rest, by its name in `params`, or by
+    what stands before the first dot of several names."""
     check: Callable[[Any, Dims], None] = _anything
     """Raises ValueError, in one line, for options that are in their ranges and yet cannot be had at these dims."""
     differs: str = ""
@@ -241,6 +242,11 @@ class Attention:
         """What `attend` returned as (out, penalty, carry), None for what the card does not have."""
         out, *more = found if self.penalty or self.carries else (found,)
         return out, more[0] if self.penalty else None, more[-1] if self.carries else None
+
+    def group_of(self, name: str) -> Group | None:
+        """The group of a learned array, by its name in `params`; None where it is trained as the rest is."""
+        own = self.groups.get(name)
+        return own if own is not None else self.groups.get(name.partition(".")[0])
 
     def inputs_of(self, options: Any) -> tuple[str, ...]:
         """The `inputs` under these options."""

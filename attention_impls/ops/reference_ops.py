@@ -43,6 +43,17 @@ def each_sequence(
     return out.reshape(*x.shape[:2], dims.heads, dims.head_dim)
 
 
+def two_sided_sum(
+    x: Float[np.ndarray, "n C"], after: Float[np.ndarray, "C lags"], before: Float[np.ndarray, "C lags"]
+) -> Float[np.ndarray, "n C"]:
+    """Σ_{j ≤ i} after[i − j] x_j + Σ_{j > i} before[j − i − 1] x_j for each token i, without a transform."""
+    out = np.empty(x.shape)
+    for i in range(len(x)):
+        out[i] = (after[:, : i + 1][:, ::-1].T * x[: i + 1]).sum(0)
+        out[i] += (before[:, : len(x) - i - 1].T * x[i + 1 :]).sum(0)
+    return out
+
+
 def gated(y: Float[np.ndarray, "n C"], layer: Layer[Any]) -> Float[np.ndarray, "n C"]:
     """y Φ(y), and where `options.glu` is on a gated linear unit of it: half of the outputs times σ of the others."""
     y = y * (1 + erf(y / math.sqrt(2))) / 2

@@ -21,7 +21,7 @@ class Setting(NamedTuple):
 def setting(blueprint: Blueprint, name: str) -> Setting:
     """That of a learned array, by its name in lra.model.weights."""
     train = blueprint.train
-    group = blueprint.mechanism.card.groups.get(name.partition(OWN)[2])
+    group = blueprint.mechanism.card.group_of(name.partition(OWN)[2])
     rate = None if group is None else getattr(train, f"{group}_rate")
     decay = None if group is None else getattr(train, f"{group}_decay")
     return Setting(
