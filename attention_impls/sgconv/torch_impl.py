@@ -11,7 +11,7 @@ from attention_impls.ops.fourier_torch import two_sided_conv
 from attention_impls.ops.gated import SKIP
 from attention_impls.ops.gated_torch import gated
 from attention_impls.ops.torch_ops import Tokens
-from attention_impls.sgconv import KERNEL, Options, between, needed
+from attention_impls.sgconv import KERNEL, Options, needed
 
 
 def attend(x: Float[Tensor, "B N C"], layer: Layer[Options]) -> Tokens:
@@ -27,7 +27,7 @@ def attend(x: Float[Tensor, "B N C"], layer: Layer[Options]) -> Tokens:
 
 def _stretched(taps: Float[Tensor, "2 C taps"], factor: int) -> Float[Tensor, "2 C lags"]:
     """Linear interpolation to so many times as many points, flat beyond the outer taps; to none, for a factor of 0."""
-    way = torch.as_tensor(between(factor), dtype=taps.dtype, device=taps.device)
+    way = (torch.arange(factor, dtype=taps.dtype, device=taps.device) + 0.5) / max(factor, 1) - 0.5  # `between`, there
     last = torch.cat([taps[..., :1], taps[..., :-1]], 2)[..., None]
     following = torch.cat([taps[..., 1:], taps[..., -1:]], 2)[..., None]
     return (taps[..., None] * (1 - way.abs()) + last * (-way).relu() + following * way.relu()).flatten(2)
