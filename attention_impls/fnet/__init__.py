@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from attention_impls.base import Attention, Dims
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
-from attention_impls.ops.fourier import ragged_transforms, transform_operations
+from attention_impls.ops.fourier import RAGGED_ROUNDING, ragged_transforms, transform_operations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,5 @@ CARD = Attention(
         "the authors transform the padded array, whose frequencies move with its length. The encoder's output "
         "projection and dropout follow, which the paper's block has not."
     ),
-    rounding=(
-        "An FFT of length M is uncertain by 7 u log₂ M of its 2-norm, u half of the dtype's epsilon; the chirp of n "
-        "tokens has a flat spectrum. Results, and their change with the padded length, are uncertain by three times "
-        "that: attention_impls/ops/fourier.py"
-    ),
+    rounding=RAGGED_ROUNDING,
 )
