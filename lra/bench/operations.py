@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Int
+
 from lra.model.blueprint import Blueprint
 from lra.model.weights import PROJECTIONS
 
@@ -46,6 +49,20 @@ def train_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, par
     """One optimiser step: the encoder forward and backward, and AdamW over so many parameters."""
     encoder = _encoder_cost(blueprint, batch, length, itemsize, backward=True)
     return Cost(flop=encoder.flop, bytes=encoder.bytes + FLOAT32 * OPTIMISER_ACCESSES * parameters)
+
+
+def ragged_cost(
+    blueprint: Blueprint, lengths: Int[np.ndarray, "K B T"], itemsize: int, parameters: int, *, train: bool
+) -> Cost:
+    """A step for documents of their own lengths, on the average of K, as if each were alone and nothing padded."""
+    costs = [_encoder_cost(blueprint, 1, int(length), itemsize, backward=train) for length in lengths.ravel()]
+    flop = [cost.flop for cost in costs if cost.flop is not None]
+    over = blueprint.towers * len(lengths)
+    moved = FLOAT32 * OPTIMISER_ACCESSES * parameters if train else 0
+    return Cost(
+        flop=sum(flop) // over if len(flop) == len(costs) else None,
+        bytes=sum(cost.bytes for cost in costs) // over + moved,
+    )
 
 
 def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[int, int, int]]:

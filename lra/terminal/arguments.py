@@ -37,6 +37,11 @@ Where = Annotated[
 ]
 
 
+def named(flag: str) -> Any:
+    """A flag that is called otherwise than its field, for words that Python keeps to itself."""
+    return tyro.conf.arg(name=flag)
+
+
 def specs() -> Constructor[Any]:
     """elfatt,softmax@local_conv=true -> mechanisms with options."""
     return _word("NAME[@OPTION=VALUE],…", parse_specs, print_specs)
