@@ -14,9 +14,10 @@ from flax import nnx
 
 from lra.backends import Products
 from lra.backends.jax.dropout import Dropping
-from lra.backends.jax.encoder import Encoder, skeleton
+from lra.backends.jax.encoder import Encoder, map_named, skeleton
 from lra.model.batches import NO_EXAMPLE
 from lra.model.blueprint import Blueprint
+from lra.model.groups import setting
 
 Examples = Sequence[Any]
 """Tokens (B, T, N), lengths (B, T) or None, labels (B) and places (B); with an axis of seeds before B where there are
@@ -52,8 +53,13 @@ class Step:
     def moved(self, state: JaxState, gradients: nnx.State, rate: jax.Array) -> JaxState:
         """The state after a step with these gradients."""
         updates, adam = self.adam.update(gradients, state.adam)
-        decay = self._blueprint.train.weight_decay
-        weights = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
+
+        def moved_by(name: str, array: jax.Array, update: jax.Array) -> jax.Array:
+            own = setting(self._blueprint, name)
+            scaled = rate if own.factor == 1 else rate * own.factor
+            return (array - scaled * (update + own.decay * array)).astype(array.dtype)
+
+        weights = map_named(moved_by, state.weights, updates)
         return JaxState(weights=weights, constants=state.constants, adam=adam)
 
     def moved_by_groups(self, state: JaxState, parts: Sequence[Found], rate: jax.Array) -> tuple[JaxState, jax.Array]:
