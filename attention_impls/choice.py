@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,9 @@ from attention_impls import Mechanism
 from attention_impls.base import Arrays, Attention, AttentionError, Dims, nearest
 from attention_impls.ranges import problems_in, shown
 from attention_impls.spec import parse_one
+
+LONGEST = 65_536
+"""The longest sequence that any option is made for."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class Choice:
         rng = np.random.default_rng(seed)
         return self.card.params(self.options, self.dims, rng), self.card.constants(self.options, self.dims, rng)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all its arrays, by name."""
+        return {name: array.shape for arrays in self.arrays(0) for name, array in arrays.items()}
+
     def __str__(self) -> str:
         shown = asdict(self.dims) | asdict(self.options)
         return ", ".join([repr(self.mechanism.name), *(f"{name}={value!r}" for name, value in shown.items())])
@@ -62,17 +70,20 @@ def choose(mechanism: str | Mechanism, backend: str, options: Mapping[str, Any],
     """The choice that these words make; AttentionError, in one line, for what cannot be had.
 
     `mechanism` is a name, elfatt@block_size=64, the path of a folder with a slash, or what `attention_impls.load` gave.
-    `sizes` are the fields of Dims; width is heads × head_dim where it is None.
+    `sizes` are the fields of Dims. Where it is None, width is heads × head_dim, and max_length as many as the grid has
+    pixels, or LONGEST for a mechanism whose arrays do not have its size.
     """
-    found, named = _found(mechanism)
+    found, named = find(mechanism)
     title = found.name
     if backend not in found.backends:
         raise AttentionError(f"{title} has no {backend!r} code: it has {', '.join(found.backends)}")
     if twice := sorted(named.keys() & options.keys()):
         raise AttentionError(f"{title}: option {twice[0]} stands in the text and as an argument: keep one")
-    dims = _dims(title, **sizes)
     found = found.on(backend)
     chosen = options_of(found, {**named, **options})
+    if sizes["max_length"] is None:
+        sizes["max_length"] = _longest(found, chosen, backend, sizes)
+    dims = _dims(title, **sizes)
     try:
         found.card.check(chosen, dims)
     except ValueError as error:
@@ -93,8 +104,8 @@ def options_of(mechanism: Mechanism, values: Mapping[str, Any]) -> Any:
     return dacite.from_dict(kind, dict(values), dacite.Config(cast=[tuple, float]))
 
 
-def _found(mechanism: str | Mechanism) -> tuple[Mechanism, dict[str, Any]]:
-    """The mechanism and the options that stand behind its name."""
+def find(mechanism: str | Mechanism) -> tuple[Mechanism, dict[str, Any]]:
+    """The mechanism and the options that stand behind its name; AttentionError where there is none."""
     if isinstance(mechanism, Mechanism):
         return mechanism, {}
     if not isinstance(mechanism, str):
@@ -103,6 +114,19 @@ def _found(mechanism: str | Mechanism) -> tuple[Mechanism, dict[str, Any]]:
         return attention_impls.load(mechanism), {}
     name, options = parse_one(mechanism)
     return attention_impls.load(name), options
+
+
+def _longest(mechanism: Mechanism, options: Any, backend: str, sizes: Mapping[str, Any]) -> int:
+    """The most tokens where nobody says how many; AttentionError where it decides the size of an array."""
+    if sizes["grid"] is not None:
+        return math.prod(sizes["grid"])
+    short, long = (
+        Choice(mechanism, options, _dims(mechanism.name, **{**sizes, "max_length": tokens}), backend).shapes()
+        for tokens in (64, 128)
+    )
+    if short != long:
+        raise AttentionError(f"{mechanism.name} has arrays for max_length tokens: give max_length")
+    return LONGEST
 
 
 def _dims(title: str, *, width: Any = None, **sizes: Any) -> Dims:

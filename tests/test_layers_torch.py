@@ -146,7 +146,7 @@ COMPILE = """
 import warnings
 from dataclasses import asdict
 import torch, attention_impls
-from attention_impls.torch import Attention
+from attention_impls.torch import Attention, MultiheadAttention
 warnings.simplefilter("ignore")
 torch._dynamo.config.recompile_limit = 64
 generator = torch.Generator().manual_seed(0)
@@ -169,6 +169,20 @@ for name in attention_impls.names():
         for found, expected in zip(*results):
             torch.testing.assert_close(found, expected)
     print(name)
+
+layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+layer.self_attn = MultiheadAttention(16, 2, mechanism="elfatt@block_size=16", batch_first=True)
+compiled = torch.compile(layer.eval(), fullgraph=True, backend="aot_eager")
+for mask in (padding[1]["mask"], torch.where(padding[1]["mask"], 0.0, -torch.inf)):
+    mask = ~mask if mask.dtype == torch.bool else mask
+    found = compiled(given["x"], src_key_padding_mask=mask)
+    torch.testing.assert_close(found, layer(given["x"], src_key_padding_mask=mask))
+try:
+    compiled(given["x"], src_key_padding_mask=torch.full((2, 37), 0.5))
+except RuntimeError as error:
+    assert "neither 0 nor -inf" in str(error), error
+else:
+    raise AssertionError("a mask of other numbers was taken")
 """
 
 

@@ -46,9 +46,10 @@ class Attention(nnx.Module):
         out = attention(q, k, v, lengths=lengths)    # q, k, v, out: (B, N, H, D), N up to max_length
 
     `mechanism` is a name, a name with options (elfatt@block_size=64), or the path of a folder with a slash. Options
-    are those of its card (`python run_lra.py list --attn elfatt`). `width` is the channels C of x, by default heads ×
-    head_dim; `grid` the (rows, columns) of the pixels that the tokens scan, for layouts of two dimensions; `index` and
-    `depth` the layer's place in its model, for the mechanisms that look at it.
+    are those of its card (`python run_lra.py list --attn elfatt`). `max_length` may be left out for a mechanism that
+    has no array of that size. `width` is the channels C of x, by default heads × head_dim; `grid` the (rows, columns)
+    of the pixels that the tokens scan, for layouts of two dimensions; `index` and `depth` the layer's place in its
+    model, for the mechanisms that look at it.
 
     Learned arrays are nnx.Param, those drawn once are Constant; `params` and `constants` have them by the names of the
     card. They are drawn from the stream `params` of `rngs`, in `param_dtype`; `dtype` is what is computed in, by
@@ -65,7 +66,7 @@ class Attention(nnx.Module):
         *,
         heads: int,
         head_dim: int,
-        max_length: int,
+        max_length: int | None = None,
         width: int | None = None,
         grid: tuple[int, int] | None = None,
         index: int = 0,
@@ -118,6 +119,11 @@ class Attention(nnx.Module):
     def dims(self) -> Any:
         """Its sizes, as attention_impls.base.Dims."""
         return self._choice.dims
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Which of x, q, k, v it takes."""
+        return self._choice.inputs
 
     def load_arrays(self, params: Arrays, constants: Arrays) -> None:
         """Take over arrays by their names in the card; AttentionError, and nothing taken, where one does not fit."""

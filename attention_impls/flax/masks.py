@@ -56,6 +56,29 @@ def compacted(
     return moved, None if residual is None else _taken(residual, order), lengths, lambda out: _taken(out, back)
 
 
+def real_keys(mask: Array, batch: int, tokens: int) -> Array:
+    """(B, N), True where a token is real, from a mask of pairs (B, heads, queries, keys) that hides padding only.
+
+    With one query for all the mask says so itself. Others are looked at: each query has to see every real token, but
+    for those of padding, which may see none. AttentionError for the rest, and under jit, where nobody can look.
+    """
+    expected = f"(B, 1, 1, N) = {(batch, 1, 1, tokens)}, True where a token is real"
+    if mask.ndim != 4 or mask.shape[0] not in (1, batch) or mask.shape[3] != tokens or mask.dtype != bool:
+        raise AttentionError(f"mask is {mask.dtype} of shape {tuple(mask.shape)}, expected bool of {expected}")
+    if mask.shape[1:3] == (1, 1):
+        return jnp.broadcast_to(mask[:, 0, 0], (batch, tokens))
+    told = _values(mask)
+    if told is None:
+        raise AttentionError(f"mask has shape {tuple(mask.shape)} under jit, expected {expected}")
+    told = np.broadcast_to(told, (batch, *told.shape[1:]))
+    real: np.ndarray = np.asarray(told.any((1, 2)))
+    sees = np.asarray((told == real[:, None, None]).all(3))
+    unseen = ~np.asarray(told.any(3)) & ~real[:, None] if told.shape[2] == tokens else np.zeros_like(sees)
+    if not (sees | unseen).all():
+        raise AttentionError(f"mask hides real tokens from some queries, expected padding only: {expected}")
+    return jnp.asarray(real)
+
+
 def _taken(array: Float[Array, "B N *rest"], places: Int[Array, "B N"]) -> Float[Array, "B N *rest"]:
     """Row places[b, n] of each example."""
     return jnp.take_along_axis(array, places.reshape(*places.shape, *(1,) * (array.ndim - 2)), 1)

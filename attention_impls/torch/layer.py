@@ -36,9 +36,10 @@ class Attention(nn.Module):
         out = attention(q, k, v, lengths=lengths)    # q, k, v, out: (B, N, H, D), N up to max_length
 
     `mechanism` is a name, a name with options (elfatt@block_size=64), or the path of a folder with a slash. Options
-    are those of its card (`python run_lra.py list --attn elfatt`). `width` is the channels C of x, by default heads ×
-    head_dim; `grid` the (rows, columns) of the pixels that the tokens scan, for layouts of two dimensions; `index` and
-    `depth` the layer's place in its model, for the mechanisms that look at it.
+    are those of its card (`python run_lra.py list --attn elfatt`). `max_length` may be left out for a mechanism that
+    has no array of that size. `width` is the channels C of x, by default heads × head_dim; `grid` the (rows, columns)
+    of the pixels that the tokens scan, for layouts of two dimensions; `index` and `depth` the layer's place in its
+    model, for the mechanisms that look at it.
 
     Learned arrays are parameters, those drawn once are buffers; both have the names of the card. They are drawn from
     `seed`, by default from PyTorch's generator, in `dtype` on `device`. After a call `penalty` (B,) is what such a
@@ -57,7 +58,7 @@ class Attention(nn.Module):
         *,
         heads: int,
         head_dim: int,
-        max_length: int,
+        max_length: int | None = None,
         width: int | None = None,
         grid: tuple[int, int] | None = None,
         index: int = 0,
@@ -112,6 +113,11 @@ class Attention(nn.Module):
     def dims(self) -> Any:
         """Its sizes, as attention_impls.base.Dims."""
         return self._choice.dims
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Which of x, q, k, v it takes."""
+        return self._choice.inputs
 
     def load_arrays(self, params: Arrays, constants: Arrays) -> None:
         """Take over arrays by their names in the card; AttentionError, and nothing taken, where one does not fit."""
