@@ -97,7 +97,7 @@ def test_evaluation_scores_every_example_once() -> None:
 def test_evaluation_goes_by_length_and_pads_no_further_than_it_must() -> None:
     chunks = list(Gatherer(ragged_split([7, 1, 3, 8, 2]), Padding(2, (2, 4, 8))).evaluation(2))
     assert [chunk.tokens.shape[-1] for chunk in chunks] == [2, 8, 8]
-    assert [chunk.sizes for chunk in chunks] == [(2,), (8,), (8,)]
+    assert [[chunk.sizes[at] for at in chunk.size_of[0]] for chunk in chunks] == [[2, 2], [4, 8], [8, 2]]
     assert [chunk.tokens[0, :, 0, 0].tolist() for chunk in chunks] == [[2, 5], [3, 1], [4, 1]]
     assert chunks[-1].lengths is not None
     assert chunks[-1].lengths.ravel().tolist() == [8, 0]

@@ -55,6 +55,7 @@ def test_a_benchmark_leaves_a_record_tables_and_a_picture(tmp_path: Path, capsys
     assert str(next((tmp_path / "bench").glob("*.md"))) in said
 
 
+@pytest.mark.slow
 def test_a_cell_that_runs_out_of_memory_says_so() -> None:
     process = _Process(cell(memory=400_000_000))  # its inputs take 67 MB each, twice
     process.prepare()

@@ -160,6 +160,7 @@ def test_another_arithmetic_is_another_run(backend: str, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(("backend", "absent"), [("torch", ["jax", "flax", "optax"]), ("jax", ["torch"])])
+@pytest.mark.slow
 def test_one_framework_is_enough(backend: str, absent: list[str], tmp_path: Path) -> None:
     pytest.importorskip(backend)
     hide = (

@@ -197,6 +197,7 @@ def test_the_first_losses_are_those_of_the_run() -> None:
     assert fmean(losses) == pytest.approx(record.curve[0].train_loss, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_throughput_is_a_ratio_to_softmax_round_by_round() -> None:
     pytest.importorskip("torch")
     found = ratio(replace(CELL, attn="linear", speed=SPEED))

@@ -59,6 +59,7 @@ def test_a_job_is_the_same_in_another_process(tmp_path: Path, monkeypatch: pytes
     )
 
 
+@pytest.mark.slow
 def test_seeds_are_told_by_their_own_records(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A folder with brackets in its name, a clock that is wrong, and records of other runs beside them."""
     mine = tmp_path / "lin[v2]"
@@ -78,6 +79,7 @@ def test_seeds_are_told_by_their_own_records(tmp_path: Path, capfd: pytest.Captu
         assert f"{100 * each.test_accuracy:.1f}" in said
 
 
+@pytest.mark.slow
 def test_one_failed_run_never_stops_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     runs = [smoke_run(learning_rate=1e9, warmup=1), smoke_run(attn="linear")]
     assert train_all(runs, 1, place(tmp_path)) == 1
@@ -91,6 +93,7 @@ def test_a_worker_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "the process that trained softmax · seed 0 ended" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_resume_skips_what_is_finished_continues_and_starts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = smoke_run(steps=8, evaluate_every=4, chunk=2)
     assert train_all([replace(run, seed=1)], 1, place(tmp_path / "whole")) == 0
@@ -204,6 +207,7 @@ def test_what_a_running_process_saves_is_left_alone(tmp_path: Path) -> None:
         assert (work / NEXT).exists()
 
 
+@pytest.mark.slow
 def test_a_signal_takes_the_children_along_and_they_save(tmp_path: Path) -> None:
     number = signal.SIGHUP  # SIGTERM and Ctrl-C take the same way
     words = ["--attn", "softmax,linear", "--train.steps", "100000", "--train.evaluate-every", "10"]
@@ -244,6 +248,7 @@ def test_a_reader_who_is_gone_from_the_start_gets_no_complaint(words: list[str],
     assert (done.returncode, done.stderr) == (130, None if both else b"")
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_is_no_loss(tmp_path: Path) -> None:
     words = ["--attn", "linear", "--train.steps", "100000", "--train.evaluate-every", "10", "--train.chunk", "5"]
     process = command(*words, "--results", str(tmp_path))
@@ -259,6 +264,7 @@ def test_a_reader_who_leaves_is_no_loss(tmp_path: Path) -> None:
     assert list(tmp_path.glob(f".work/*/{SNAPSHOT}"))
 
 
+@pytest.mark.slow
 def test_a_command_without_an_output_trains(tmp_path: Path) -> None:
     line = f'exec "$0" "$@" --results {tmp_path} >&- 2>&-'
     words = [sys.executable, str(ROOT / "run_lra.py"), *SMOKE, "--attn", "linear"]

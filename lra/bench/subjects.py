@@ -14,6 +14,7 @@ from lra.bench import parity as bench_parity
 from lra.bench.operations import Cost
 from lra.bench.plan import COPY_BYTES, PRODUCT_SIDE, BenchCell, blueprint_of
 from lra.model.batches import Chunk
+from lra.model.padding import WHOLE, Grouping, plan_padding
 from lra.model.weights import initial_weights, parameter_count
 
 ITEMSIZE = {"float32": 4, "bfloat16": 2}
@@ -64,7 +65,7 @@ class Stepping:
         self._blueprint = blueprint_of(cell)
         self._backend = backends.get(cell.backend, [self._blueprint], cell.device)
         self._weights = initial_weights(self._blueprint)
-        self._chunk = random_chunk(cell)
+        self._chunk = random_chunk(cell, self._backend.grouping)
         self._state: Any = None
 
     def load(self) -> None:
@@ -130,8 +131,9 @@ def subject(cell: BenchCell, clock: Clock) -> Subject:
     return kinds.get(cell.kind, Stepping)(cell, clock)
 
 
-def random_chunk(cell: BenchCell) -> Chunk:
-    """Steps of random bytes, every document full."""
+def random_chunk(cell: BenchCell, grouping: Grouping = WHOLE) -> Chunk:
+    """Steps of random bytes, every document full, in as many groups as a run would have."""
+    padding = plan_padding(np.array([cell.length]), cell.length, cell.batch, cell.chunk, grouping)
     rng = np.random.default_rng(cell.seed)
     shape = (cell.chunk, cell.batch)
     return Chunk(
@@ -141,8 +143,8 @@ def random_chunk(cell: BenchCell) -> Chunk:
         steps=np.arange(cell.chunk, dtype=np.int32),
         rates=np.full(cell.chunk, 1e-4 if cell.kind == "train" else 0.0),
         places=np.tile(np.arange(cell.batch, dtype=np.int32), (cell.chunk, 1)),
-        sizes=(cell.length,),
-        size_of=np.zeros((cell.chunk, 1), np.int32),
+        sizes=padding.sizes,
+        size_of=np.zeros((cell.chunk, padding.groups), np.int32),
     )
 
 

@@ -84,9 +84,14 @@ class Gatherer:
         for first in range(0, len(order), batch):
             rows = np.full(batch, NO_EXAMPLE)
             rows[: len(order) - first] = order[first : first + batch]
-            most = self._needs[rows[rows != NO_EXAMPLE]].max(keepdims=True)
-            size = self._padding.sizes[self._padding.size_of(most)[0]]
-            yield self._gather(rows[None], np.zeros(1), np.zeros(1), np.arange(batch)[None], (size,), np.zeros((1, 1)))
+            needs = np.where(rows == NO_EXAMPLE, 0, self._needs[rows]).reshape(1, self._padding.groups, -1).max(2)
+            places = np.arange(batch)[None]
+            yield self._gather(rows[None], np.zeros(1), np.zeros(1), places, *self._cut(needs))
+
+    def _cut(self, needs: Int64[np.ndarray, "K G"]) -> tuple[tuple[int, ...], Int64[np.ndarray, "K G"]]:
+        """The sizes that are used, and which of them each group has."""
+        size_of = self._padding.size_of(needs)
+        return self._padding.sizes[: size_of.max() + 1], size_of
 
     def _gather(
         self,

@@ -25,9 +25,11 @@ class Grouping(NamedTuple):
     sizes: int | None
     """Different sizes, at most; None where a new shape costs nothing."""
     overhead: int = 0
-    """What one more group costs in every step, in tokens."""
+    """What one more group costs in every step, in tokens; groups pay it one after the other."""
     compilation: int = 0
     """What one more size costs once, in tokens."""
+    parallel: int = 1
+    """Groups that are reckoned to be computed at a time. Not the number of cores: a run is cut alike everywhere."""
 
 
 WHOLE = Grouping(groups=1, sizes=1)
@@ -51,7 +53,7 @@ def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, steps: 
 
     needs: tokens of each training example's longest document; no example of any split needs more than `longest`.
     """
-    if grouping == WHOLE or (needs == longest).all():
+    if grouping == WHOLE:
         return Padding(1, (longest,))
     batches = np.sort(np.random.default_rng(0).choice(needs, (SAMPLED_BATCHES, batch)), 1)
     most = grouping.sizes or 1
@@ -64,7 +66,8 @@ def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, steps: 
 
     def cost(cut: tuple[float, Padding]) -> float:
         tokens, padding = cut
-        return steps * (tokens + padding.groups * grouping.overhead) + len(padding.sizes) * grouping.compilation
+        work = tokens / min(padding.groups, grouping.parallel) + padding.groups * grouping.overhead
+        return steps * work + len(padding.sizes) * grouping.compilation
 
     return min(tried, key=cost)[1]
 
@@ -75,7 +78,8 @@ def _cut(batches: Int[np.ndarray, "S B"], groups: int, longest: int, most: int |
     per_group = batches.shape[1] // groups
     of_groups = batches[:, per_group - 1 :: per_group].ravel()
     if most is None:
-        sizes = (*range(grain, longest, grain), longest)
+        shortest = -(-int(of_groups.min()) // grain) * grain
+        sizes = (*range(shortest, longest, grain), longest)
     else:
         rounded = np.minimum(-(-of_groups // grain) * grain, longest)
         values, counts = np.unique(np.append(rounded, longest), return_counts=True)

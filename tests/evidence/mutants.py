@@ -125,8 +125,8 @@ NAMED = (
     _named(
         "a sum for a mean",
         LOSS,
-        "/ examples).backward()",
-        ").backward()",
+        ".sum()) / examples, totals",
+        ".sum()), totals",
         "tests/test_backends.py tests/test_padding.py",
     ),
     _named("empty rows counted", LOSS, "& real", "| real", "tests/test_backends.py -k example"),
@@ -139,7 +139,7 @@ NAMED = (
     ),
     _named(
         "dropout of another step",
-        "lra/backends/jax/backend.py",
+        "lra/backends/jax/step.py",
         "Dropping(seed, number,",
         "Dropping(seed, number + 1,",
         "tests/test_dropout.py",
@@ -147,9 +147,7 @@ NAMED = (
     _named(
         "a penalty with the wrong sign", LOSS, "totals[0] + penalty", "totals[0] - penalty", "tests/test_backends.py"
     ),
-    _named(
-        "weight decay off", "lra/backends/jax/backend.py", "u + decay * w", "u", "tests/test_backends.py -k six_steps"
-    ),
+    _named("weight decay off", "lra/backends/jax/step.py", "u + decay * w", "u", "tests/test_backends.py -k six_steps"),
     _named(
         "warm-up forgotten",
         "lra/model/schedule.py",
@@ -205,7 +203,8 @@ RANDOM = {
     "lra/model/batches.py": RUNS,
     "lra/model/padding.py": RUNS,
     "lra/model/dropout.py": "tests/test_dropout.py",
-    "lra/backends/torch/step.py": "tests/test_backends.py tests/test_dropout.py",
+    "lra/backends/torch/step.py": "tests/test_backends.py tests/test_dropout.py tests/test_side_by_side.py",
+    "lra/backends/jax/step.py": "tests/test_backends.py tests/test_dropout.py tests/test_side_by_side.py",
     "lra/training/history.py": LOOP,
     "lra/training/snapshot.py": LOOP,
     "lra/scores/significance.py": BOARD,

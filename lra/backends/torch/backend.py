@@ -15,8 +15,9 @@ from torch import Tensor
 from lra.backends import PRECISION, Products, Sums, host_peak_memory, products_of
 from lra.backends.torch.cuda_graph import CapturedStep, CudaRecorder, Recorder
 from lra.backends.torch.encoder import Encoder, canonical, to_numpy, turned
-from lra.backends.torch.step import Batch, batches, eager_step, on_device, sums
+from lra.backends.torch.step import Batch, Group, batches, eager_step, sums, total
 from lra.backends.torch.switches import switches
+from lra.backends.torch.threads import Threads
 from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.model.batches import Chunk
@@ -48,13 +49,14 @@ class TorchBackend:
         self._products: Products = products_of(blueprint, on_gpu=device.type == "cuda")
         self._recorder = recorder
         self._eager_because = f"on a {device.type}"
+        self._threads = Threads(torch.get_num_threads() if device.type == "cpu" else 1)
 
     @property
     def grouping(self) -> Grouping:
         if self._device.type == "cuda":
             # Reasoned, not measured: launches against tokens.
             return Grouping(groups=2, sizes=4, overhead=2**14)
-        return Grouping(groups=8, sizes=None, overhead=400)
+        return Grouping(groups=8, sizes=None, overhead=400, parallel=4)
 
     def start(self, weights: Sequence[Weights], snapshots: Sequence[Weights | None] | None = None) -> State:
         [own], [snapshot] = weights, snapshots or [None]
@@ -76,18 +78,20 @@ class TorchBackend:
     def train_steps(self, state: State, chunks: Sequence[Chunk]) -> tuple[State, list[Sums]]:
         [chunk] = chunks
         steps = batches(chunk, self._device)
-        take = self._captured(state, steps) or partial(eager_step, state.encoder, state.optimiser)
-        found = [take(batch, float(rate)) for rate, batch in zip(chunk.rates, steps, strict=True)]
+        take = self._captured(state, steps) or partial(eager_step, state.encoder, state.optimiser, self._threads)
+        with self._threads.one_core_each():
+            found = [take(batch, float(rate)) for rate, batch in zip(chunk.rates, steps, strict=True)]
         return state, [_to_sums(found)]
 
     def evaluate(self, state: State, chunk: Chunk) -> list[Sums]:
-        tokens, lengths, labels = on_device(chunk, self._device)
-        with torch.inference_mode():
-            found = [
-                sums(state.encoder(tokens[k], None if lengths is None else lengths[k])[0], labels[k])
-                for k in range(len(chunk.labels))
+        def of_group(group: Group) -> Tensor:
+            with torch.inference_mode():  # which a thread asks for itself
+                return sums(state.encoder(group.tokens, group.lengths)[0], group.labels)
+
+        with self._threads.one_core_each():
+            return [
+                _to_sums([total(self._threads.map(of_group, batch.groups)) for batch in batches(chunk, self._device)])
             ]
-        return [_to_sums(found)]
 
     def weights(self, state: State) -> list[Weights]:
         return [state.encoder.weights()]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lra.backends.torch.encoder import Encoder
-from lra.backends.torch.step import Batch, Group, add_gradients, total
+from lra.backends.torch.step import Batch, Group, group_loss, total
 
 WARM_UP = 3  # calls before a capture, in which libraries allocate and kernels are tuned
 
@@ -54,10 +55,7 @@ class CapturedStep:
         for key, group in new.items():
             lengths = None if group.lengths is None else group.lengths.clone()
             buffers = Group(group.tokens.clone(), lengths, group.labels.clone(), group.places.clone())
-            add = self._record(
-                lambda buffers=buffers: add_gradients(self._encoder, buffers, self._examples, self._step)
-            )
-            self._groups[key] = buffers, add
+            self._groups[key] = buffers, self._record(partial(self._add_gradients, buffers))
         self._optimiser.zero_grad(set_to_none=False)
 
     def __call__(self, batch: Batch, rate: float) -> Float[Tensor, "3"]:
@@ -75,6 +73,12 @@ class CapturedStep:
             if buffer is not None and given is not None:
                 buffer.copy_(given)
         return add().clone()  # the next replay writes to the same place
+
+    def _add_gradients(self, group: Group) -> Tensor:
+        """To those that are there; the group's (loss, correct, count)."""
+        loss, totals = group_loss(self._encoder, group, self._examples, self._step)
+        loss.backward()
+        return totals
 
     def _recorded_move(self) -> Call:
         def move() -> None:

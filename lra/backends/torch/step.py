@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lra.backends.torch.encoder import Encoder
+from lra.backends.torch.threads import Threads
 from lra.model.batches import NO_EXAMPLE, Chunk
 
 
@@ -62,23 +64,32 @@ def batches(chunk: Chunk, device: torch.device) -> list[Batch]:
     ]
 
 
-def eager_step(encoder: Encoder, optimiser: torch.optim.AdamW, batch: Batch, rate: float) -> Float[Tensor, "3"]:
+def eager_step(
+    encoder: Encoder, optimiser: torch.optim.AdamW, threads: Threads, batch: Batch, rate: float
+) -> Float[Tensor, "3"]:
     """Learn from one batch: (loss, correct, count)."""
     optimiser.param_groups[0]["lr"] = rate
-    optimiser.zero_grad(set_to_none=True)
-    totals = [add_gradients(encoder, group, batch.examples, batch.step) for group in batch.groups]
+    parameters = list(encoder.parameters())
+
+    def of_group(group: Group) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        loss, totals = group_loss(encoder, group, batch.examples, batch.step)
+        return totals, torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    totals, gradients = zip(*threads.map(of_group, batch.groups), strict=True)
+    for parameter, parts in zip(parameters, zip(*gradients, strict=True), strict=True):
+        used = [part for part in parts if part is not None]
+        parameter.grad = reduce(torch.add, used) if used else None
     optimiser.step()
     return total(totals)
 
 
-def add_gradients(
+def group_loss(
     encoder: Encoder, group: Group, examples: Int[Tensor, ""], step: Int[Tensor, ""]
-) -> Float[Tensor, "3"]:
-    """Add the gradients of the group's loss and penalty over `examples` to the encoder's: (loss, correct, count)."""
+) -> tuple[Float[Tensor, ""], Float[Tensor, "3"]]:
+    """What the group adds to the batch's mean of loss and penalty over `examples`, and (loss, correct, count)."""
     logits, penalty = encoder(group.tokens, group.lengths, encoder.dropping.at(step, group.places, group.tokens))
     totals = sums(logits, group.labels)
-    ((totals[0] + penalty.masked_fill(group.labels == NO_EXAMPLE, 0.0).sum()) / examples).backward()
-    return totals.detach()
+    return (totals[0] + penalty.masked_fill(group.labels == NO_EXAMPLE, 0.0).sum()) / examples, totals.detach()
 
 
 def total(of_groups: Sequence[Tensor]) -> Float[Tensor, "3"]:
