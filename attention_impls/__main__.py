@@ -52,6 +52,7 @@ def _section(mechanism: Mechanism) -> str:
         "Differs from the authors' code": card.differs,
         "Is softmax attention when": "; ".join(dict.fromkeys(equality.why for equality in card.equals_softmax_when)),
         "Precision": card.library_softmax,
+        "Rounding": card.rounding,
         "More than one graph under torch.compile": "" if card.one_graph is True else card.one_graph,
         "Laws that are off": "; ".join(f"{law}: {reason}" for law, reason in _broken(card.laws).items()),
     }
@@ -79,11 +80,15 @@ def costs(mechanism: Mechanism) -> str:
     card = mechanism.card
     options = card.options()
     products = card.operations(options, SIZE, SIZE.max_length)
+    transforms = card.transforms(options, SIZE, SIZE.max_length, False)
+    work = f"{products / 1e6:,.0f} million multiply-adds"
+    if transforms:
+        work += f", {transforms / 1e6:,.0f} million operations of Fourier transforms"
     arrays = card.params(options, SIZE, np.random.default_rng(0))
     own = sum(array.size for array in arrays.values())
     held = card.memory(options, SIZE, SIZE.max_length) / card.memory(options, SIZE, SIZE.max_length // 4)
     return (
-        f"{products / 1e6:,.0f} million multiply-adds ({products / SOFTMAX:.1%} of softmax) and {own:,} parameters "
+        f"{work} ({(products + transforms / 2) / SOFTMAX:.1%} of softmax) and {own:,} parameters "
         f"of its own in a layer of {SIZE.heads} heads of {SIZE.head_dim}; {held:.1f} times the memory of 1,024"
     )
 

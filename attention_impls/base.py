@@ -19,9 +19,9 @@ length N in no formula.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from annotated_types import Interval
@@ -37,6 +37,11 @@ Count = Annotated[int, Interval(ge=1, le=65_536)]
 CountOrNone = Annotated[int, Interval(ge=0, le=65_536)]
 Iterations = Annotated[int, Interval(ge=0, le=1000)]
 Size = Annotated[int, Interval(ge=1)]
+
+Group = Literal["state", "step", "kernel"]
+"""Learned arrays that a training may give a learning rate and a decay of their own: the state matrix of a recurrence,
+its step size, the kernel of a long convolution."""
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 Law = Literal[True] | str
 """True where the law holds, else the reason why it does not."""
@@ -113,7 +118,8 @@ class Laws:
     shape_and_dtype_kept: Law = True
     """The output has the shape and the dtype of v."""
     cost_grows_as_claimed: Law = True
-    """Matrix products cost what `operations` says, and the arrays alive at once grow as `memory` says."""
+    """Matrix products cost what `operations` says, Fourier transforms what `transforms` says, and the arrays alive at
+    once grow as `memory` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +134,15 @@ class Equality:
     """The q, k and v of that softmax attention, from the mechanism's own inputs by letter."""
 
 
+class Once(NamedTuple):
+    """Work that a batch needs once, however many examples it has."""
+
+    operations: int = 0
+    """Among those of the card's `operations`."""
+    transforms: int = 0
+    """Among those of the card's `transforms`."""
+
+
 def _nothing(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
     """The arrays of a mechanism that has none."""
     return {}
@@ -135,6 +150,16 @@ def _nothing(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
 
 def _anything(options: Any, dims: Dims) -> None:
     """The check of a mechanism whose every option is possible."""
+
+
+def _no_transforms(options: Any, dims: Dims, length: int, ragged: bool) -> int:
+    """The Fourier transforms of a mechanism that takes none."""
+    return 0
+
+
+def _each_anew(options: Any, dims: Dims, length: int) -> Once:
+    """What a batch needs once of a mechanism that shares nothing between examples."""
+    return Once()
 
 
 def _linear(options: Any, dims: Dims, length: int) -> int:
@@ -159,6 +184,13 @@ class Attention:
     """Time of one head, for tables: "O(N·D²)"."""
     operations: Callable[[Any, Dims, int], int]
     """(options, dims, length) -> multiply-adds of all matrix products in one example's forward pass."""
+    transforms: Callable[[Any, Dims, int, bool], int] = _no_transforms
+    """(options, dims, length, ragged) -> floating-point operations of all Fourier transforms in one example's forward
+    pass: 5 N log₂ N for N complex numbers, half for real ones. `ragged`: whether `lengths` are given."""
+    once: Callable[[Any, Dims, int], Once] = _each_anew
+    """(options, dims, length) -> the work among these that examples share, such as making a kernel."""
+    rounding: str = ""
+    """The derived bound of results that round with the padded length; empty where each token's do not."""
     options: type
     """Frozen dataclass whose defaults are what tables show. A number declares its range: Annotated[float, Gt(0)].
 
@@ -179,6 +211,9 @@ class Attention:
     """Which of x, q, k, v `attend` takes, in its order; a callable where the options decide."""
     params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """The group of each learned array that its authors train otherwise than the rest, by its name in `params`, or by
+    what stands before the first dot of several names."""
     check: Callable[[Any, Dims], None] = _anything
     """Raises ValueError, in one line, for options that are in their ranges and yet cannot be had at these dims."""
     differs: str = ""
@@ -217,6 +252,11 @@ class Attention:
         """What `attend` returned as (out, penalty, carry), None for what the card does not have."""
         out, *more = found if self.penalty or self.carries else (found,)
         return out, more[0] if self.penalty else None, more[-1] if self.carries else None
+
+    def group_of(self, name: str) -> Group | None:
+        """The group of a learned array, by its name in `params`; None where it is trained as the rest is."""
+        own = self.groups.get(name)
+        return own if own is not None else self.groups.get(name.partition(".")[0])
 
     def inputs_of(self, options: Any) -> tuple[str, ...]:
         """The `inputs` under these options."""

@@ -13,6 +13,9 @@ VENUES = {
     "ICCV": "Proceedings of the IEEE/CVF International Conference on Computer Vision",
     "ICLR": "International Conference on Learning Representations",
     "ICML": "Proceedings of the International Conference on Machine Learning",
+    "NAACL": (
+        "Proceedings of the Conference of the North American Chapter of the Association for Computational Linguistics"
+    ),
     "NeurIPS": "Advances in Neural Information Processing Systems",
     "WACV": "Proceedings of the IEEE/CVF Winter Conference on Applications of Computer Vision",
 }

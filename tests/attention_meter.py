@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from attention_cases import Case, Inputs, dims_for, draw, jax_call, keywords_of
 
+from attention_impls.ops.fourier import transform_operations
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -19,6 +21,8 @@ class Footprint:
 
     multiply_adds: int
     """In matrix products."""
+    transforms: int
+    """Floating-point operations of Fourier transforms, 5 N log₂ N for N complex numbers, half for real ones."""
     largest: int
     """Elements of the largest array on the way."""
     peak: int
@@ -53,7 +57,7 @@ def jaxpr_footprint(jaxpr: Any) -> Footprint:
     """
     last = {var: i for i, equation in enumerate(jaxpr.eqns) for var in _variables(equation.invars)}
     last |= dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
-    products, largest, live, peak = 0, 0, 0, 0
+    products, transforms, largest, live, peak = 0, 0, 0, 0, 0
     own: dict[Any, int] = {}
     for i, equation in enumerate(jaxpr.eqns):
         sizes = {out: math.prod(out.aval.shape) for out in equation.outvars}
@@ -64,11 +68,12 @@ def jaxpr_footprint(jaxpr: Any) -> Footprint:
         peak = max(peak, live + (sum(sizes.values()) + within if loops else max(sum(sizes.values()), within)))
         times = equation.params["length"] if equation.primitive.name == "scan" else 1
         products += _products(equation) + times * sum(each.multiply_adds for each in inner)
+        transforms += _transforms(equation) + times * sum(each.transforms for each in inner)
         largest = max([largest, *sizes.values(), *(each.largest for each in inner)])
         own |= sizes
         live += sum(size for out, size in sizes.items() if last.get(out, i) > i)
         live -= sum(own[var] for var in set(_variables(equation.invars)) if var in own and last[var] == i)
-    return Footprint(products, largest, peak)
+    return Footprint(products, transforms, largest, peak)
 
 
 def _variables(values: Any) -> Iterator[Any]:
@@ -82,6 +87,15 @@ def _products(equation: Any) -> int:
     (contracted, _), _ = equation.params["dimension_numbers"]
     depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
     return depth * math.prod(equation.outvars[0].aval.shape)
+
+
+def _transforms(equation: Any) -> int:
+    """Operations of an FFT over one axis, the last."""
+    if equation.primitive.name != "fft":
+        return 0
+    [length] = equation.params["fft_lengths"]
+    lead = math.prod(equation.invars[0].aval.shape[:-1])
+    return transform_operations(length, lead, real=equation.params["fft_type"] in (2, 3))
 
 
 def _bodies(params: dict[str, Any]) -> list[Any]:
@@ -101,7 +115,7 @@ def _torch_footprint(case: Case, inputs: Inputs, tokens: int) -> Footprint:
 
     # The counter knows the fused attention of GPUs only.
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    missing = {fused: lambda q, k, v, *args, **keywords: sdpa_flop_count(q, k, v)}
+    missing = {fused: lambda q, k, v, *args, **keywords: sdpa_flop_count(q, k, v)} | torch_transforms()
     attend = case.mechanism.attend("torch")
     with FakeTensorMode(), torch.no_grad():
         params, constants = empty(inputs.params), empty(inputs.constants)
@@ -110,8 +124,27 @@ def _torch_footprint(case: Case, inputs: Inputs, tokens: int) -> Footprint:
         live = live_elements([lengths, *given.values(), *params.values(), *constants.values()])
         with FlopCounterMode(display=False, custom_mapping=missing) as flops, live:
             attend(*given.values(), lengths=lengths, **keywords)
-    counted = {op: count for op, count in flops.get_flop_counts()["Global"].items() if "convolution" not in str(op)}
-    return Footprint(sum(counted.values()) // 2, live.largest, live.peak)
+    counted = flops.get_flop_counts()["Global"]
+    transforms = sum(count for op, count in counted.items() if "_fft_" in str(op))
+    short_convolutions = sum(count for op, count in counted.items() if "convolution" in str(op))
+    products = (sum(counted.values()) - transforms - short_convolutions) // 2
+    return Footprint(products, transforms, live.largest, live.peak)
+
+
+def torch_transforms() -> dict[Any, Any]:
+    """What PyTorch's counter lacks: FFTs over one axis, by the shapes of their inputs and outputs."""
+    import torch
+
+    def counts(real: bool) -> Any:
+        def count(shape: Any, axes: list[int], *rest: Any, out_shape: Any, **keywords: Any) -> int:
+            [axis] = axes
+            length = max(shape[axis], out_shape[axis])
+            return transform_operations(length, math.prod(shape) // shape[axis], real=real)
+
+        return count
+
+    aten = torch.ops.aten
+    return {aten._fft_c2c: counts(False), aten._fft_r2c: counts(True), aten._fft_c2r: counts(True)}
 
 
 def live_elements(held: list[Any]) -> Any:

@@ -117,6 +117,17 @@ def test_an_uncounted_mechanism_has_bytes_only() -> None:
     assert got.share_of_limit == got.share_of_copy
 
 
+def test_a_mechanism_without_counted_operations_divides_nothing() -> None:
+    cells = [timing("mine", length, [1e-3, 1e-3], flop=0) for length in (100, 200)]
+    summary = summarize(bench_record(*cells))
+    got = summary.cells[-1]
+    assert got is not None
+    assert (got.flop_per_second, got.share_of_product) == (0, 0)
+    assert got.share_of_limit == got.share_of_copy
+    assert "mine" in markdown(summary)
+    assert [row["flop"] for row in csv.DictReader(io.StringIO(comma_separated(summary)))][-2:] == ["0", "0"]
+
+
 def test_memory_that_was_not_seen_is_left_out_of_its_growth() -> None:
     unseen = [timing("linear", n, [1e-3, 1e-3], memory_bytes=seen) for n, seen in ((100, 0), (200, None), (400, 8))]
     found = summarize(bench_record(*unseen)).scalings[-1]

@@ -109,7 +109,7 @@ class Naps:
         return {}
 
 
-@pytest.mark.parametrize("attn", ["elfatt", "primal", "synthesizer"])
+@pytest.mark.parametrize("attn", ["elfatt", "primal", "synthesizer", "s4d", "longconv"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_mechanism_equals_its_reference(attn: str, dtype: Any) -> None:
     found = bench_parity.check(replace(cell(attn=attn), dtype=dtype), get_clock("torch", "cpu"))

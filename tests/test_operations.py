@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from attention_meter import torch_transforms
 from small import MODEL, blueprint
 
+from attention_impls.base import Once
 from lra.bench.operations import attend_cost, dense_layers, infer_cost, train_cost
 from lra.model.blueprint import Blueprint
 from lra.model.weights import initial_weights
@@ -43,6 +45,7 @@ def counted(plan: Blueprint, backward: bool) -> int:
             lambda grad, q, k, v, *args, **keywords: 2 * sdpa_flop_count(q, k, v)
         ),
     }
+    mapping |= torch_transforms()
     model = encoder(plan)
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, torch.set_grad_enabled(backward):
         loss = forward(plan, model)
@@ -52,11 +55,32 @@ def counted(plan: Blueprint, backward: bool) -> int:
 
 
 @pytest.mark.parametrize("towers", [1, 2])
-@pytest.mark.parametrize("attn", ["softmax", "linear", "efficient", "elfatt"])
+@pytest.mark.parametrize("attn", ["softmax", "linear", "efficient", "elfatt", "fnet", "window_conv"])
 def test_operations_are_what_the_counter_of_pytorch_sees(attn: str, towers: int) -> None:
     plan = blueprint(attn, towers=towers, length=LENGTH)
     assert infer_cost(plan, BATCH, LENGTH, FLOAT32).flop == counted(plan, backward=False)
     assert train_cost(plan, BATCH, LENGTH, FLOAT32, 0).flop == counted(plan, backward=True)
+
+
+def test_what_a_batch_needs_once_counts_once() -> None:
+    plan = blueprint("linear", length=LENGTH)
+    card = plan.mechanism.card
+
+    def alone(once: Once, batch: int) -> int:
+        shared = replace(card, transforms=lambda *given: 1000, once=lambda *given: once)
+        other = replace(plan, mechanism=replace(plan.mechanism, card=shared))
+        return attend_cost(other, batch, LENGTH, FLOAT32).flop or 0
+
+    products = card.operations(plan.options, plan.dims, LENGTH)
+    assert alone(Once(), BATCH) == BATCH * (6 * products + 2 * 1000)
+    assert alone(Once(operations=10, transforms=400), BATCH) == alone(Once(), BATCH) - (BATCH - 1) * (6 * 10 + 2 * 400)
+    assert alone(Once(operations=10, transforms=400), 1) == alone(Once(), 1)
+
+
+def test_a_mechanism_without_a_matrix_product_has_a_cost() -> None:
+    plan = blueprint("fnet", length=LENGTH)
+    cost = attend_cost(plan, BATCH, LENGTH, FLOAT32)
+    assert cost.flop == 2 * BATCH * plan.mechanism.card.transforms(plan.options, plan.dims, LENGTH, False)
 
 
 def test_attention_alone_is_the_rest_of_the_step() -> None:

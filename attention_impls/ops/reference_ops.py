@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import erf
+
+from attention_impls.base import Layer
+from attention_impls.ops.gated import BIAS, WEIGHT
 
 Tokens = Float[np.ndarray, "B N H D"]
 Lengths = Int[np.ndarray, " B"]
@@ -23,6 +29,38 @@ def each_example(
         if n > 0:
             out[i, :n] = attend_one(*(x[i, :n].astype(np.float64) for x in (q, k, v)))
     return out
+
+
+def each_sequence(
+    x: Float[np.ndarray, "B N C"], layer: Layer[Any], mix_one: Callable[[Float[np.ndarray, "n C"]], np.ndarray]
+) -> Tokens:
+    """Apply `mix_one` to the real tokens of each example's normed input; zeros elsewhere. C as heads."""
+    dims, out = layer.dims, np.zeros(x.shape)
+    for i in range(len(x)):
+        n = x.shape[1] if layer.lengths is None else int(layer.lengths[i])
+        if n > 0:
+            out[i, :n] = mix_one(x[i, :n].astype(np.float64))
+    return out.reshape(*x.shape[:2], dims.heads, dims.head_dim)
+
+
+def two_sided_sum(
+    x: Float[np.ndarray, "n C"], after: Float[np.ndarray, "C lags"], before: Float[np.ndarray, "C lags"]
+) -> Float[np.ndarray, "n C"]:
+    """Σ_{j ≤ i} after[i − j] x_j + Σ_{j > i} before[j − i − 1] x_j for each token i, without a transform."""
+    out = np.empty(x.shape)
+    for i in range(len(x)):
+        out[i] = (after[:, : i + 1][:, ::-1].T * x[: i + 1]).sum(0)
+        out[i] += (before[:, : len(x) - i - 1].T * x[i + 1 :]).sum(0)
+    return out
+
+
+def gated(y: Float[np.ndarray, "n C"], layer: Layer[Any]) -> Float[np.ndarray, "n C"]:
+    """y Φ(y), and where `options.glu` is on a gated linear unit of it: half of the outputs times σ of the others."""
+    y = y * (1 + erf(y / math.sqrt(2))) / 2
+    if not layer.options.glu:
+        return y
+    values, gates = np.split(y @ layer.params[WEIGHT] + layer.params[BIAS], 2, axis=1)
+    return values / (1 + np.exp(-gates))
 
 
 def softmax(x: Float[np.ndarray, "*shape"], axis: int) -> Float[np.ndarray, "*shape"]:

@@ -1,7 +1,8 @@
 """The arrays and the cost of the wide depthwise convolution over tokens that mechanisms may add on V.
 
 One filter a head, shared by its features. Filters so long run faster as products with banded matrices, one block of
-tokens after another, than as shifted multiply-adds, although a block's window has BLOCK + kernel − 1 tokens.
+tokens after another, than as shifted multiply-adds, although a block's window has block + kernel − 1 tokens. Where each
+channel is a head, short blocks keep the matrices, block × window for each, small beside the tokens.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ def token_conv_params(kernel: int, dims: Dims, rng: np.random.Generator) -> Arra
     return {FILTER: rng.uniform(-bound, bound, (dims.heads, kernel))}
 
 
-def token_conv_operations(kernel: int, dims: Dims, length: int) -> int:
+def token_conv_operations(kernel: int, dims: Dims, length: int, block: int = BLOCK) -> int:
     """Multiply-adds of the banded products."""
-    return dims.heads * dims.head_dim * -(-length // BLOCK) * BLOCK * (BLOCK + kernel - 1)
+    return dims.heads * dims.head_dim * -(-length // block) * block * (block + kernel - 1)
 
 
-def band(kernel: int) -> np.ndarray:
-    """(BLOCK, BLOCK + kernel − 1): which tap an output token of a block takes from each token of its window.
+def band(kernel: int, block: int = BLOCK) -> np.ndarray:
+    """(block, block + kernel − 1): which tap an output token of a block takes from each token of its window.
 
     Where it takes none the entry is `kernel`, the place of a zero put behind the taps.
     """
-    tap = np.arange(BLOCK + kernel - 1) - np.arange(BLOCK)[:, None]
+    tap = np.arange(block + kernel - 1) - np.arange(block)[:, None]
     return np.where((tap >= 0) & (tap < kernel), tap, kernel)
 
 

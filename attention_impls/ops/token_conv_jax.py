@@ -10,14 +10,14 @@ from attention_impls.ops.jax_ops import Tokens
 from attention_impls.ops.token_conv import BLOCK, band
 
 
-def token_conv(v: Tokens, weight: Float[Array, "H kernel"]) -> Tokens:
+def token_conv(v: Tokens, weight: Float[Array, "H kernel"], block: int = BLOCK) -> Tokens:
     """Σ_s weight[s] · v[i + s − ⌊kernel/2⌋], zeros beyond the ends: a head's banded matrix times windows of tokens."""
     (batch, tokens), kernel = v.shape[:2], weight.shape[1]
-    blocks, side, width = -(-tokens // BLOCK), kernel // 2, BLOCK + kernel - 1
-    more = -(-width // BLOCK) - 1  # blocks behind its own that a window reaches into
-    end = (blocks + more) * BLOCK - side - tokens
-    cut = jnp.pad(v, ((0, 0), (side, end), (0, 0), (0, 0))).reshape(batch, blocks + more, BLOCK, *v.shape[2:])
+    blocks, side, width = -(-tokens // block), kernel // 2, block + kernel - 1
+    more = -(-width // block) - 1  # blocks behind its own that a window reaches into
+    end = (blocks + more) * block - side - tokens
+    cut = jnp.pad(v, ((0, 0), (side, end), (0, 0), (0, 0))).reshape(batch, blocks + more, block, *v.shape[2:])
     windows = jnp.concatenate([cut[:, i : i + blocks] for i in range(more + 1)], 2)[:, :, :width]
-    bands = jnp.pad(weight, ((0, 0), (0, 1)))[:, band(kernel)]
+    bands = jnp.pad(weight, ((0, 0), (0, 1)))[:, band(kernel, block)]
     out = jnp.einsum("hxw,bnwhd->bnxhd", bands, windows)
-    return out.reshape(batch, blocks * BLOCK, *v.shape[2:])[:, :tokens]
+    return out.reshape(batch, blocks * block, *v.shape[2:])[:, :tokens]

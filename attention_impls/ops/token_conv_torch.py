@@ -11,12 +11,12 @@ from attention_impls.ops.token_conv import BLOCK, band
 from attention_impls.ops.torch_ops import Tokens
 
 
-def token_conv(v: Tokens, weight: Float[Tensor, "H kernel"]) -> Tokens:
+def token_conv(v: Tokens, weight: Float[Tensor, "H kernel"], block: int = BLOCK) -> Tokens:
     """Σ_s weight[s] · v[i + s − ⌊kernel/2⌋], zeros beyond the ends: a head's banded matrix times windows of tokens."""
     (batch, tokens), kernel = v.shape[:2], weight.shape[1]
-    blocks, side = -(-tokens // BLOCK), kernel // 2
-    padded = F.pad(v, (0, 0, 0, 0, side, side + blocks * BLOCK - tokens))
-    windows = padded.unfold(1, BLOCK + kernel - 1, BLOCK)
-    bands = F.pad(weight, (0, 1))[:, torch.from_numpy(band(kernel)).to(v.device)]
+    blocks, side = -(-tokens // block), kernel // 2
+    padded = F.pad(v, (0, 0, 0, 0, side, side + blocks * block - tokens))
+    windows = padded.unfold(1, block + kernel - 1, block)
+    bands = F.pad(weight, (0, 1))[:, torch.from_numpy(band(kernel, block)).to(v.device)]
     out = torch.einsum("hxw,bnhdw->bnxhd", bands, windows)
-    return out.reshape(batch, blocks * BLOCK, *v.shape[2:])[:, :tokens]
+    return out.reshape(batch, blocks * block, *v.shape[2:])[:, :tokens]

@@ -1,9 +1,10 @@
 """How many operations and bytes a forward pass or a training step needs at least, counted by formula.
 
-Operations are those of matrix products, two for a multiply-add: those of the attention come from the mechanism's card,
-those of the encoder around it from its layers. A training step has each product three times: once forward, and once
-each for the gradients of its two factors. Nothing else counts: no exponentials, norms, convolutions or optimiser, and
-nothing that an implementation computes twice.
+Operations are those of matrix products, two for a multiply-add, and of Fourier transforms, 5 N log₂ N for N complex
+numbers and half for real ones: those of the attention come from the mechanism's card, those of the encoder around it
+from its layers. A training step has each product three times: once forward, and once each for the gradients of its two
+factors. It has each transform twice, since the gradient of one is one. Nothing else counts: no exponentials, norms,
+short convolutions or optimiser, and nothing that an implementation computes twice.
 
 Bytes are what has to cross the memory's bus if every matrix product reads its factors and writes its result once, and
 what stands between products is fused into them: the attention reads its inputs and writes its output, and backward
@@ -14,6 +15,9 @@ writes three. Real code needs more; the share of the measured bandwidth is what 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
 
 from lra.model.blueprint import Blueprint
 from lra.model.weights import PROJECTIONS
@@ -32,9 +36,8 @@ class Cost:
 
 def attend_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int) -> Cost:
     """One layer's attention alone, forward and backward, for a batch of full sequences of `length` tokens."""
-    products = _attention_products(blueprint, length)
     elements = _attention_elements(blueprint, batch, length, backward=True)
-    return Cost(flop=None if products is None else 2 * 3 * batch * products, bytes=itemsize * elements)
+    return Cost(flop=_attention_flop(blueprint, batch, length, backward=True), bytes=itemsize * elements)
 
 
 def infer_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int) -> Cost:
@@ -46,6 +49,20 @@ def train_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, par
     """One optimiser step: the encoder forward and backward, and AdamW over so many parameters."""
     encoder = _encoder_cost(blueprint, batch, length, itemsize, backward=True)
     return Cost(flop=encoder.flop, bytes=encoder.bytes + FLOAT32 * OPTIMISER_ACCESSES * parameters)
+
+
+def ragged_cost(
+    blueprint: Blueprint, lengths: Int[np.ndarray, "K B T"], itemsize: int, parameters: int, *, train: bool
+) -> Cost:
+    """A step for documents of their own lengths, on the average of K, as if each were alone and nothing padded."""
+    costs = [_encoder_cost(blueprint, 1, int(length), itemsize, backward=train) for length in lengths.ravel()]
+    flop = [cost.flop for cost in costs if cost.flop is not None]
+    over = blueprint.towers * len(lengths)
+    moved = FLOAT32 * OPTIMISER_ACCESSES * parameters if train else 0
+    return Cost(
+        flop=sum(flop) // over if len(flop) == len(costs) else None,
+        bytes=sum(cost.bytes for cost in costs) // over + moved,
+    )
 
 
 def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[int, int, int]]:
@@ -64,24 +81,28 @@ def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[in
 def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, *, backward: bool) -> Cost:
     model, documents = blueprint.model, batch * blueprint.towers
     layers, times = dense_layers(blueprint, batch, length), 3 if backward else 1
-    attention = _attention_products(blueprint, length)
+    attention = _attention_flop(blueprint, documents, length, backward=backward)
     multiply_adds = sum(rows * inputs * outputs for rows, inputs, outputs in layers)
     dense = sum(rows * (inputs + outputs) + inputs * outputs for rows, inputs, outputs in layers)
     embedding = 2 * documents * length * model.width
     elements = times * dense + (2 if backward else 1) * embedding
     elements += model.depth * _attention_elements(blueprint, documents, length, backward=backward)
     return Cost(
-        flop=None if attention is None else 2 * times * (multiply_adds + model.depth * documents * attention),
+        flop=None if attention is None else 2 * times * multiply_adds + model.depth * attention,
         bytes=itemsize * elements,
     )
 
 
-def _attention_products(blueprint: Blueprint, length: int) -> int | None:
-    """Multiply-adds of one example's attention in one layer, forward; None where the card states none."""
+def _attention_flop(blueprint: Blueprint, sequences: int, length: int, *, backward: bool) -> int | None:
+    """Operations of one layer's attention for full sequences; None where the card states none."""
+    card, given = blueprint.mechanism.card, (blueprint.options, blueprint.dims, length)
     try:
-        return blueprint.mechanism.card.operations(blueprint.options, blueprint.dims, length)
+        products, transforms, once = card.operations(*given), card.transforms(*given, False), card.once(*given)
     except ValueError:
         return None
+    products = sequences * (products - once.operations) + once.operations
+    transforms = sequences * (transforms - once.transforms) + once.transforms
+    return 2 * products * (3 if backward else 1) + transforms * (2 if backward else 1)
 
 
 def _attention_elements(blueprint: Blueprint, sequences: int, length: int, *, backward: bool) -> int:

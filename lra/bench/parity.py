@@ -17,7 +17,8 @@ LENGTHS = {"cpu": (131,), "gpu": (131, 128)}
 BATCH = 1
 BOUND = {"float32": 2e-5, "bfloat16": 2e-2}  # of the output; gradients are rounded forward and backward: twice that
 DIRECTIONS = 2
-STEP = 1e-5  # of central differences in float64
+STEP = 1e-6  # of central differences in float64, times the array's own size, so that they cross few corners
+SMALLEST = 1e-3  # a size below which the loss's last digits would show
 
 
 def draw(blueprint: Blueprint, batch: int, length: int, seed: int) -> tuple[Arrays, Arrays, Arrays, Arrays]:
@@ -85,8 +86,9 @@ def _gradient_error(gradients: Arrays, arrays: Arrays, loss: Callable[[Arrays], 
     whole = np.sqrt(sum(float((gradient**2).sum()) for gradient in gradients.values()))
 
     def miss(name: str, direction: np.ndarray) -> float:
-        ahead, behind = (loss(arrays | {name: arrays[name] + step * direction}) for step in (STEP, -STEP))
-        return float((gradients[name] * direction).sum()) - (ahead - behind) / (2 * STEP)
+        step = STEP * _size(arrays[name])
+        ahead, behind = (loss(arrays | {name: arrays[name] + sign * step * direction}) for sign in (1, -1))
+        return float((gradients[name] * direction).sum()) - (ahead - behind) / (2 * step)
 
     errors = []
     for name, gradient in gradients.items():
@@ -95,6 +97,11 @@ def _gradient_error(gradients: Arrays, arrays: Arrays, loss: Callable[[Arrays], 
         size = max(float(np.linalg.norm(gradient)), 1e-3 * whole, np.finfo(np.float32).tiny)
         errors.append(float(np.sqrt(np.mean(np.square(misses)))) / size)
     return float(np.max(errors))  # not a number where one of them is none
+
+
+def _size(array: np.ndarray) -> float:
+    """The root mean square, between SMALLEST and 1; 1 for zeros."""
+    return float(np.clip(np.sqrt(np.mean(np.square(array))), SMALLEST, 1)) if array.any() else 1.0
 
 
 def _single(array: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from lra.core.errors import UserError
 from lra.core.frameworks import Device, require_installed, usual
 from lra.core.spec import Spec
 from lra.model.blueprint import Blueprint
-from lra.terminal.arguments import backends, numbers, pairs, specs
+from lra.terminal.arguments import backends, named, numbers, pairs, specs
 
 Kind = Literal["attend", "train", "infer", "product", "copy"]
 Dtype = Literal["float32", "bfloat16"]
@@ -51,6 +51,9 @@ class BenchCell:
     head_dim: int = 0
     dropout: float = 0.0
     seed: int = 0
+    task: str = ""
+    """Whose real documents are taken, with `preset`; empty for random full ones."""
+    preset: str = ""
     memory: int | None = None
     """Bytes it may take on a CPU; None is nine tenths of what is free."""
 
@@ -94,6 +97,10 @@ class Wanted:
     """GB that a cell may take on a CPU; nine tenths of what is free."""
     seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0
     """Decides inputs, weights and the order of the cells."""
+    preset: Annotated[str, named("as")] = ""
+    """For train and infer: the step that this preset of --task takes, on its first real documents."""
+    task: str = ""
+    """The task of --as; its preset then decides lengths, batch, chunk and dropout."""
 
     def __post_init__(self) -> None:
         for problem in problems(self):
@@ -106,6 +113,15 @@ class Wanted:
             raise UserError(f"--batch {given}: expected one number, or as many as there are lengths ({many})")
         if self.what != "attend" and (self.heads or self.head_dim):
             raise UserError(f"--heads and --head-dim are for --what attend: {self.what} times the standard model")
+        self._require_preset()
+
+    def _require_preset(self) -> None:
+        if bool(self.preset) != bool(self.task):
+            raise UserError("--as and --task go together: --as standard --task listops")
+        if self.preset and self.what == "attend":
+            raise UserError("--as is for --what train or infer: attend times a mechanism alone")
+        if self.preset and (self.batch or self.chunk or self.dropout):
+            raise UserError(f"--as {self.preset} decides batch, chunk and dropout: leave those flags out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +152,13 @@ class Plan:
 
 def make_plan(wanted: Wanted, device: Device) -> Plan:
     """The cells that are asked for, and those of the device's ceilings; UserError for what cannot be timed."""
-    cells = [
-        replace(_cell(wanted, device, spec, backend), length=length, batch=batch, chunk=_chunk(wanted, length))
-        for length, batch in zip(wanted.lengths, _batches(wanted), strict=True)
+    kinds = [
+        _cell(wanted, device, spec, backend)
         for spec in map(_absolute, wanted.attn)
         for backend in wanted.backend
         if backend in attention_impls.load(spec.name).backends
     ]
+    cells = [_as_preset(cell) for cell in kinds] if wanted.preset else _of_lengths(wanted, kinds)
     if not cells:
         names = ", ".join(map(str, wanted.attn))
         raise UserError(f"--attn {names}: none of them is written in {' or '.join(wanted.backend)}")
@@ -191,6 +207,13 @@ def blueprint_of(cell: BenchCell, length: int | None = None) -> Blueprint:
     )
 
 
+def run_of(cell: BenchCell) -> Run:
+    """The run of a preset's cell; UserError where there is none."""
+    spec = Spec(cell.attn, cell.options)
+    run = resolve(cell.task, spec, backend=cell.backend, preset=cell.preset, seed=cell.seed)
+    return replace(run, train=replace(run.train, precision=cell.dtype))
+
+
 def as_values(cell: BenchCell) -> dict[str, Any]:
     """The cell as plain values; Cell(**values) is the way back."""
     return asdict(cell)
@@ -210,7 +233,31 @@ def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> B
         head_dim=wanted.head_dim or model.width // model.heads,
         dropout=wanted.dropout,
         seed=wanted.seed,
+        task=wanted.task,
+        preset=wanted.preset,
         memory=None if wanted.memory is None else round(wanted.memory * 1e9),
+    )
+
+
+def _of_lengths(wanted: Wanted, kinds: list[BenchCell]) -> list[BenchCell]:
+    return [
+        replace(cell, length=length, batch=batch, chunk=_chunk(wanted, length))
+        for length, batch in zip(wanted.lengths, _batches(wanted), strict=True)
+        for cell in kinds
+    ]
+
+
+def _as_preset(cell: BenchCell) -> BenchCell:
+    """The cell with the sizes that its preset decides; the length is the greatest that the task may have."""
+    run = run_of(cell)
+    return replace(
+        cell,
+        length=tasks.load(cell.task).shape(run.data).max_length,
+        batch=run.train.batch_size,
+        chunk=run.train.chunk,
+        heads=run.model.heads,
+        head_dim=run.model.width // run.model.heads,
+        dropout=run.model.dropout,
     )
 
 

@@ -82,6 +82,8 @@ class BenchRecord:
     environment: Annotated[dict[str, Any], Holds(BenchEnvironment)]
     git: dict[str, Any]
     command: str
+    documents: Line = ""
+    """Preset and task whose first real documents were taken, as "listops standard"; empty for random full ones."""
 
     @property
     def cores(self) -> int:

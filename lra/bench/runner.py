@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lra.bench import presets
 from lra.bench import record as bench_record
 from lra.bench.plan import BenchCell, Plan, as_values
 from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
@@ -167,6 +168,7 @@ class Bench:
             environment=self._around | {"timing": self._disturbance.words(), "backends": said},
             git=self._git,
             command=self.command,
+            documents=f"{cell.task} {cell.preset}" if cell.preset else "",
         )
 
     def _prepare(self, processes: list[_Process]) -> None:
@@ -220,6 +222,8 @@ def run_bench(plan: Plan, results: Path, command: str) -> tuple[BenchRecord, Pat
     KeyboardInterrupt where it was stopped before there was a sample.
     """
     require_writable(results / "bench", "make room there, or name another folder with --results")
+    if plan.cells[0].preset:
+        presets.prepare(plan.cells[0])  # once, and where people see it
     file = _File(results / "bench")
     bench = Bench(plan=plan, command=command, screen=BenchScreen(), keep=file.keep)
     stopped = False

@@ -9,7 +9,7 @@ import numpy as np
 
 from lra import backends
 from lra.backends import Clock
-from lra.bench import operations
+from lra.bench import operations, presets
 from lra.bench import parity as bench_parity
 from lra.bench.operations import Cost
 from lra.bench.plan import COPY_BYTES, PRODUCT_SIDE, BenchCell, blueprint_of
@@ -62,10 +62,10 @@ class Stepping:
 
     def __init__(self, cell: BenchCell, clock: Clock) -> None:
         self._cell = cell
-        self._blueprint = blueprint_of(cell)
+        self._blueprint = presets.blueprint(cell) if cell.preset else blueprint_of(cell)
         self._backend = backends.get(cell.backend, [self._blueprint], cell.device)
         self._weights = initial_weights(self._blueprint)
-        self._chunk = random_chunk(cell, self._backend.grouping)
+        self._chunk = (presets.first_chunk if cell.preset else random_chunk)(cell, self._backend.grouping)
         self._state: Any = None
 
     def load(self) -> None:
@@ -81,10 +81,12 @@ class Stepping:
         return self._state
 
     def cost(self) -> Cost:
-        sizes = (self._blueprint, self._cell.batch, self._cell.length, ITEMSIZE[self._cell.dtype])
-        if self._cell.kind == "infer":
-            return operations.infer_cost(*sizes)
-        return operations.train_cost(*sizes, parameter_count(self._weights))
+        train, parameters = self._cell.kind == "train", parameter_count(self._weights)
+        itemsize = ITEMSIZE[self._cell.dtype]
+        if (lengths := self._chunk.lengths) is not None:
+            return operations.ragged_cost(self._blueprint, lengths, itemsize, parameters, train=train)
+        sizes = (self._blueprint, self._cell.batch, self._cell.length, itemsize)
+        return operations.train_cost(*sizes, parameters) if train else operations.infer_cost(*sizes)
 
     def environment(self) -> dict[str, Any]:
         return self._backend.environment()

@@ -147,9 +147,10 @@ def _title(summary: Summary) -> str:
     )
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}"
     dropout = "" if record.what != "train" else f", dropout {record.dropout}"
+    documents = f"documents of {record.documents}" if record.documents else "full sequences"
     machine = f"{in_markdown(record.environment['cpu'])}, {record.cores} cores"
     return (
-        f"**{record.what}: {TIMED[record.what]}**, full sequences, {dims}{dropout}. {frameworks or 'no framework'}; "
+        f"**{record.what}: {TIMED[record.what]}**, {documents}, {dims}{dropout}. {frameworks or 'no framework'}; "
         f"{machine}; {record.started}."
     )
 

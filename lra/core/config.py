@@ -6,7 +6,7 @@ A preset is a named block of a task's YAML. `standard` is written out; the other
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, get_args
 
 import dacite
@@ -14,7 +14,7 @@ from annotated_types import Interval
 
 import attention_impls
 import tasks
-from attention_impls.base import AttentionError
+from attention_impls.base import GROUPS, AttentionError
 from attention_impls.ranges import problems, problems_in, shown
 from lra.core.documents import read_yaml
 from lra.core.environment import DATA
@@ -34,6 +34,8 @@ Channels = Annotated[int, Interval(ge=1, le=1_000_000)]
 Steps = Annotated[int, Interval(ge=1, le=1_000_000_000)]
 Deviation = Annotated[float, Interval(ge=0, le=100)]
 Decay = Annotated[float, Interval(ge=0, lt=1)]
+GroupRate = Annotated[float, Interval(ge=0, le=1e9)] | None
+GroupDecay = Annotated[float, Interval(ge=0, le=100)] | None
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 
@@ -87,6 +89,18 @@ class Train:
     """Steps handed to the framework in one call, at most; evaluations cut it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products and attention; auto: bfloat16 on a GPU. Weights, norms, sums and loss stay float32."""
+    state_rate: GroupRate = field(default=None, metadata={"neutral": None})
+    """Peak learning rate of arrays that a mechanism's card calls its state matrix; none: learning_rate."""
+    state_decay: GroupDecay = field(default=None, metadata={"neutral": None})
+    """Weight decay of the state matrix; none: weight_decay."""
+    step_rate: GroupRate = field(default=None, metadata={"neutral": None})
+    """Peak learning rate of arrays that a card calls its step size; none: learning_rate."""
+    step_decay: GroupDecay = field(default=None, metadata={"neutral": None})
+    """Weight decay of the step size; none: weight_decay."""
+    kernel_rate: GroupRate = field(default=None, metadata={"neutral": None})
+    """Peak learning rate of arrays that a card calls its kernel; none: learning_rate."""
+    kernel_decay: GroupDecay = field(default=None, metadata={"neutral": None})
+    """Weight decay of the kernel; none: weight_decay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +126,15 @@ class Run:
         given, expected = type(self.data).__name__, task.options.__name__
         _require(isinstance(self.data, task.options), "data", f"a {given}", f"a {expected}, as {self.task} has it")
         task.check(self.data)
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        """UserError for a rate or a decay of a group in which the mechanism has no array."""
+        own = attention_impls.load(self.attn).card.groups.values()
+        for group in GROUPS:
+            for name in (f"{group}_rate", f"{group}_decay"):
+                given, expected = getattr(self.train, name), f"none: {self.attn} has no array in group {group}"
+                _require(given is None or group in own, f"train.{name}", given, expected)
 
 
 def resolve(
@@ -127,7 +150,9 @@ def resolve(
     spec = attn if isinstance(attn, Spec) else Spec.parse(attn)
     options = mechanism_options(spec.name, dict(spec.options))
     names = {"task": task, "attn": spec.name, "backend": backend or usual(), "preset": preset, "seed": seed}
-    return _built({**names, "options": asdict(options), **preset_values(task, preset)}, f"{task}, preset {preset}")
+    return _built(
+        {**names, "options": asdict(options), **preset_values(task, preset, spec.name)}, f"{task}, preset {preset}"
+    )
 
 
 def mechanism_options(attn: str, values: dict[str, Any]) -> Any:
@@ -152,8 +177,11 @@ def at_most(run: Run, count: int | None) -> Run:
     return replace(run, data=replace(run.data, **{name: min(count, have or count) for name, have in counts.items()}))
 
 
-def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:
-    """The data, model and train blocks of one preset, `standard` filled in where it is silent."""
+def preset_values(task: str, preset: str, attn: str | None = None) -> dict[str, dict[str, Any]]:
+    """The data, model and train blocks of one preset, `standard` filled in where it is silent.
+
+    With the rates and decays of those groups of arrays that the mechanism has.
+    """
     tasks.load(task)
     path = CONFIGS / f"{task}.yaml"
     if not path.is_file():
@@ -161,7 +189,12 @@ def preset_values(task: str, preset: str) -> dict[str, dict[str, Any]]:
     blocks = read_yaml(path)
     try:
         chosen, base = blocks[preset], blocks["standard"]
-        return {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
+        values = {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
+        given = {**base.get("groups", {}), **chosen.get("groups", {})}
+        own = {} if attn is None else attention_impls.load(attn).card.groups
+        for group in sorted(set(own.values()) & given.keys()):
+            values["train"] |= {f"{group}_{name}": value for name, value in given[group].items()}
+        return values
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: expected {', '.join(PRESETS)}, with mappings data, model and train") from error
 

@@ -62,7 +62,7 @@ def command(each: Record) -> str:
 
 def changes(each: Record, part: str) -> tuple[str, ...]:
     """What a part of a record's configuration, model, train or data, changes in its preset, as flags."""
-    usual = _preset(each.task, each.preset)[part]
+    usual = _preset(each.task, each.preset, each.attn if each.attn in attention_impls.names() else None)[part]
     stated = neutral(_kinds(each.task)[part]) | each.config[part]
     return tuple(
         word
@@ -78,9 +78,9 @@ def _of_device(each: Record, name: str) -> Any:
 
 
 @cache
-def _preset(task: str, preset: str) -> dict[str, dict[str, Any]]:
+def _preset(task: str, preset: str, attn: str | None) -> dict[str, dict[str, Any]]:
     """The preset with every field, also those at which a YAML is silent since they have a default."""
-    values = preset_values(task, preset)
+    values = preset_values(task, preset, attn)
     return {part: asdict(kind(**values[part])) for part, kind in _kinds(task).items()}
 
 

@@ -87,8 +87,8 @@ def read(results: Path) -> tuple[list[RowSpeed], list[str]]:
 
 
 def _timings(record: BenchRecord) -> list[RowSpeed]:
-    """The cells that were measured; attention alone is not a model's speed and is left out."""
-    if record.what not in ("train", "infer"):
+    """The cells that were measured; attention alone is not a model's speed, nor are a task's documents full ones."""
+    if record.what not in ("train", "infer") or record.documents:
         return []
     return [_timing(record, each) for each in summarize(record).cells if each]
 

@@ -99,6 +99,8 @@ class Record:
     """Mean training loss of each of the first steps: who takes these steps again finds them again."""
     timing: str | None = None
     """"alone", or why the seconds are no timing: lra.training.disturbance has the words."""
+    weights: Line | None = field(default=None, metadata={"later": True})
+    """Where the best weights on validation were written, from the folder of results on; they are not in git."""
     checksum: str | None = None
     """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
 
@@ -204,8 +206,10 @@ def _trusted(values: Mapping[str, Any]) -> Record:
 
 
 def required(schema: int) -> set[str]:
-    """The fields that a record of this schema has to have."""
-    return {each.name for each in fields(Record) if schema > 1 or _has_no_default(each)}
+    """The fields that a record of this schema has to have; those that came later than the schema may be left out."""
+    return {
+        each.name for each in fields(Record) if not each.metadata.get("later") and (schema > 1 or _has_no_default(each))
+    }
 
 
 def _has_no_default(field: Field[Any]) -> bool:

@@ -147,7 +147,8 @@ NAMED = (
     _named(
         "a penalty with the wrong sign", LOSS, "totals[0] + penalty", "totals[0] - penalty", "tests/test_backends.py"
     ),
-    _named("weight decay off", "lra/backends/jax/step.py", "u + decay * w", "u", "tests/test_backends.py -k six_steps"),
+    _named("decay off", "lra/backends/jax/step.py", "update + own.decay * array", "update", "tests/test_groups.py"),
+    _named("a group at the main rate", LOSS, 'rate * settings["factor"]', "rate", "tests/test_groups.py"),
     _named(
         "warm-up forgotten",
         "lra/model/schedule.py",
@@ -200,6 +201,8 @@ RANDOM = {
     "attention_impls/performer/torch_impl.py": f"{LAWS} 'performer and torch'",
     "attention_impls/bigbird/torch_impl.py": f"{LAWS} 'bigbird and torch'",
     "attention_impls/ops/torch_ops.py": f"{LAWS} 'elfatt and torch'",
+    "attention_impls/s4d/torch_impl.py": f"{LAWS} 's4d and torch'",
+    "lra/model/groups.py": "tests/test_groups.py",
     "lra/model/batches.py": RUNS,
     "lra/model/padding.py": RUNS,
     "lra/model/dropout.py": "tests/test_dropout.py",

@@ -208,3 +208,9 @@ def _features(pooled: Float[Array, "B T C"]) -> Float[Array, "B features"]:
         return pooled[:, 0]
     first, second = pooled[:, 0], pooled[:, 1]
     return jnp.concatenate([first, second, first * second, first - second], -1)
+
+
+def map_named(call: Callable[..., Array], state: nnx.State, *others: Any) -> nnx.State:
+    """call(name, array, …) of each learned array and of those in the same place; its name in lra.model.weights."""
+    flat, *rest = (dict(nnx.to_flat_state(each)) for each in (state, *others))
+    return nnx.from_flat_state({path: call(_name(path), *(each[path] for each in (flat, *rest))) for path in flat})

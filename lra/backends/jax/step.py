@@ -14,9 +14,10 @@ from flax import nnx
 
 from lra.backends import Products
 from lra.backends.jax.dropout import Dropping
-from lra.backends.jax.encoder import Encoder, skeleton
+from lra.backends.jax.encoder import Encoder, map_named, skeleton
 from lra.model.batches import NO_EXAMPLE
 from lra.model.blueprint import Blueprint
+from lra.model.groups import setting
 
 Examples = Sequence[Any]
 """Tokens (B, T, N), lengths (B, T) or None, labels (B) and places (B); with an axis of seeds before B where there are
@@ -52,8 +53,13 @@ class Step:
     def moved(self, state: JaxState, gradients: nnx.State, rate: jax.Array) -> JaxState:
         """The state after a step with these gradients."""
         updates, adam = self.adam.update(gradients, state.adam)
-        decay = self._blueprint.train.weight_decay
-        weights = jax.tree.map(lambda w, u: (w - rate * (u + decay * w)).astype(w.dtype), state.weights, updates)
+
+        def moved_by(name: str, array: jax.Array, update: jax.Array) -> jax.Array:
+            own = setting(self._blueprint, name)
+            scaled = rate if own.factor == 1 else rate * own.factor
+            return (array - scaled * (update + own.decay * array)).astype(array.dtype)
+
+        weights = map_named(moved_by, state.weights, updates)
         return JaxState(weights=weights, constants=state.constants, adam=adam)
 
     def moved_by_groups(self, state: JaxState, parts: Sequence[Found], rate: jax.Array) -> tuple[JaxState, jax.Array]:
@@ -93,20 +99,30 @@ class Step:
         (gradients, sums), _ = jax.lax.scan(add, zeros, (stacked, size_of))
         return self.moved(state, gradients, rate), sums
 
+    def logits(self, state: JaxState, examples: Examples) -> jax.Array:
+        """Each row's score of each class, without dropout."""
+        return self._called(state.weights, state.constants, examples, None)[0].astype(jnp.float32)
+
     def _loss(
         self, weights: nnx.State, constants: nnx.State, examples: Examples, count: Any, dropping: Dropping | None
     ) -> tuple[Any, jax.Array]:
         """Loss and penalty over `count`, and (loss, correct, examples); rows without an example count nowhere."""
-        tokens, lengths, labels, places = examples
-        encoder: Encoder = nnx.merge(self._structure, weights, constants)
-        tokens = tokens.astype(jnp.int32)
-        drop = None if dropping is None else dropping.of(places, tokens)
-        logits, penalty = encoder(tokens, lengths, drop)
+        logits, penalty = self._called(weights, constants, examples, dropping)
+        labels = examples[2]
         real = labels != NO_EXAMPLE
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, labels, 0))
         correct = (logits.argmax(-1) == labels) & real
         sums = jnp.stack([jnp.where(real, losses, 0).sum(), correct.sum(), real.sum()])
         return (sums[0] + jnp.where(real, penalty, 0).sum()) / count, sums
+
+    def _called(
+        self, weights: nnx.State, constants: nnx.State, examples: Examples, dropping: Dropping | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The encoder's logits and penalties."""
+        tokens, lengths, _, places = examples
+        encoder: Encoder = nnx.merge(self._structure, weights, constants)
+        tokens = tokens.astype(jnp.int32)
+        return encoder(tokens, lengths, None if dropping is None else dropping.of(places, tokens))
 
 
 def groups(examples: Examples, sizes: Sequence[int]) -> Iterator[Examples]:

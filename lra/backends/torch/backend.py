@@ -22,6 +22,7 @@ from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.model.batches import Chunk
 from lra.model.blueprint import Blueprint
+from lra.model.groups import Setting, setting
 from lra.model.padding import Grouping
 from lra.model.state import require_state
 from lra.model.weights import Weights, within
@@ -65,12 +66,7 @@ class TorchBackend:
         encoder.load(own if snapshot is None else within(snapshot, "weights/"), self._device)
         train = self._blueprint.train
         optimiser = torch.optim.AdamW(
-            encoder.parameters(),
-            lr=0.0,
-            betas=(train.beta1, train.beta2),
-            eps=train.epsilon,
-            weight_decay=train.weight_decay,
-            fused=True,
+            _grouped(encoder, self._blueprint), lr=0.0, betas=(train.beta1, train.beta2), eps=train.epsilon, fused=True
         )
         _place_moments(encoder, optimiser, snapshot)
         return State(encoder=encoder, optimiser=optimiser)
@@ -85,13 +81,25 @@ class TorchBackend:
 
     def evaluate(self, state: State, chunk: Chunk) -> list[Sums]:
         def of_group(group: Group) -> Tensor:
+            return sums(state.encoder(group.tokens, group.lengths)[0], group.labels)
+
+        return [_to_sums([total(parts) for parts in self._inferred(of_group, chunk)])]
+
+    def logits(self, state: State, chunk: Chunk) -> list[np.ndarray]:
+        def of_group(group: Group) -> Tensor:
+            return state.encoder(group.tokens, group.lengths)[0]
+
+        return [torch.stack([torch.cat(parts) for parts in self._inferred(of_group, chunk)]).float().cpu().numpy()]
+
+    def _inferred(self, call: Callable[[Group], Tensor], chunk: Chunk) -> list[list[Tensor]]:
+        """The call's results for the groups of each of the chunk's batches."""
+
+        def of_group(group: Group) -> Tensor:
             with torch.inference_mode():  # which a thread asks for itself
-                return sums(state.encoder(group.tokens, group.lengths)[0], group.labels)
+                return call(group)
 
         with self._threads.one_core_each():
-            return [
-                _to_sums([total(self._threads.map(of_group, batch.groups)) for batch in batches(chunk, self._device)])
-            ]
+            return [self._threads.map(of_group, batch.groups) for batch in batches(chunk, self._device)]
 
     def weights(self, state: State) -> list[Weights]:
         return [state.encoder.weights()]
@@ -156,6 +164,14 @@ def open_backend(blueprints: Sequence[Blueprint], device: Device | None) -> Torc
 def _to_sums(found: list[Tensor]) -> Sums:
     loss, correct, count = torch.stack(found).cpu().double().numpy().T
     return Sums(loss=loss, correct=correct.astype(np.int64), count=count.astype(np.int64))
+
+
+def _grouped(encoder: Encoder, blueprint: Blueprint) -> list[dict[str, Any]]:
+    """The encoder's parameters in groups of one setting each; a rate is the schedule's times the group's factor."""
+    groups: dict[Setting, list[Tensor]] = {}
+    for name, parameter in encoder.named_parameters():
+        groups.setdefault(setting(blueprint, canonical(name)), []).append(parameter)
+    return [{"params": own, "factor": each.factor, "weight_decay": each.decay} for each, own in groups.items()]
 
 
 def _place_moments(encoder: Encoder, optimiser: torch.optim.AdamW, snapshot: Weights | None) -> None:

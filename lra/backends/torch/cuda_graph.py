@@ -38,7 +38,8 @@ class CapturedStep:
     def __init__(self, encoder: Encoder, optimiser: torch.optim.AdamW, record: Recorder) -> None:
         self._encoder, self._optimiser, self._record = encoder, optimiser, record
         device = next(encoder.parameters()).device
-        self._rate = torch.zeros((), device=device)  # float32, as the fused AdamW of CUDA reads it
+        # One for each group of parameters; float32, as the fused AdamW of CUDA reads it.
+        self._rates = [torch.zeros((), device=device) for _ in optimiser.param_groups]
         self._examples = torch.ones((), dtype=torch.int64, device=device)
         self._step = torch.zeros((), dtype=torch.int32, device=device)
         self._groups: dict[tuple, tuple[Group, Call]] = {}
@@ -60,7 +61,8 @@ class CapturedStep:
 
     def __call__(self, batch: Batch, rate: float) -> Float[Tensor, "3"]:
         """Learn from one batch that was prepared for: (loss, correct, count)."""
-        self._rate.fill_(rate)
+        for own, group in zip(self._rates, self._optimiser.param_groups, strict=True):
+            own.fill_(rate * group["factor"])
         self._examples.copy_(batch.examples)
         self._step.copy_(batch.step)
         totals = [self._add(group) for group in batch.groups]
@@ -85,15 +87,17 @@ class CapturedStep:
             self._optimiser.step()
             self._optimiser.zero_grad(set_to_none=False)
 
-        settings = self._optimiser.param_groups[0]
+        groups = self._optimiser.param_groups
         moments = [tensor for own in self._optimiser.state.values() for tensor in own.values()]
         with _kept([*self._encoder.parameters(), *moments]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*capturable=True")  # the calls before the capture are meant
-            settings |= {"lr": self._rate, "capturable": self._rate.is_cuda}
+            for group, rate in zip(groups, self._rates, strict=True):
+                group |= {"lr": rate, "capturable": rate.is_cuda}
             try:
                 return self._record(move)
             finally:
-                settings |= {"capturable": False}  # which only a capture asks for
+                for group in groups:
+                    group["capturable"] = False  # which only a capture asks for
 
 
 def _key(group: Group) -> tuple:

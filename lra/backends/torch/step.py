@@ -68,7 +68,8 @@ def eager_step(
     encoder: Encoder, optimiser: torch.optim.AdamW, threads: Threads, batch: Batch, rate: float
 ) -> Float[Tensor, "3"]:
     """Learn from one batch: (loss, correct, count)."""
-    optimiser.param_groups[0]["lr"] = rate
+    for settings in optimiser.param_groups:
+        settings["lr"] = rate * settings["factor"]
     parameters = list(encoder.parameters())
 
     def of_group(group: Group) -> tuple[Tensor, tuple[Tensor | None, ...]]:

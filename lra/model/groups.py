@@ -1,0 +1,29 @@
+"""Which learned arrays have a learning rate and a decay of their own, as a card's groups and the training say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lra.model.blueprint import Blueprint
+
+OWN = ".attention."  # in the name of an array that a layer's mechanism has
+
+
+class Setting(NamedTuple):
+    """How the optimiser treats an array."""
+
+    factor: float
+    """Its learning rate over that of the schedule."""
+    decay: float
+    """Its decoupled weight decay."""
+
+
+def setting(blueprint: Blueprint, name: str) -> Setting:
+    """That of a learned array, by its name in lra.model.weights."""
+    train = blueprint.train
+    group = blueprint.mechanism.card.group_of(name.partition(OWN)[2])
+    rate = None if group is None else getattr(train, f"{group}_rate")
+    decay = None if group is None else getattr(train, f"{group}_decay")
+    return Setting(
+        factor=1.0 if rate is None else rate / train.learning_rate, decay=train.weight_decay if decay is None else decay
+    )
