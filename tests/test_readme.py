@@ -64,6 +64,21 @@ def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
         assert (tmp_path / "listops.png").stat().st_size > 1000
 
 
+LAYERS = re.findall(r"```python\n(.*?)```", README.split("## In your own model\n")[1].split("\n## ")[0], re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["torch", "flax", "transformers"])
+def test_the_layers_of_the_readme_work(package: str) -> None:
+    pytest.importorskip(package)
+    (code,) = (block for block in LAYERS if f"from attention_impls.{package} " in block or f"from {package} " in block)
+    assert 5 <= len([line for line in code.splitlines() if line]) <= 8
+    variables: dict[str, object] = {}
+    exec(code, variables)
+    if package != "transformers":
+        assert getattr(variables["out"], "shape")[:2] == (2, 1000)  # noqa: B009 - of either framework
+
+
 def test_the_tables_of_runs_are_what_the_records_say() -> None:
     assert tables() in README, "run python -m tests.evidence.table and put its output into the README"
 
