@@ -11,14 +11,32 @@ from board_records import made, put
 from lra.cli.main import main
 
 
-@pytest.mark.parametrize("verb", ["leaderboard", "report"])
-def test_tables_never_import_a_mechanism_that_a_record_names(
-    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def trap(tmp_path: Path) -> tuple[Path, Path]:
+    """A mechanism's folder, and the file that is there once any of its code has run."""
     folder, ran = tmp_path / "trap", tmp_path / "ran"
     folder.mkdir()
     for name in ("__init__.py", "torch_impl.py", "jax_impl.py", "reference.py"):
         (folder / name).write_text(f"open({str(ran)!r}, 'w').close()\n")
+    return folder, ran
+
+
+def test_printing_a_configuration_never_imports_a_mechanism_that_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, ran = trap(tmp_path)
+    assert main(["--task", "listops", "--attn", "linear", "--print-config"]) == 0
+    given = tmp_path / "given.yaml"
+    given.write_text(capsys.readouterr().out.replace("attn: linear", f"attn: {folder}"), encoding="utf-8")
+    assert main(["--config", str(given), "--print-config"]) == 2
+    assert f"add --attn {folder} if you trust it" in capsys.readouterr().err
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("verb", ["leaderboard", "report"])
+def test_tables_never_import_a_mechanism_that_a_record_names(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, ran = trap(tmp_path)
     usual = made("listops", "linear", 0.5)
     record = replace(usual, attn=str(folder), config=usual.config | {"attn": str(folder)})
     (tmp_path / "runs").mkdir()

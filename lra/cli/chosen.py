@@ -38,6 +38,7 @@ class Chosen:
     backend: str | None
     device: str | None
     config: Path | None
+    print_config: bool
     help: bool
 
     @classmethod
@@ -47,6 +48,7 @@ class Chosen:
         for name in ("task", "attn", "preset", "backend", "device"):
             parser.add_argument(f"--{name}")
         parser.add_argument("--config", type=Path)
+        parser.add_argument("--print-config", action="store_true")
         parser.add_argument("-h", "--help", action="store_true")
         try:
             return cls(**vars(parser.parse_known_args(argv)[0]))
@@ -85,7 +87,10 @@ class Chosen:
     def _from_file(self, path: Path, spec: Spec | None) -> Run:
         """A run from --print-config's YAML or a record's JSON; flags may repeat what it says, not contradict it."""
         values: Any = read_json(path) if path.suffix == ".json" else read_yaml(path)
-        run = from_dict(values.get("config", values) if isinstance(values, dict) else values, str(path))
+        values = values.get("config", values) if isinstance(values, dict) else values
+        if self.print_config and spec is None:
+            _require_no_code(values, path)
+        run = from_dict(values, str(path))
         named = {"task": self.task, "attn": None if spec is None else spec.name, "preset": self.preset}
         for name, given in named.items():
             if given not in (None, getattr(run, name)):
@@ -94,3 +99,13 @@ class Chosen:
             return run
         values = as_dict(run)
         return from_dict({**values, "options": {**values["options"], **spec.options}}, f"--attn {spec}")
+
+
+def _require_no_code(values: Any, path: Path) -> None:
+    """UserError for a configuration that names a folder: printing somebody's file shall not run what it names."""
+    attn = values.get("attn") if isinstance(values, dict) else None
+    if isinstance(attn, str) and "/" in attn:
+        raise UserError(
+            f"{path} names {attn}, whose options are code, and --print-config runs none that a file names: "
+            f"add --attn {attn} if you trust it"
+        )
