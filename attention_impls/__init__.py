@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -14,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from attention_impls.adapter import adapt, adapt_card, default_card
-from attention_impls.base import Attention, AttentionError, Layer
+from attention_impls.base import Attention, AttentionError, Layer, nearest
 from attention_impls.contract import with_contract
 
 HERE = Path(__file__).parent
@@ -33,6 +32,12 @@ class Mechanism:
     card: Attention
     folder: Path
     module: str
+    adapted: str = ""
+    """The framework whose module the card's arrays are of; empty where they are the folder's own."""
+
+    def __reduce__(self) -> tuple[Callable[..., Mechanism], tuple[str, str]]:
+        """A copy, or what is read back from a file, is found again by name: cards hold functions without one."""
+        return _found_again, (self.name if self.folder.parent == HERE else str(self.folder), self.adapted)
 
     @property
     def sources(self) -> str | None:
@@ -70,10 +75,14 @@ class Mechanism:
 
     def on(self, backend: str) -> Mechanism:
         """Itself; or, where its code is a module, with a card that has that module's arrays. Loads the framework."""
-        if self.folder.parent == HERE or backend not in self.backends or not importlib.util.find_spec(backend):
+        if self.folder.parent == HERE or backend not in self.backends or self.adapted == backend:
+            return self
+        if not importlib.util.find_spec(backend):
             return self
         code = self._code(backend)
-        return self if hasattr(code, "attend") else replace(self, card=adapt_card(self.card, backend, code.Attention))
+        if hasattr(code, "attend"):
+            return self
+        return replace(self, card=adapt_card(self.card, backend, code.Attention), adapted=backend)
 
     def _code(self, backend: str) -> ModuleType:
         code = importlib.import_module(f"{self.module}.{backend}_impl")
@@ -95,11 +104,15 @@ def load(name: str) -> Mechanism:
     if "/" in name:
         return _load_folder(_folder(name))
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UnknownAttention(f"unknown attention {name!r}: {hint}available: {', '.join(names())}")
+        raise UnknownAttention(f"unknown attention {name!r}: {nearest(name, names())}available: {', '.join(names())}")
     module = f"{__name__}.{name}"
     return Mechanism(name, importlib.import_module(module).CARD, HERE / name, module)
+
+
+def _found_again(name: str, adapted: str) -> Mechanism:
+    """The inverse of `Mechanism.__reduce__`."""
+    mechanism = load(name)
+    return mechanism.on(adapted) if adapted else mechanism
 
 
 def _folder(name: str) -> Path:

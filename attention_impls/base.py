@@ -18,7 +18,8 @@ length N in no formula.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
@@ -35,6 +36,7 @@ Options = TypeVar("Options")
 Count = Annotated[int, Interval(ge=1, le=65_536)]
 CountOrNone = Annotated[int, Interval(ge=0, le=65_536)]
 Iterations = Annotated[int, Interval(ge=0, le=1000)]
+Size = Annotated[int, Interval(ge=1)]
 
 Group = Literal["state", "step", "kernel"]
 """Learned arrays that a training may give a learning rate and a decay of their own: the state matrix of a recurrence,
@@ -49,15 +51,21 @@ class AttentionError(ValueError):
     """A mechanism, or one of its options, that cannot be had; the message is one line for the user."""
 
 
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The words "did you mean 'softmax'? " where a known name is near, else nothing."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dims:
     """The sizes one layer works at. `grid` is the (rows, columns) of the pixels that the tokens scan, if they do."""
 
-    heads: int
-    head_dim: int
-    width: int
-    max_length: int
-    grid: tuple[int, int] | None = None
+    heads: Size
+    head_dim: Size
+    width: Size
+    max_length: Size
+    grid: tuple[Size, Size] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +220,8 @@ class Attention:
     """Where this differs from the authors' code, and why."""
     laws: Laws = field(default_factory=Laws)
     equals_softmax_when: tuple[Equality, ...] = ()
+    one_graph: Law = True
+    """Whether torch.compile takes a layer as one graph, for lengths that may be ragged; else the reason."""
     library_softmax: str = ""
     """Why the JAX softmax is computed in float32 whatever the inputs' dtype; empty where it is not."""
     penalty: bool = False

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -228,20 +229,18 @@ def keywords_of(case: Case, inputs: Inputs) -> dict[str, Any]:
 def _torch(case: Case, inputs: Inputs, cotangent: np.ndarray | None, dtype: str) -> tuple[np.ndarray, Arrays]:
     import torch
 
-    def tensors(arrays: Arrays, learned: bool) -> dict[str, torch.Tensor]:
-        return {
-            name: torch.tensor(array, dtype=getattr(torch, dtype), requires_grad=learned and cotangent is not None)
-            for name, array in arrays.items()
-        }
+    from attention_impls.torch import Attention
 
-    given, params = tensors(inputs.arrays, True), tensors(inputs.params, True)
-    out = case.mechanism.attend("torch")(
-        *given.values(),
-        lengths=None if inputs.lengths is None else torch.tensor(inputs.lengths),
-        **keywords_of(case, inputs) | {"params": params, "constants": tensors(inputs.constants, False)},
-    )
-    out, penalty, _ = case.mechanism.card.parts(out)
-    assert out.dtype == getattr(torch, dtype)
+    kind = getattr(torch, dtype)
+    learns = cotangent is not None
+    given = {name: torch.tensor(array, dtype=kind, requires_grad=learns) for name, array in inputs.arrays.items()}
+    layer = Attention(case.mechanism, **asdict(inputs.dims), **asdict(case.options), seed=0, dtype=kind)
+    layer.load_arrays(inputs.params, inputs.constants)
+    params = dict(layer.named_parameters())
+    lengths = None if inputs.lengths is None else torch.tensor(inputs.lengths)
+    with torch.set_grad_enabled(learns):
+        out, penalty, _ = layer.parts(given, lengths)
+    assert out.dtype == kind
     found = out.detach().to(torch.promote_types(out.dtype, torch.float32)).numpy()
     if cotangent is None:
         return found, {}
@@ -273,15 +272,20 @@ def _jax(case: Case, inputs: Inputs, cotangent: np.ndarray | None, dtype: str) -
 def jax_call(attend: Any, case: Case, dims: Dims) -> Any:
     """Output and gradients as one compiled function, kept for the next call of the same shapes."""
     import jax
+    from flax import nnx
 
-    card = case.mechanism.card
+    from attention_impls.flax import Attention
+
+    make = partial(Attention, case.mechanism, **asdict(dims), **asdict(case.options))
+    graph = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))[0]
 
     def call(given: Any, params: Any, constants: Any, lengths: Any, weight: Any) -> Any:
         def loss(given: Any, params: Any) -> Any:
-            keywords = {"params": params, "constants": constants, "options": case.options, "dims": dims}
-            ordered = [given[letter] for letter in card.inputs_of(case.options)]  # JAX sorts the keys of a dict
-            out = attend(*ordered, lengths=lengths, **keywords)
-            out, penalty, _ = card.parts(out)
+            named: Any = {("params", name): array for name, array in params.items()}
+            named |= {("constants", name): array for name, array in constants.items()}
+            layer = nnx.merge(graph, nnx.from_flat_state(named))
+            assert layer._choice.attend is attend, "the key of the cache is what the layer calls"
+            out, penalty, _ = layer.parts(given, lengths)
             if weight is None:
                 return out.sum(), out
             return (out * weight).sum() + (0 if penalty is None else penalty.sum()), out

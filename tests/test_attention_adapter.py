@@ -70,7 +70,8 @@ def folder(tmp_path: Path) -> Path:
 
 def plan(folder: Path, backend: str) -> Any:
     """The small encoder around the folder's mechanism."""
-    return replace(small.blueprint("linear"), mechanism=attention_impls.load(str(folder)).on(backend), options=None)
+    mechanism = attention_impls.load(str(folder)).on(backend)
+    return replace(small.blueprint("linear"), mechanism=mechanism, options=mechanism.card.options())
 
 
 @both

@@ -9,8 +9,8 @@ import pytest
 from attention_cases import Case, Inputs, cotangent_for, draw, gradients, output, reference
 
 from attention_impls.kernelized import Options as Kernelized
+from attention_impls.ranges import problems
 from attention_impls.skyformer import POINTS, Options
-from lra.core.ranges import problems
 
 BACKENDS = ("torch", "jax")
 

@@ -13,7 +13,7 @@ from attention_cases import Case, draw, output
 
 from attention_impls.base import AttentionError, Dims
 from attention_impls.elfatt import CARD, Options
-from attention_impls.elfatt.kernels import fused_installed, kernel_used
+from attention_impls.elfatt.kernels import INSTALLED, kernel_used, language_found
 
 DIMS = Dims(heads=2, head_dim=32, width=64, max_length=1024)
 USUAL: dict[str, Any] = {
@@ -81,8 +81,8 @@ def test_an_old_triton_is_as_good_as_none(found: str | None, installed: bool, mo
         return found
 
     monkeypatch.setattr("attention_impls.elfatt.kernels.version", version)
-    assert fused_installed.__wrapped__("torch") == installed
-    assert not fused_installed.__wrapped__("numpy")
+    assert language_found("torch") == installed
+    assert not language_found("numpy")
 
 
 def test_the_card_names_what_runs() -> None:
@@ -90,7 +90,7 @@ def test_the_card_names_what_runs() -> None:
     where: dict[str, Any] = {"backend": "torch", "dtype": "float32", "ragged": True}
     assert CARD.kernel(Options(), DIMS, device="cpu", **where) == "composed"
     found = CARD.kernel(Options(), DIMS, device="gpu", **where)
-    assert found == ("fused" if fused_installed("torch") else "composed")
+    assert found == ("fused" if INSTALLED["torch"] else "composed")
 
 
 def test_a_composition_needs_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,12 +58,13 @@ def test_files_are_short() -> None:
 
 
 def test_no_two_public_classes_share_a_name() -> None:
-    """But for the twins of the two frameworks, and what every mechanism and task calls alike."""
+    """But for twins of the two frameworks, what every mechanism and task calls alike, and a card's layers."""
     places: dict[str, set[str]] = {}
     for path in sources(*PACKAGES):
         for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.name[0] != "_" and node.name != "Options":
                 twin = str(path).replace("/jax/", "/torch/").replace("jax_impl", "torch_impl")
+                twin = twin.replace("/flax/", "/torch/").replace("impls/torch/layer", "impls/base")
                 places.setdefault(node.name, set()).add(twin)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
-from lra.core.ranges import problems, problems_in, shown
+from attention_impls.ranges import problems, problems_in, shown
 
 HUGE = 10**5000
 

@@ -11,7 +11,7 @@ from annotated_types import Interval
 
 from attention_impls.base import Arrays, Attention, Count, Dims, Equality
 from attention_impls.citation import Citation
-from attention_impls.elfatt.kernels import Kernel, fused_installed, kernel_used
+from attention_impls.elfatt.kernels import INSTALLED, Kernel, kernel_used
 from attention_impls.elfatt.tiling import Tiling, tile
 from attention_impls.equation import Equation
 from attention_impls.ops.local_conv import local_conv_params
@@ -83,7 +83,7 @@ def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: st
         head_dim=dims.head_dim,
         block_size=options.block_size,
         layout=options.layout,
-        installed=fused_installed(backend),
+        installed=INSTALLED.get(backend, False),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,8 +21,7 @@ BLOCK_SIZES = range(16, 513)
 WIDTHS = {"jax": (16, 32, 64, 128)}
 
 
-@functools.cache
-def fused_installed(backend: str) -> bool:
+def language_found(backend: str) -> bool:
     """Whether the language of a framework's fused kernels is there, new enough; loads nothing, so looks for files."""
     if backend not in LANGUAGE:
         return False
@@ -37,6 +35,10 @@ def fused_installed(backend: str) -> bool:
     return (int(major), int(minor)) >= least and any(
         place.is_dir() or place.with_suffix(".py").exists() for place in places
     )
+
+
+INSTALLED = {backend: language_found(backend) for backend in LANGUAGE}
+"""The frameworks whose fused kernels can be compiled here. Looked up once, since a graph of torch.compile cannot."""
 
 
 def kernel_used(

@@ -11,11 +11,11 @@ from annotated_types import Interval
 import attention_impls
 import tasks
 from attention_impls.base import Dims
+from attention_impls.ranges import problems
 from lra.bench.record import What
 from lra.core.config import BackendName, Run, mechanism_options, resolve
 from lra.core.errors import UserError
 from lra.core.frameworks import Device, require_installed, usual
-from lra.core.ranges import problems
 from lra.core.spec import Spec
 from lra.model.blueprint import Blueprint
 from lra.terminal.arguments import backends, named, numbers, pairs, specs

@@ -15,11 +15,11 @@ from annotated_types import Interval
 import attention_impls
 import tasks
 from attention_impls.base import GROUPS, AttentionError
+from attention_impls.ranges import problems, problems_in, shown
 from lra.core.documents import read_yaml
 from lra.core.environment import DATA
 from lra.core.errors import UserError, did_you_mean
 from lra.core.frameworks import BackendName, usual
-from lra.core.ranges import problems, problems_in, shown
 from lra.core.spec import Spec
 from tasks.base import SPLITS, TaskError
 

@@ -15,12 +15,13 @@ import re
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
+from attention_impls.ranges import shown
+from attention_impls.spec import EXPONENT, Scalars
 from lra.core.errors import UserError
-from lra.core.ranges import shown
 
 CONFIG_BYTES = 1_000_000
 RECORD_BYTES = 50_000_000
@@ -183,13 +184,8 @@ class _Refused(yaml.MarkedYAMLError):
         super().__init__(problem=problem, problem_mark=mark)
 
 
-class _Values(_Strict, yaml.SafeLoader):
+class _Values(_Strict, Scalars):
     """Numbers are numbers, dates are text."""
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] in ("bool", "int", "float", "null")]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 class _Plain(yaml.SafeDumper):
@@ -200,10 +196,7 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-for _each in (_Values, _Plain):
-    _each.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
+_Plain.add_implicit_resolver(*EXPONENT)
 
 
 class _Texts(_Strict, yaml.BaseLoader):

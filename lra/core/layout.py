@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 from annotated_types import Interval, MaxLen
 
+from attention_impls.ranges import shown
 from lra.core.documents import json_text
 from lra.core.errors import UserError
 from lra.core.markup import one_line
-from lra.core.ranges import shown
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -1,13 +1,11 @@
 """One spelling of a mechanism with options: elfatt@block_size=64@layout=2d.
 
-A name, then an option at a time as @name=value; dashes in names are underscores, values are YAML's. Several stand with
-commas between. A name or value with a comma, an @ or a quote in it stands in double quotes, with JSON's escapes. A
-folder is named by a path with a slash; where it stands alone it needs no quotes, whatever signs it has.
+attention_impls/spec.py has the grammar. Here several stand with commas between. A folder is named by a path with a
+slash; where it stands alone it needs no quotes, whatever signs it has.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import attention_impls
+from attention_impls.base import AttentionError
+from attention_impls.spec import EXPECTED, parse_at
 from lra.core.documents import json_text, parse_yaml
 from lra.core.errors import UserError
-
-EXPECTED = "expected NAME@option=value, as in elfatt@block_size=64@layout=2d"
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_NAME = re.compile(rf'{_QUOTED}|[^",@]+')
-_OPTION = re.compile(rf'@\s*([\w-]+)\s*=\s*({_QUOTED}|\[[^\[\]]*\]|[^",@\[\]]+)\s*')
 
 
 @dataclass(frozen=True)
@@ -87,31 +82,11 @@ def print_specs(specs: Sequence[Spec]) -> str:
 
 def _parsed(text: str, at: int) -> tuple[Spec, int]:
     """The mechanism that begins at a place of the text, and where the next one does."""
-    match = _NAME.match(text, at)
-    if match is None:
-        raise UserError(f"--attn {text}: {EXPECTED}")
-    name, at, options = _unquoted(match[0].strip(), text), match.end(), {}
-    while match := _OPTION.match(text, at):
-        key, at = match[1].replace("-", "_"), match.end()
-        if key in options:
-            raise UserError(f"--attn {text}: option {key} stands twice: keep one")
-        options[key] = _read(match[2].strip(), text)
-    if text[at : at + 1] not in ("", ",") or not name:
-        raise UserError(f"--attn {text}: {EXPECTED}")
-    return Spec(name if "/" in name else name.replace("-", "_"), options), at
-
-
-def _unquoted(word: str, text: str) -> str:
-    if not word.startswith('"'):
-        return word
     try:
-        return json.loads(word)
-    except ValueError as error:
-        raise UserError(f"--attn {text}: {word} is not quoted as JSON does it") from error
-
-
-def _read(value: str, text: str) -> Any:
-    return _unquoted(value, text) if value.startswith('"') else parse_yaml(value, f"--attn {text}")
+        name, options, end = parse_at(text, at, lambda value: parse_yaml(value, f"--attn {text}"))
+    except AttentionError as error:
+        raise UserError(f"--attn {text}: {error}") from error
+    return Spec(name, options), end
 
 
 def _name(name: str) -> str:

@@ -11,6 +11,7 @@ import zlib
 
 import numpy as np
 
+from attention_impls.saved import CONSTANT
 from lra.core.environment import free_memory
 from lra.core.errors import UserError
 from lra.model.blueprint import Blueprint
@@ -19,7 +20,6 @@ Weights = dict[str, np.ndarray]
 
 PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
 DRAWN_BYTES = 12  # of each number: it is drawn in float64, then kept in float32
-CONSTANT = "constant/"  # prefix of arrays that are drawn and stored, but not learned
 
 
 def initial_weights(blueprint: Blueprint) -> Weights:
@@ -74,14 +74,6 @@ def learned(weights: Weights) -> Weights:
 def within(arrays: Weights, prefix: str) -> Weights:
     """The arrays whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def attention_shapes(blueprint: Blueprint) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """Shapes of the learned arrays and the constants that a mechanism adds to a layer, by their names in its card."""
-    card, rng = blueprint.mechanism.card, np.random.default_rng(0)
-    own = card.params(blueprint.options, blueprint.dims, rng)
-    drawn = card.constants(blueprint.options, blueprint.dims, rng)
-    return {name: array.shape for name, array in own.items()}, {name: array.shape for name, array in drawn.items()}
 
 
 def parameter_count(weights: Weights) -> int:

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 import dacite
 from annotated_types import Ge, Gt, Interval, Lt
 
+from attention_impls.ranges import problems
 from lra.core.config import BackendName, Run, as_dict, from_dict, resolve
 from lra.core.documents import RECORD_BYTES, read_yaml, yaml_text
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
-from lra.core.ranges import problems
 from lra.core.spec import Spec
 from lra.regression.prediction import Expected
 from lra.terminal.console import console

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 import tasks
+from attention_impls.ranges import shown
 from lra.core.errors import UserError
 from lra.core.markup import one_line
-from lra.core.ranges import shown
 from lra.terminal.console import MOST, console, duration
 from tasks import inspection, limits, store
 from tasks.base import SPLITS, Archive, Source

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
+from attention_impls.ranges import shown
 from lra.core.config import BackendName, Run, Seed, Steps
 from lra.core.documents import json_document, json_text, read_json
 from lra.core.errors import UserError
 from lra.core.files import write_new
 from lra.core.layout import Count, Holds, Line, Matches, Whole, built
 from lra.core.markup import in_path
-from lra.core.ranges import shown
 from lra.terminal.console import left_out
 from lra.training.history import FIRST_STEPS, Fraction, Point
 from lra.training.parts import Configuration, Git, RunEnvironment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -13,17 +14,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from attention_impls.flax import Attention
 from lra.backends import Products
 from lra.backends.jax.dropout import Dropout
 from lra.model.blueprint import Blueprint
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT, WITHIN
-from lra.model.weights import CONSTANT, PROJECTIONS, Weights, attention_shapes
+from lra.model.weights import CONSTANT, PROJECTIONS, Weights
 
 NORM_EPSILON = 1e-5
-
-
-class Constant(nnx.Variable):
-    """An array that is drawn and stored, but not learned."""
 
 
 class Block(nnx.Module):
@@ -43,9 +41,9 @@ class Block(nnx.Module):
         self.output = dense(model.width, model.width)
         self.ffn_in = dense(model.width, model.ffn)
         self.ffn_out = dense(model.ffn, model.width)
-        learned, constant = attention_shapes(blueprint)
-        self.attention = nnx.Dict({name: nnx.Param(jnp.zeros(shape)) for name, shape in learned.items()})
-        self.constants = nnx.Dict({name: Constant(jnp.zeros(shape)) for name, shape in constant.items()})
+        sizes, options = asdict(blueprint.dims), asdict(blueprint.options)
+        place = {"index": number, "depth": model.depth, "dtype": _dtype(products)}
+        self.attention = Attention(blueprint.mechanism, **sizes, **place, rngs=rngs, **options)
 
     def __call__(
         self,
@@ -59,50 +57,33 @@ class Block(nnx.Module):
         def dropped(y: Array, site: int) -> Array:
             return y if drop is None else drop(y, self._number, site)
 
-        context = {
-            "index": self._number,
-            "depth": self._blueprint.model.depth,
-            "carry": carry,
-            "residual": self._rounded(x) if self._blueprint.mechanism.card.residual else None,
-            "drop": None if drop is None else lambda y: dropped(y, WITHIN),
-        }
-        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, context)
-        x = x + dropped(_by_rows(self.output, attended), ATTENDED)
+        attended, penalty, carry = self.attention.parts(
+            self._inputs(self.attention_norm(x)),
+            lengths,
+            carry=carry,
+            residual=x if self._blueprint.mechanism.card.residual else None,
+            drop=None if drop is None else lambda y: dropped(y, WITHIN),
+        )
+        penalty = jnp.zeros(len(x), x.dtype) if penalty is None else penalty.astype(x.dtype)
+        x = x + dropped(_by_rows(self.output, attended.reshape(x.shape)), ATTENDED)
         hidden = dropped(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x))), HIDDEN)
         return x + dropped(_by_rows(self.ffn_out, hidden), OUTPUT), penalty, carry
 
-    def _attention(
-        self, x: Array, lengths: Array | None, context: dict[str, Any]
-    ) -> tuple[Array, Float[Array, " B"], Any]:
-        blueprint, card, dims = self._blueprint, self._blueprint.mechanism.card, self._blueprint.dims
-        inputs = [self._rounded(each) for each in self._inputs(x)]
-        found = blueprint.mechanism.attend("jax")(
-            *inputs,
-            lengths=lengths,
-            params={name: self._rounded(param[...]) for name, param in self.attention.items()},
-            constants={name: self._rounded(array[...]) for name, array in self.constants.items()},
-            options=blueprint.options,
-            dims=dims,
-            **context,
-        )
-        out, penalty, carry = card.parts(found)
-        return out.reshape(x.shape), jnp.zeros(len(x), x.dtype) if penalty is None else penalty.astype(x.dtype), carry
-
-    def _inputs(self, x: Float[Array, "B N C"]) -> list[Array]:
-        """What the mechanism takes, in its order; all projections come from one product."""
+    def _inputs(self, x: Float[Array, "B N C"]) -> dict[str, Array]:
+        """What the mechanism takes, by letter; all projections come from one product."""
         dims, wanted = self._blueprint.dims, self._blueprint.inputs
         layers = [getattr(self, PROJECTIONS[letter]) for letter in wanted if letter in PROJECTIONS]
         if not layers:
-            return [x for _ in wanted]
+            return dict.fromkeys(wanted, x)
         kernel = self._rounded(jnp.concatenate([layer.kernel[...] for layer in layers], 1))
         bias = self._rounded(jnp.concatenate([layer.bias[...] for layer in layers]))
         packed = _by_rows(lambda rows: rows @ kernel + bias, self._rounded(x))
         shape = (*x.shape[:2], dims.heads, dims.head_dim)
         projected = iter(part.reshape(shape) for part in jnp.split(packed, len(layers), -1))
-        return [next(projected) if letter in PROJECTIONS else x for letter in wanted]
+        return {letter: next(projected) if letter in PROJECTIONS else x for letter in wanted}
 
     def _rounded(self, array: Array) -> Array:
-        """What a product or the mechanism is given of an array; its gradient comes back in the array's own dtype."""
+        """What a product is given of an array; its gradient comes back in the array's own dtype."""
         dtype = _dtype(self._products) if jnp.issubdtype(array.dtype, jnp.floating) else None
         return array if dtype is None else array.astype(dtype)
 
@@ -168,17 +149,17 @@ def to_weights(state: nnx.State) -> Weights:
 
 def _path(name: str) -> tuple[str | int, ...]:
     """Where lra.model.weights's array lies in the module tree; a mechanism's own names may hold dots."""
-    if name.startswith(CONSTANT):
-        _, layer, _, own = name.split(".", 3)
-        return "layers", int(layer), "constants", own
-    parts = name.split(".", 3) if ".attention." in name else name.split(".")
+    parts = name.removeprefix(CONSTANT).split(".", 3)
+    if len(parts) == 4 and parts[2] == "attention":
+        parts.insert(3, "constants" if name.startswith(CONSTANT) else "params")
     return tuple(int(part) if part.isdigit() else part for part in parts)
 
 
 def _name(path: tuple[Any, ...]) -> str:
     """The inverse of `_path`."""
-    if path[2:3] == ("constants",):
-        return f"{CONSTANT}layers.{path[1]}.attention.{path[3]}"
+    if path[2:3] == ("attention",):
+        *block, kind, own = path
+        return (CONSTANT if kind == "constants" else "") + ".".join(map(str, (*block, own)))
     return ".".join(str(part) for part in path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -9,11 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from attention_impls.torch import Attention
 from lra.backends import Products
 from lra.backends.torch.dropout import Dropout, Dropping
 from lra.model.blueprint import Blueprint
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT, WITHIN
-from lra.model.weights import CONSTANT, PROJECTIONS, Weights, attention_shapes
+from lra.model.weights import CONSTANT, PROJECTIONS, Weights
 
 NORM_EPSILON = 1e-5
 
@@ -21,11 +24,10 @@ NORM_EPSILON = 1e-5
 class Block(nn.Module):
     """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
 
-    def __init__(self, blueprint: Blueprint, products: Products, number: int) -> None:
+    def __init__(self, blueprint: Blueprint, number: int) -> None:
         super().__init__()
         model = blueprint.model
-        self._blueprint, self._products, self._number = blueprint, products, number
-        self._attend = blueprint.mechanism.attend("torch")
+        self._blueprint, self._number = blueprint, number
         self.attention_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         self.ffn_norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         for letter in blueprint.inputs:
@@ -34,12 +36,9 @@ class Block(nn.Module):
         self.output = nn.Linear(model.width, model.width)
         self.ffn_in = nn.Linear(model.width, model.ffn)
         self.ffn_out = nn.Linear(model.ffn, model.width)
-        learned, constant = attention_shapes(blueprint)
-        self.attention, self.constants = nn.Module(), nn.Module()
-        for name, shape in learned.items():
-            self.attention.register_parameter(_without_dots(name), nn.Parameter(torch.zeros(shape)))
-        for name, shape in constant.items():
-            self.constants.register_buffer(_without_dots(name), torch.zeros(shape))
+        sizes, options = asdict(blueprint.dims), asdict(blueprint.options)
+        place = {"index": number, "depth": model.depth}
+        self.attention = Attention(blueprint.mechanism, **sizes, **place, seed=blueprint.seed, **options)
 
     def forward(
         self,
@@ -53,54 +52,27 @@ class Block(nn.Module):
         def dropped(y: Tensor, site: int) -> Tensor:
             return y if drop is None else drop(y, self._number, site)
 
-        context = {
-            "index": self._number,
-            "depth": self._blueprint.model.depth,
-            "carry": carry,
-            "residual": self._rounded(x) if self._blueprint.mechanism.card.residual else None,
-            "drop": None if drop is None else lambda y: dropped(y, WITHIN),
-        }
-        attended, penalty, carry = self._attention(self.attention_norm(x), lengths, context)
-        x = x + dropped(self.output(attended), ATTENDED)
+        attended, penalty, carry = self.attention.parts(
+            self._inputs(self.attention_norm(x)),
+            lengths,
+            carry=carry,
+            residual=x if self._blueprint.mechanism.card.residual else None,
+            drop=None if drop is None else lambda y: dropped(y, WITHIN),
+        )
+        penalty = x.new_zeros(len(x)) if penalty is None else penalty.to(x.dtype)
+        x = x + dropped(self.output(attended.flatten(-2)), ATTENDED)
         hidden = dropped(F.gelu(self.ffn_in(self.ffn_norm(x))), HIDDEN)
         return x + dropped(self.ffn_out(hidden), OUTPUT), penalty, carry
 
-    def _attention(
-        self, x: Tensor, lengths: Tensor | None, context: dict[str, Any]
-    ) -> tuple[Tensor, Float[Tensor, " B"], Any]:
-        card, dims = self._blueprint.mechanism.card, self._blueprint.dims
-        inputs = [self._rounded(each) for each in self._inputs(x)]
-        own, constants = (
-            {_with_dots(name): self._rounded(array) for name, array in arrays}
-            for arrays in (self.attention.named_parameters(), self.constants.named_buffers())
-        )
-        # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
-        with torch.autocast(x.device.type, enabled=False):
-            found = self._attend(
-                *inputs,
-                lengths=lengths,
-                params=own,
-                constants=constants,
-                options=self._blueprint.options,
-                dims=dims,
-                **context,
-            )
-        out, penalty, carry = card.parts(found)
-        return out.flatten(-2), x.new_zeros(len(x)) if penalty is None else penalty.to(x.dtype), carry
-
-    def _inputs(self, x: Float[Tensor, "B N C"]) -> list[Tensor]:
-        """What the mechanism takes, in its order; all projections come from one product, as views of its result."""
+    def _inputs(self, x: Float[Tensor, "B N C"]) -> dict[str, Tensor]:
+        """What the mechanism takes, by letter; all projections come from one product, as views of its result."""
         dims, wanted = self._blueprint.dims, self._blueprint.inputs
         layers: list[Any] = [getattr(self, PROJECTIONS[letter]) for letter in wanted if letter in PROJECTIONS]
         if not layers:
-            return [x for _ in wanted]
+            return dict.fromkeys(wanted, x)
         packed = F.linear(x, torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers]))
         projected = iter(packed.unflatten(-1, (len(layers), dims.heads, dims.head_dim)).unbind(2))
-        return [next(projected) if letter in PROJECTIONS else x for letter in wanted]
-
-    def _rounded(self, array: Tensor) -> Tensor:
-        """What the mechanism is given of an array; its gradient comes back in the array's own dtype."""
-        return array.bfloat16() if self._products == "bfloat16" and array.is_floating_point() else array
+        return {letter: next(projected) if letter in PROJECTIONS else x for letter in wanted}
 
 
 class Encoder(nn.Module):
@@ -117,7 +89,7 @@ class Encoder(nn.Module):
         self.dropping = Dropping(blueprint.seed, model.dropout)
         self.tokens = nn.Embedding(model.vocabulary, model.width)
         self.positions = nn.Embedding(blueprint.dims.max_length, model.width)
-        self.layers = nn.ModuleList(Block(blueprint, products, number) for number in range(model.depth))
+        self.layers = nn.ModuleList(Block(blueprint, number) for number in range(model.depth))
         self.norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
         features = model.width * (4 if blueprint.towers == 2 else 1)
         self.classifier_in = nn.Linear(features, model.classifier)
@@ -148,31 +120,23 @@ class Encoder(nn.Module):
         """Take over weights named as in lra.model.weights, in their dtype."""
         self.to(device=device, dtype=torch.from_numpy(weights["norm.scale"]).dtype)
         with torch.no_grad():
-            for name, tensor in (*self.named_parameters(), *self.named_buffers()):
-                tensor.copy_(_to_torch(name, weights[canonical(name)]))
+            for ours, name, tensor in self._arrays():
+                tensor.copy_(_to_torch(name, weights[ours]))
 
     def weights(self) -> Weights:
         """Learned arrays and constants as they are now, named as in lra.model.weights."""
-        arrays = (*self.named_parameters(), *self.named_buffers())
-        return {canonical(name): to_numpy(name, tensor) for name, tensor in arrays}
+        return {ours: to_numpy(name, tensor) for ours, name, tensor in self._arrays()}
 
-
-def _without_dots(name: str) -> str:
-    """A mechanism's own name of an array as PyTorch takes it."""
-    return name.replace(".", "/")
-
-
-def _with_dots(name: str) -> str:
-    """The inverse of `_without_dots`."""
-    return name.replace("/", ".")
+    def _arrays(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Every array with its name in lra.model.weights and in PyTorch; the only buffers are mechanisms' constants."""
+        yield from ((canonical(name), name, tensor) for name, tensor in self.named_parameters())
+        yield from ((CONSTANT + name, name, tensor) for name, tensor in self.named_buffers())
 
 
 def canonical(name: str) -> str:
-    """The name in lra.model.weights of a PyTorch parameter or buffer."""
+    """The name in lra.model.weights of a PyTorch parameter."""
     if ".attention." in name:
-        return _with_dots(name)
-    if ".constants." in name:
-        return CONSTANT + _with_dots(name.replace(".constants.", ".attention."))
+        return name
     owner, kind = name.rsplit(".", 1)
     if kind == "weight":
         kind = "scale" if owner.endswith("norm") else "embedding" if owner in ("tokens", "positions") else "kernel"

@@ -1,0 +1,138 @@
+"""What a layer is made of, from what people write: a mechanism, its options and its sizes, checked in one line each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import dacite
+import numpy as np
+
+import attention_impls
+from attention_impls import Mechanism
+from attention_impls.base import Arrays, Attention, AttentionError, Dims, nearest
+from attention_impls.ranges import problems_in, shown
+from attention_impls.spec import parse_one
+
+LONGEST = 65_536
+"""The longest sequence that any option is made for."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A mechanism with options at sizes that it can have, in one framework."""
+
+    mechanism: Mechanism
+    options: Any
+    dims: Dims
+    backend: str
+    inputs: tuple[str, ...] = field(init=False, compare=False)
+    """Which of x, q, k, v it takes, in its order."""
+    attend: Callable[..., Any] = field(init=False, compare=False)
+    """The mechanism's code, with the contract around it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", self.card.inputs_of(self.options))
+        object.__setattr__(self, "attend", self.mechanism.attend(self.backend))
+
+    @property
+    def card(self) -> Attention:
+        """The mechanism's."""
+        return self.mechanism.card
+
+    def arrays(self, seed: Any) -> tuple[Arrays, Arrays]:
+        """The learned arrays and the constants that its card draws from this seed, float64, by name."""
+        rng = np.random.default_rng(seed)
+        return self.card.params(self.options, self.dims, rng), self.card.constants(self.options, self.dims, rng)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all its arrays, by name."""
+        return {name: array.shape for arrays in self.arrays(0) for name, array in arrays.items()}
+
+    def __str__(self) -> str:
+        shown = asdict(self.dims) | asdict(self.options)
+        return ", ".join([repr(self.mechanism.name), *(f"{name}={value!r}" for name, value in shown.items())])
+
+    def __reduce__(self) -> tuple[Callable[..., Choice], tuple[Any, ...]]:
+        """Copied and saved without code; options as plain values, since their class may be in a folder."""
+        return _again, (self.mechanism, asdict(self.options), self.dims, self.backend)
+
+
+def _again(mechanism: Mechanism, options: dict[str, Any], dims: Dims, backend: str) -> Choice:
+    """The inverse of `Choice.__reduce__`."""
+    return Choice(mechanism, mechanism.card.options(**options), dims, backend)
+
+
+def choose(mechanism: str | Mechanism, backend: str, options: Mapping[str, Any], **sizes: Any) -> Choice:
+    """The choice that these words make; AttentionError, in one line, for what cannot be had.
+
+    `mechanism` is a name, elfatt@block_size=64, the path of a folder with a slash, or what `attention_impls.load` gave.
+    `sizes` are the fields of Dims. Where it is None, width is heads × head_dim, and max_length as many as the grid has
+    pixels, or LONGEST for a mechanism whose arrays do not have its size.
+    """
+    found, named = find(mechanism)
+    title = found.name
+    if backend not in found.backends:
+        raise AttentionError(f"{title} has no {backend!r} code: it has {', '.join(found.backends)}")
+    if twice := sorted(named.keys() & options.keys()):
+        raise AttentionError(f"{title}: option {twice[0]} stands in the text and as an argument: keep one")
+    found = found.on(backend)
+    chosen = options_of(found, {**named, **options})
+    if sizes["max_length"] is None:
+        sizes["max_length"] = _longest(found, chosen, backend, sizes)
+    dims = _dims(title, **sizes)
+    try:
+        found.card.check(chosen, dims)
+    except ValueError as error:
+        raise AttentionError(f"{title}: {error}") from error
+    return Choice(found, chosen, dims, backend)
+
+
+def options_of(mechanism: Mechanism, values: Mapping[str, Any]) -> Any:
+    """The card's options with these changed; AttentionError for an unknown one, or one out of its range."""
+    kind = mechanism.card.options
+    known = [each.name for each in fields(kind)]
+    for name in values:
+        if name not in known:
+            has = f"{nearest(name, known)}available: {', '.join(known)}" if known else "it has none"
+            raise AttentionError(f"{mechanism.name}: unknown option {name!r}: {has}")
+    if wrong := problems_in(values, kind):
+        raise AttentionError(f"{mechanism.name}: {wrong[0]}")
+    return dacite.from_dict(kind, dict(values), dacite.Config(cast=[tuple, float]))
+
+
+def find(mechanism: str | Mechanism) -> tuple[Mechanism, dict[str, Any]]:
+    """The mechanism and the options that stand behind its name; AttentionError where there is none."""
+    if isinstance(mechanism, Mechanism):
+        return mechanism, {}
+    if not isinstance(mechanism, str):
+        raise AttentionError(f"mechanism is {shown(mechanism)}, expected a name such as 'elfatt@block_size=64'")
+    if "/" in mechanism and Path(mechanism).expanduser().is_dir():  # whatever signs its name has
+        return attention_impls.load(mechanism), {}
+    name, options = parse_one(mechanism)
+    return attention_impls.load(name), options
+
+
+def _longest(mechanism: Mechanism, options: Any, backend: str, sizes: Mapping[str, Any]) -> int:
+    """The most tokens where nobody says how many; AttentionError where it decides the size of an array."""
+    if sizes["grid"] is not None:
+        return math.prod(sizes["grid"])
+    short, long = (
+        Choice(mechanism, options, _dims(mechanism.name, **{**sizes, "max_length": tokens}), backend).shapes()
+        for tokens in (64, 128)
+    )
+    if short != long:
+        raise AttentionError(f"{mechanism.name} has arrays for max_length tokens: give max_length")
+    return LONGEST
+
+
+def _dims(title: str, *, width: Any = None, **sizes: Any) -> Dims:
+    wrong = problems_in(sizes | ({} if width is None else {"width": width}), Dims)
+    if wrong:
+        raise AttentionError(f"{title}: {wrong[0]}")
+    if sizes["grid"] is not None:
+        sizes["grid"] = tuple(sizes["grid"])
+    return Dims(**sizes, width=sizes["heads"] * sizes["head_dim"] if width is None else width)

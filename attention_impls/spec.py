@@ -1,0 +1,80 @@
+"""The grammar of a mechanism with options in one text: elfatt@block_size=64@layout=2d.
+
+A name, then an option at a time as @name=value; dashes in names are underscores, values are YAML's. A name or value
+with a comma, an @ or a quote in it stands in double quotes, with JSON's escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import yaml
+
+from attention_impls.base import AttentionError
+
+EXPECTED = "expected NAME@option=value, as in elfatt@block_size=64@layout=2d"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_NAME = re.compile(rf'{_QUOTED}|[^",@]+')
+_OPTION = re.compile(rf'@\s*([\w-]+)\s*=\s*({_QUOTED}|\[[^\[\]]*\]|[^",@\[\]]+)\s*')
+
+
+class Scalars(yaml.SafeLoader):
+    """YAML in which numbers are numbers, 1e-3 too, and dates are text."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] in ("bool", "int", "float", "null")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+EXPONENT = ("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+"""A number like 1e-3, which YAML 1.1 reads as text."""
+Scalars.add_implicit_resolver(*EXPONENT)
+
+
+def scalar(text: str) -> Any:
+    """The value that stands for an option; AttentionError where it is no YAML."""
+    try:
+        return yaml.load(text, Scalars)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise AttentionError(f"{text!r} is no value of YAML") from error
+
+
+def parse_one(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options in a text that names one mechanism; AttentionError, in one line, for any other."""
+    try:
+        name, options, end = parse_at(text, 0, scalar)
+        if end != len(text):
+            raise AttentionError(EXPECTED)
+    except AttentionError as error:
+        raise AttentionError(f"attention {text!r}: {error}") from error
+    return name, options
+
+
+def parse_at(text: str, at: int, read: Callable[[str], Any]) -> tuple[str, dict[str, Any], int]:
+    """The mechanism that begins at a place of the text: its name, its options as `read` reads them, and its end."""
+    match = _NAME.match(text, at)
+    if match is None:
+        raise AttentionError(EXPECTED)
+    name, at, options = _unquoted(match[0].strip()), match.end(), {}
+    while match := _OPTION.match(text, at):
+        key, at = match[1].replace("-", "_"), match.end()
+        if key in options:
+            raise AttentionError(f"option {key} stands twice: keep one")
+        value = match[2].strip()
+        options[key] = _unquoted(value) if value.startswith('"') else read(value)
+    if text[at : at + 1] not in ("", ",") or not name:
+        raise AttentionError(EXPECTED)
+    return (name if "/" in name else name.replace("-", "_")), options, at
+
+
+def _unquoted(word: str) -> str:
+    if not word.startswith('"'):
+        return word
+    try:
+        return json.loads(word)
+    except ValueError as error:
+        raise AttentionError(f"{word} is not quoted as JSON does it") from error

@@ -1,0 +1,251 @@
+"""A mechanism as a torch.nn.Module, which our own encoder uses too."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attention_impls import Mechanism
+from attention_impls.base import Arrays, AttentionError
+from attention_impls.choice import choose
+from attention_impls.saved import read_run, require_arrays
+from attention_impls.torch.masks import Restore, compacted, require_lengths
+
+Inputs = dict[str, Tensor]
+
+
+class Parts(NamedTuple):
+    """What a mechanism gives."""
+
+    out: Float[Tensor, "B N H D"]
+    penalty: Float[Tensor, " B"] | None
+    """To be added to the loss; None where the card has none."""
+    carry: Any
+    """For the next layer; None where the card hands nothing on."""
+
+
+class Attention(nn.Module):
+    """One attention layer without projections.
+
+        attention = Attention("elfatt", heads=8, head_dim=64, max_length=4096, block_size=128)
+        out = attention(q, k, v, lengths=lengths)    # q, k, v, out: (B, N, H, D), N up to max_length
+
+    `mechanism` is a name, a name with options (elfatt@block_size=64), or the path of a folder with a slash. Options
+    are those of its card (`python run_lra.py list --attn elfatt`). `max_length` may be left out for a mechanism that
+    has no array of that size. `width` is the channels C of x, by default heads × head_dim; `grid` the (rows, columns)
+    of the pixels that the tokens scan, for layouts of two dimensions; `index` and `depth` the layer's place in its
+    model, for the mechanisms that look at it.
+
+    Learned arrays are parameters, those drawn once are buffers; both have the names of the card. They are drawn from
+    `seed`, by default from PyTorch's generator, in `dtype` on `device`. After a call `penalty` (B,) is what such a
+    mechanism adds to the loss, and `carry` what the next layer is to be given; None where the card has none.
+
+    AttentionError, a ValueError in one line, for a mechanism or an option that cannot be had. Equations, citations and
+    costs: attention_impls/README.md.
+    """
+
+    penalty: Float[Tensor, " B"] | None
+    carry: Any
+
+    def __init__(
+        self,
+        mechanism: str | Mechanism,
+        *,
+        heads: int,
+        head_dim: int,
+        max_length: int | None = None,
+        width: int | None = None,
+        grid: tuple[int, int] | None = None,
+        index: int = 0,
+        depth: int = 1,
+        seed: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        sizes = {"heads": heads, "head_dim": head_dim, "max_length": max_length, "width": width, "grid": grid}
+        self._choice = choose(mechanism, "torch", options, **sizes)
+        self._place = {"index": index, "depth": depth}
+        self.penalty = self.carry = None
+        drawn = self._choice.arrays(_seed() if seed is None else seed)
+        kind = {"device": device, "dtype": dtype or torch.get_default_dtype()}
+        self._params, self._constants = (tuple(arrays) for arrays in drawn)
+        for arrays, learned in zip(drawn, (True, False), strict=True):
+            for name, array in arrays.items():
+                _put(self, name, torch.tensor(array, **kind).contiguous(), learned)
+
+    @classmethod
+    def from_run(
+        cls,
+        path: Path | str,
+        layer: int = 0,
+        *,
+        grid: tuple[int, int] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Attention:
+        """The attention of one layer of a trained run, of either framework, from its record or best.safetensors.
+
+        attention_impls/saved.py says what is read; AttentionError where a file is missing or does not fit.
+        """
+        run = read_run(path, layer, grid)
+        made = cls(run.mechanism, **run.sizes, **run.options, seed=0, device=device, dtype=dtype)
+        made.load_arrays(run.params, run.constants)
+        return made
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """The mechanism, with its card."""
+        return self._choice.mechanism
+
+    @property
+    def options(self) -> Any:
+        """Its options, those of the card where none were given."""
+        return self._choice.options
+
+    @property
+    def dims(self) -> Any:
+        """Its sizes, as attention_impls.base.Dims."""
+        return self._choice.dims
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Which of x, q, k, v it takes."""
+        return self._choice.inputs
+
+    def load_arrays(self, params: Arrays, constants: Arrays) -> None:
+        """Take over arrays by their names in the card; AttentionError, and nothing taken, where one does not fit."""
+        found = {name: array.shape for name, array in (params | constants).items()}
+        own = {name: self._array(name) for name in (*self._params, *self._constants)}
+        require_arrays(found, {name: tuple(tensor.shape) for name, tensor in own.items()})
+        with torch.no_grad():
+            for name, array in (params | constants).items():
+                own[name].copy_(torch.tensor(array))
+
+    def forward(
+        self,
+        q: Tensor | None = None,  # of any shape for annotations, since what does not fit gets a line of its own
+        k: Tensor | None = None,
+        v: Tensor | None = None,
+        *,
+        x: Tensor | None = None,
+        lengths: Tensor | None = None,
+        mask: Tensor | None = None,
+        carry: Any = None,
+        residual: Tensor | None = None,
+    ) -> Float[Tensor, "B N H D"]:
+        """out (B, N, H, D), in the inputs' dtype, zero where there is no token; what stands there is never seen.
+
+        q, k, v, x: those that the mechanism takes; one that it does not take may be given or left out. They have one
+        dtype; under autocast, that of autocast. lengths: (B,), how many tokens of each example are real, which come
+        first. mask: (B, N), True where a token is real, in its place; the real tokens are then attended to as a
+        sequence without gaps. Neither: every token is real. carry, residual: what a card that says so is given.
+
+        ValueError for an input that is missing or of another shape, and more than max_length tokens.
+        """
+        given = {letter: each for letter, each in {"x": x, "q": q, "k": k, "v": v}.items() if each is not None}
+        taken = self._taken(given)
+        restore: Restore | None = None
+        if mask is not None:
+            if lengths is not None:
+                raise AttentionError("lengths and mask given, expected one of them")
+            if carry is not None:
+                raise AttentionError("mask and carry given: give lengths, what is handed on has no gaps")
+            taken, residual, lengths, restore = compacted(taken, residual, mask, self.dims.grid)
+        elif lengths is not None:
+            require_lengths(lengths, taken)
+        parts = self.parts(taken, lengths, carry=carry, residual=residual)
+        self.penalty, self.carry = parts.penalty, parts.carry
+        return parts.out if restore is None else restore(parts.out)
+
+    def parts(self, inputs: Inputs, lengths: Tensor | None, **context: Any) -> Parts:
+        """The same for inputs by letter, without a trace in the module: output, penalty and carry.
+
+        `context` is what Layer has of carry, residual and drop.
+        """
+        device = inputs[self._choice.inputs[0]].device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        taken = [_as(inputs[letter], dtype) for letter in self._choice.inputs]
+        dtype = taken[0].dtype
+        if context.get("residual") is not None:
+            context["residual"] = _as(context["residual"], dtype)
+        # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
+        with torch.autocast(device, enabled=False):
+            found = self._choice.attend(
+                *taken,
+                lengths=lengths,
+                params={name: _as(self._array(name), dtype) for name in self._params},
+                constants={name: _as(self._array(name), dtype) for name in self._constants},
+                options=self.options,
+                dims=self.dims,
+                **self._place,
+                **context,
+            )
+        return Parts(*self.mechanism.card.parts(found))
+
+    def extra_repr(self) -> str:
+        """The choice, for print."""
+        return str(self._choice)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what the last call left: that belongs to a graph, which cannot be copied."""
+        return self.__dict__ | {"penalty": None, "carry": None}
+
+    def _taken(self, given: Inputs) -> Inputs:
+        """The inputs that the mechanism takes; AttentionError where one is missing or unlike the others."""
+        wanted, dims = self._choice.inputs, self.dims
+        if missing := [letter for letter in wanted if letter not in given]:
+            raise AttentionError(f"{self.mechanism.name} takes {', '.join(wanted)}: {missing[0]} is missing")
+        first = given[wanted[0]]
+        batch, tokens = (*first.shape, 0, 0)[:2]
+        for letter in wanted:
+            shape = (batch, tokens, dims.width) if letter == "x" else (batch, tokens, dims.heads, dims.head_dim)
+            _require_shape(letter, given[letter], shape)
+            if given[letter].dtype != first.dtype and not torch.is_autocast_enabled(first.device.type):
+                raise AttentionError(
+                    f"{wanted[0]} is {first.dtype}, {letter} is {given[letter].dtype}: give all in one dtype"
+                )
+        return {letter: given[letter] for letter in wanted}
+
+    def _array(self, name: str) -> Tensor:
+        return reduce(getattr, name.split("."), self)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+def _require_shape(letter: str, array: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(array.shape) != shape or not array.is_floating_point():
+        axes = "(B, N, C)" if letter == "x" else "(B, N, H, D)"
+        raise AttentionError(
+            f"{letter} is {array.dtype} of shape {tuple(array.shape)}, expected floating point of {axes} = {shape}"
+        )
+
+
+def _put(module: nn.Module, name: str, tensor: Tensor, learned: bool) -> None:
+    """A parameter or a buffer, whose name may be a path: local_conv.weight is in a module local_conv."""
+    *path, own = name.split(".")
+    try:
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        if learned:
+            module.register_parameter(own, nn.Parameter(tensor))
+        else:
+            module.register_buffer(own, tensor)
+    except KeyError as error:
+        raise AttentionError(f"array {name} cannot be had in PyTorch ({error}): give it another name") from error
+
+
+def _as(array: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """The array in that dtype, if it holds numbers that have one; its gradient comes back in the array's own."""
+    return array if dtype is None or not array.is_floating_point() else array.to(dtype)
+
+
+def _seed() -> int:
+    """From PyTorch's generator of the CPU, so that torch.manual_seed decides it."""
+    return int(torch.randint(2**31, (), device="cpu"))
