@@ -212,7 +212,7 @@ class Attention:
     """Which of x, q, k, v `attend` takes, in its order; a callable where the options decide."""
     params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict, hash=False)
     """The group of each learned array that its authors train otherwise than the rest, by its name in `params`, or by
     what stands before the first dot of several names."""
     check: Callable[[Any, Dims], None] = _anything
