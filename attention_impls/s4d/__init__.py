@@ -75,7 +75,7 @@ def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
 
 def piece(length: int) -> int:
     """Lags of one piece of a kernel, about √length: e^{(a + b)Δλ} is made of as many powers in a as in b."""
-    return 1 << math.ceil(math.log2(length) / 2)
+    return 1 << math.ceil(math.log2(max(length, 1)) / 2)
 
 
 def once(options: Options, dims: Dims, length: int) -> Once:
