@@ -166,6 +166,8 @@ class Task:
 
     check: Callable[[Any], None] = _anything
     """Raises TaskError, in one line, for options that are in their ranges and yet do not go together."""
+    traits: Mapping[str, Callable[[np.ndarray], int]] = field(default_factory=dict)
+    """What tells hard examples from easy ones besides length, by name: a whole number of one document's tokens."""
     size: Callable[[Task, Any], int] = _largest
     """An upper bound on the bytes of the prepared tokens."""
 

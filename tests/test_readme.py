@@ -19,6 +19,7 @@ from tests.watched import CELL, save
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.removesuffix("\\").strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+SMOKE = ["--task", "listops", "--attn", "linear", "--preset", "smoke"]
 
 
 def as_smoke(command: str, tmp: Path) -> list[str]:
@@ -27,6 +28,11 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
     assert words[:2] == ["python", "run_lra.py"], command
     if words[2] == "list" or words[2:] == ["data", "list"]:
         return words[2:]
+    if "evaluate" in words:
+        for seed in ("0", "1"):
+            assert main([*SMOKE, "--seed", seed, "--results", str(tmp)]) == 0
+        found = iter(sorted((tmp / "runs").glob("*.json")))
+        return [str(next(found)) if word.endswith(".json") else word for word in words[2:]]
     if {"leaderboard", "report"} & set(words):
         shutil.copytree(ROOT / "results" / "runs", tmp / "runs")
         return [*words[2:], *([] if "--check" in words else ["--results", str(tmp)])]

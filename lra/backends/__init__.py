@@ -62,6 +62,10 @@ class Backend(Protocol):
         """Loss and correct answers of every run on one chunk, without dropout and without learning."""
         ...
 
+    def logits(self, state: Any, chunk: Chunk) -> list[Float[np.ndarray, "K B classes"]]:
+        """Every run's scores of each class for each row of a chunk, without dropout."""
+        ...
+
     def weights(self, state: Any) -> list[Weights]:
         """The state's weights and constants as NumPy arrays, named as in lra.model.weights."""
         ...

@@ -71,6 +71,7 @@ def _data(argv: Sequence[str]) -> int:
 TYPED = (
     Verb("list", "lra.cli.catalogue", "show", "ListFlags"),
     Verb("bench", "lra.cli.bench", "bench", "BenchFlags"),
+    Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags"),
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),
     Verb("report", "lra.report.command", "report", "ReportFlags"),
     Verb("check", "lra.regression.command", "check", "CheckFlags"),

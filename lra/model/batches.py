@@ -68,6 +68,11 @@ class Gatherer:
         self._full = bool((self._lengths == padding.sizes[-1]).all())
         self._needs = needs_of(split)
 
+    @property
+    def by_length(self) -> Int64[np.ndarray, " n"]:
+        """The split's examples in the order in which evaluation takes them."""
+        return np.argsort(self._needs, kind="stable")
+
     def training(self, rows: Int64[np.ndarray, "K B"], steps: np.ndarray, rates: np.ndarray) -> Chunk:
         """The chunk whose batch k holds the examples rows[k], sorted by length where they are grouped."""
         groups = self._padding.groups
@@ -80,7 +85,7 @@ class Gatherer:
 
     def evaluation(self, batch: int) -> Iterator[Chunk]:
         """Every example once, by length, one batch a chunk; the last is filled up with rows that are no example."""
-        order = np.argsort(self._needs, kind="stable")
+        order = self.by_length
         for first in range(0, len(order), batch):
             rows = np.full(batch, NO_EXAMPLE)
             rows[: len(order) - first] = order[first : first + batch]

@@ -85,7 +85,7 @@ class Panel:
 class Picture:
     """One plot: its file's name without an ending, and everything it shows."""
 
-    kind: Literal["accuracy", "curves", "front", "bubbles", "growth"]
+    kind: Literal["accuracy", "curves", "front", "bubbles", "growth", "examples"]
     name: str
     preset: str
     """Empty where it shows no accuracy."""

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from lra.plotting.breakdown import breakdown
 from lra.plotting.figures import KINDS, Panel, Picture, PlotPoint
 from lra.plotting.multiples import curves, growth
 from lra.plotting.speed import fronts, name_points
@@ -40,7 +41,14 @@ from lra.plotting.style import (
 def draw(picture: Picture, kinds: Sequence[str] = KINDS) -> dict[str, bytes]:
     """The picture's files by name."""
     with style.context("default", after_reset=True), matplotlib.rc_context(SETTINGS):
-        drawn = {"accuracy": _accuracy, "curves": curves, "front": fronts, "bubbles": fronts, "growth": growth}
+        drawn = {
+            "accuracy": _accuracy,
+            "curves": curves,
+            "front": fronts,
+            "bubbles": fronts,
+            "growth": growth,
+            "examples": breakdown,
+        }
         shown = literally(picture)
         figure = drawn[picture.kind](shown)
         figure.suptitle(f"{shown.title}\n{shown.subtitle}", x=0.01, ha="left", fontsize=10)

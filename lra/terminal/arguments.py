@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import tyro
 
 import attention_impls
+from lra.core.documents import parse_yaml
 from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.core.spec import parse_specs, print_specs
@@ -105,6 +106,19 @@ def pairs(name: str) -> Constructor[Any]:
         return tuple((first, second) for first, _, second in found)
 
     return _word("FIRST:SECOND,…", read, lambda value: _joined(":".join(pair) for pair in value))
+
+
+def changes(name: str) -> Constructor[Any]:
+    """option=value,option=value -> options with the values that YAML reads there."""
+
+    def read(text: str) -> tuple[tuple[str, Any], ...]:
+        found = [word.partition("=") for word in _words(name, text)]
+        for option, equals, _ in found:
+            if not option or not equals:
+                raise UserError(f"--{name} {text}: expected OPTION=VALUE, commas between")
+        return tuple((option, parse_yaml(value, f"--{name} {option}")) for option, _, value in found)
+
+    return _word("OPTION=VALUE,…", read, lambda value: _joined(f"{option}={each}" for option, each in value))
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.model.weights import Weights
 
+WORK = ".work"
+"""The folder of results that holds what is not in git."""
 FACTS = "lra"  # the only key of the metadata: safetensors writes several in any order, and the same run the same bytes
 
 
@@ -30,7 +32,7 @@ class Refused(UserError):
 
 def folder(results: Path, run_id: str) -> Path:
     """Where a run keeps its snapshots, its best weights and its curve."""
-    return results / ".work" / run_id
+    return results / WORK / run_id
 
 
 def save_atomically(arrays: Weights, path: Path, facts: Mapping[str, Any] | None = None) -> None:

@@ -99,6 +99,8 @@ class Record:
     """Mean training loss of each of the first steps: who takes these steps again finds them again."""
     timing: str | None = None
     """"alone", or why the seconds are no timing: lra.training.disturbance has the words."""
+    weights: Line | None = None
+    """Where the best weights on validation were written, from the folder of results on; they are not in git."""
     checksum: str | None = None
     """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
 

@@ -13,6 +13,7 @@ import dacite
 import attention_impls
 import tasks
 from attention_impls.base import Dims
+from attention_impls.saved import BEST
 from lra import backends
 from lra.backends import Backend
 from lra.core.config import Run, as_dict
@@ -163,7 +164,7 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for lane, *accuracies in zip(loop.lanes, best, last, strict=True):
         if lane.diverged is None:
-            checkpoint.save_atomically(lane.history.best, lane.work / "best.safetensors", lane.facts)
+            checkpoint.save_atomically(lane.history.best, lane.work / BEST, lane.facts)
             # Killed after this one was recorded and before the last was, seeds come here twice.
             path = record.find(place.results, lane.run, lane.work.name) if place.resume else None
             made = _make_record(lane, data, loop.backend, *accuracies)
@@ -218,6 +219,7 @@ def _make_record(lane: Lane, data: Prepared, backend: Backend, best: float, last
         revisions=revisions(run),
         first_losses=history.first_losses,
         timing=history.disturbance.words(),
+        weights=f"{checkpoint.WORK}/{lane.work.name}/{BEST}",
     )
 
 

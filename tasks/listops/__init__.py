@@ -18,7 +18,7 @@ import numpy as np
 from annotated_types import Interval
 
 from tasks.base import SPLITS, ExampleBlock, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
-from tasks.listops.grammar import CLOSE, VOCAB
+from tasks.listops.grammar import CLOSE, VOCAB, depth
 from tasks.listops.seen import BYTES, Seen
 from tasks.parallel import in_order
 
@@ -203,6 +203,7 @@ TASK = Task(
     version=1,
     classes=10,
     vocab=VOCAB,
+    traits={"depth": depth},
     options=ListOps,
     check=check,
     validation=lambda options: "separate expressions from the same source",

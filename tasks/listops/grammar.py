@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
+import numpy as np
+
 DIGIT = 1  # digit d is token DIGIT + d; 0 pads a batch and is no token of the language
 MIN, MAX, MED, SM = 11, 12, 13, 14
 CLOSE = 15
@@ -66,3 +68,9 @@ def evaluate(tokens: Iterable[int]) -> int:
     if len(values[0]) != 1:
         raise ValueError(f"{len(values[0])} expressions where one was expected")
     return values[0][0]
+
+
+def depth(tokens: np.ndarray) -> int:
+    """How many operators enclose the innermost argument; 0 for a digit."""
+    opened = (tokens >= MIN) & (tokens < CLOSE)
+    return int(np.cumsum(opened.astype(np.int64) - (tokens == CLOSE)).max(initial=0))

@@ -6,7 +6,7 @@ what is independent within them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,9 @@ class JaxBackend:
         self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=3)
         self._gradients = jax.jit(self._of_seeds(self._step.gradients, (0, 0, None, 0, 0)))
         self._moved = jax.jit(self._of_seeds(self._step.moved_by_groups, (0, 0, None)), donate_argnums=0)
-        self._scores = jax.jit(self._of_seeds(self._step.scores, (0, None)))
+        self._scores, self._logits = (
+            jax.jit(self._of_seeds(call, (0, None))) for call in (self._step.scores, self._step.logits)
+        )
 
     @property
     def grouping(self) -> Grouping:
@@ -78,13 +80,20 @@ class JaxBackend:
         return state, [_to_sums(own) for own in self._apart(sums, 1)]
 
     def evaluate(self, state: JaxState, chunk: Chunk) -> list[Sums]:
-        found = []
+        found = [np.sum(parts, 0, dtype=np.float64) for parts in self._inferred(self._scores, state, chunk)]
+        return [_to_sums(own) for own in self._apart(np.stack(found), 1)]
+
+    def logits(self, state: JaxState, chunk: Chunk) -> list[np.ndarray]:
+        found = [np.concatenate(parts, -2) for parts in self._inferred(self._logits, state, chunk)]
+        return [np.asarray(own) for own in self._apart(np.stack(found), 1)]
+
+    def _inferred(self, call: Callable[..., Any], state: JaxState, chunk: Chunk) -> Iterator[list[np.ndarray]]:
+        """The call's results for the groups of each of the chunk's batches."""
         for k, size_of in enumerate(chunk.size_of):
             lengths = None if chunk.lengths is None else chunk.lengths[k]
             examples = (chunk.tokens[k], lengths, chunk.labels[k], chunk.places[k])
-            parts = [self._scores(state, group) for group in groups(examples, [chunk.sizes[at] for at in size_of])]
-            found.append(np.sum(jax.device_get(parts), 0, dtype=np.float64))
-        return [_to_sums(own) for own in self._apart(np.stack(found), 1)]
+            parts = [call(state, group) for group in groups(examples, [chunk.sizes[at] for at in size_of])]
+            yield jax.device_get(parts)
 
     def weights(self, state: JaxState) -> list[Weights]:
         return [to_weights(own.weights) | to_weights(own.constants) for own in self._apart(state)]

@@ -99,20 +99,30 @@ class Step:
         (gradients, sums), _ = jax.lax.scan(add, zeros, (stacked, size_of))
         return self.moved(state, gradients, rate), sums
 
+    def logits(self, state: JaxState, examples: Examples) -> jax.Array:
+        """Each row's score of each class, without dropout."""
+        return self._called(state.weights, state.constants, examples, None)[0].astype(jnp.float32)
+
     def _loss(
         self, weights: nnx.State, constants: nnx.State, examples: Examples, count: Any, dropping: Dropping | None
     ) -> tuple[Any, jax.Array]:
         """Loss and penalty over `count`, and (loss, correct, examples); rows without an example count nowhere."""
-        tokens, lengths, labels, places = examples
-        encoder: Encoder = nnx.merge(self._structure, weights, constants)
-        tokens = tokens.astype(jnp.int32)
-        drop = None if dropping is None else dropping.of(places, tokens)
-        logits, penalty = encoder(tokens, lengths, drop)
+        logits, penalty = self._called(weights, constants, examples, dropping)
+        labels = examples[2]
         real = labels != NO_EXAMPLE
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(real, labels, 0))
         correct = (logits.argmax(-1) == labels) & real
         sums = jnp.stack([jnp.where(real, losses, 0).sum(), correct.sum(), real.sum()])
         return (sums[0] + jnp.where(real, penalty, 0).sum()) / count, sums
+
+    def _called(
+        self, weights: nnx.State, constants: nnx.State, examples: Examples, dropping: Dropping | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The encoder's logits and penalties."""
+        tokens, lengths, _, places = examples
+        encoder: Encoder = nnx.merge(self._structure, weights, constants)
+        tokens = tokens.astype(jnp.int32)
+        return encoder(tokens, lengths, None if dropping is None else dropping.of(places, tokens))
 
 
 def groups(examples: Examples, sizes: Sequence[int]) -> Iterator[Examples]:

@@ -81,13 +81,25 @@ class TorchBackend:
 
     def evaluate(self, state: State, chunk: Chunk) -> list[Sums]:
         def of_group(group: Group) -> Tensor:
+            return sums(state.encoder(group.tokens, group.lengths)[0], group.labels)
+
+        return [_to_sums([total(parts) for parts in self._inferred(of_group, chunk)])]
+
+    def logits(self, state: State, chunk: Chunk) -> list[np.ndarray]:
+        def of_group(group: Group) -> Tensor:
+            return state.encoder(group.tokens, group.lengths)[0]
+
+        return [torch.stack([torch.cat(parts) for parts in self._inferred(of_group, chunk)]).float().cpu().numpy()]
+
+    def _inferred(self, call: Callable[[Group], Tensor], chunk: Chunk) -> list[list[Tensor]]:
+        """The call's results for the groups of each of the chunk's batches."""
+
+        def of_group(group: Group) -> Tensor:
             with torch.inference_mode():  # which a thread asks for itself
-                return sums(state.encoder(group.tokens, group.lengths)[0], group.labels)
+                return call(group)
 
         with self._threads.one_core_each():
-            return [
-                _to_sums([total(self._threads.map(of_group, batch.groups)) for batch in batches(chunk, self._device)])
-            ]
+            return [self._threads.map(of_group, batch.groups) for batch in batches(chunk, self._device)]
 
     def weights(self, state: State) -> list[Weights]:
         return [state.encoder.weights()]
