@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lra import backends
-from lra.bench.plan import Wanted, make_plan
+from lra.bench.plan import make_plan
 from lra.bench.record import BenchRecord
 from lra.bench.runner import run_bench
+from lra.bench.wanted import Wanted
 from lra.core.config import Run, resolve, settled
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError

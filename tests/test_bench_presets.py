@@ -12,7 +12,8 @@ import tyro
 
 import lra
 from lra.bench import operations, presets
-from lra.bench.plan import BenchCell, Wanted, make_plan
+from lra.bench.plan import BenchCell, make_plan
+from lra.bench.wanted import Wanted
 from lra.core.config import resolve
 from lra.core.errors import UserError
 from lra.model.batches import Epochs

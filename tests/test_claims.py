@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,16 @@ def test_accuracy_stands_beside_the_best_other_of_the_same_framework() -> None:
     assert "- Preset standard, elfatt beside others, on listops: not measured yet" in text
     assert "To measure it: `train listops standard`" in text
     assert "3 runs |" in text
+
+
+def test_a_claim_about_shapes_takes_those_alone_and_never_two_of_them_together() -> None:
+    claim = replace(SPEED, shapes=["vit-s-"])
+    plain = record(("elfatt", [1.0, 1.0]), ("softmax", [2.0, 2.0]))
+    shaped = [replace(cell, shape=shape) for shape in ("vit-s-9", "sd-9") for cell in plain.cells]
+    assert found(plain, claim=claim) == []
+    assert [each.ours.shape for each in found(replace(plain, cells=shaped), claim=claim)] == ["vit-s-9"]
+    assert {each.ours.shape for each in found(replace(plain, cells=shaped))} == {"sd-9", "vit-s-9"}
+    assert found(replace(plain, cells=[shaped[0], shaped[3]])) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

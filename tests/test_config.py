@@ -15,7 +15,8 @@ from annotated_types import Interval
 
 import attention_impls
 import tasks
-from lra.bench.plan import Wanted, make_plan
+from lra.bench.plan import make_plan
+from lra.bench.wanted import Wanted
 from lra.cli.main import main
 from lra.core.config import Model, Run, Train, as_dict, from_dict, resolve
 from lra.core.documents import yaml_text

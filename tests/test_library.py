@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import lra
-from lra.bench.plan import Wanted
+from lra.bench.wanted import Wanted
 from lra.core.environment import ROOT
 from lra.core.spec import Spec
 from lra.terminal.flags import command_line

@@ -42,6 +42,8 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
         return [*words[2:], "--baselines", str(path)]
     if "bench" in words:
         small = {"--lengths": "33", "--batch": "2", "--samples": "2", "--device": "cpu", "--results": str(tmp)}
+        if "--shape" in words:
+            del small["--lengths"]
         return [*words[2:], *(word for pair in small.items() for word in pair)]
     words += ["--preset", "smoke"]
     if "data" not in words:

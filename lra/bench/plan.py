@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from annotated_types import Interval
+from typing import Any, Literal
 
 import attention_impls
 import tasks
 from attention_impls.base import Dims
-from attention_impls.ranges import problems
+from lra.bench import shapes
 from lra.bench.record import What
+from lra.bench.shapes import SHAPES
+from lra.bench.wanted import Dtype, Wanted
 from lra.core.config import BackendName, Run, mechanism_options, resolve
 from lra.core.errors import UserError
-from lra.core.frameworks import Device, require_installed, usual
+from lra.core.frameworks import Device, require_installed
 from lra.core.spec import Spec
 from lra.model.blueprint import Blueprint
-from lra.terminal.arguments import backends, named, numbers, pairs, specs
 
 Kind = Literal["attend", "train", "infer", "product", "copy"]
-Dtype = Literal["float32", "bfloat16"]
-Count = Annotated[int, Interval(ge=1, le=1_000_000)]
 
 TASK = "text"  # whose standard model is trained: one document of bytes an example, two classes
 TOKENS = 32_768  # tokens of a batch where none is given
@@ -54,6 +51,8 @@ class BenchCell:
     task: str = ""
     """Whose real documents are taken, with `preset`; empty for random full ones."""
     preset: str = ""
+    shape: str = ""
+    """Whose grid of tokens it has, of `lra.bench.shapes`; empty for a sequence."""
     memory: int | None = None
     """Bytes it may take on a CPU; None is nine tenths of what is free."""
 
@@ -61,67 +60,6 @@ class BenchCell:
     def label(self) -> str:
         """The mechanism and what differs from its card, as --attn takes it; or the ceiling."""
         return Spec(self.attn, self.options).label if self.attn else self.kind
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What a benchmark is to time. What is out of its range raises UserError."""
-
-    attn: Annotated[tuple[Spec, ...], specs()] = (Spec("elfatt"), Spec("softmax"))
-    """Which attentions, commas between; an option as name@option=value; a path of a folder alone or in quotes."""
-    lengths: Annotated[tuple[int, ...], numbers("lengths")] = (1024, 2048, 4096, 8192, 16384)
-    """Tokens of a sequence, commas between."""
-    what: What = "attend"
-    """The mechanism, forward and backward; a training step of the standard model; a forward pass of it."""
-    backend: Annotated[tuple[BackendName, ...], backends()] = field(
-        default_factory=lambda: (usual(),), metadata={"neutral": ("torch",)}
-    )
-    """Which framework: torch, jax, or torch,jax; the one that is installed."""
-    batch: Annotated[tuple[int, ...], numbers("batch")] | None = None
-    """Examples: one number, or one a length; else 32,768 tokens' worth."""
-    dtype: Dtype | None = None
-    """float32 on a CPU, bfloat16 on a GPU."""
-    samples: Annotated[int, Interval(ge=2, le=100_000)] = 15
-    """Rounds, in each of which every cell takes one sample; quartiles need two."""
-    compare: Annotated[tuple[tuple[str, str], ...], pairs("compare")] | None = None
-    """Pairs FIRST:SECOND of attentions or frameworks; else the first with all."""
-    chunk: Count | None = None
-    """Steps in one call of the framework, for train and infer."""
-    heads: Count | None = None
-    """Heads, for attend; those of the standard model else."""
-    head_dim: Count | None = None
-    """Features of a head, for attend; those of the standard model else."""
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    """Dropout of the training step."""
-    memory: Annotated[float, Interval(gt=0, le=1e9)] | None = None
-    """GB that a cell may take on a CPU; nine tenths of what is free."""
-    seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0
-    """Decides inputs, weights and the order of the cells."""
-    preset: Annotated[str, named("as")] = ""
-    """For train and infer: the step that this preset of --task takes, on its first real documents."""
-    task: str = ""
-    """The task of --as; its preset then decides lengths, batch, chunk and dropout."""
-
-    def __post_init__(self) -> None:
-        for problem in problems(self):
-            raise UserError(f"bench: {problem}")
-        shown = ",".join(map(str, self.lengths))
-        if len(set(self.lengths)) < len(self.lengths):
-            raise UserError(f"--lengths {shown}: expected each length once")
-        if self.batch is not None and len(self.batch) not in (1, len(self.lengths)):
-            given, many = ",".join(map(str, self.batch)), len(self.lengths)
-            raise UserError(f"--batch {given}: expected one number, or as many as there are lengths ({many})")
-        if self.what != "attend" and (self.heads or self.head_dim):
-            raise UserError(f"--heads and --head-dim are for --what attend: {self.what} times the standard model")
-        self._require_preset()
-
-    def _require_preset(self) -> None:
-        if bool(self.preset) != bool(self.task):
-            raise UserError("--as and --task go together: --as standard --task listops")
-        if self.preset and self.what == "attend":
-            raise UserError("--as is for --what train or infer: attend times a mechanism alone")
-        if self.preset and (self.batch or self.chunk or self.dropout):
-            raise UserError(f"--as {self.preset} decides batch, chunk and dropout: leave those flags out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +128,9 @@ def blueprint_of(cell: BenchCell, length: int | None = None) -> Blueprint:
     mechanism = attention_impls.load(cell.attn).on(cell.backend)
     options = mechanism_options(cell.attn, cell.options)
     width = cell.heads * cell.head_dim
-    dims = Dims(heads=cell.heads, head_dim=cell.head_dim, width=width, max_length=length or cell.length)
+    tokens = length or cell.length
+    grid = shapes.grid_of(cell.shape, tokens)
+    dims = Dims(heads=cell.heads, head_dim=cell.head_dim, width=width, max_length=tokens, grid=grid)
     try:
         mechanism.card.check(options, dims)
     except ValueError as error:
@@ -222,15 +162,16 @@ def as_values(cell: BenchCell) -> dict[str, Any]:
 def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> BenchCell:
     """What the cells of one mechanism in one framework have in common."""
     model = resolve(TASK, "softmax", preset="standard").model
+    shape = SHAPES[wanted.shape[0]] if wanted.shape else None
     return BenchCell(
         kind=wanted.what,
         backend=backend,
         device=device,
         dtype=wanted.dtype or ("bfloat16" if device == "gpu" else "float32"),
         attn=spec.name,
-        options=dict(spec.options),
-        heads=wanted.heads or model.heads,
-        head_dim=wanted.head_dim or model.width // model.heads,
+        options=shapes.square(spec.name, dict(spec.options)) if wanted.shape else dict(spec.options),
+        heads=shape.heads if shape else wanted.heads or model.heads,
+        head_dim=shape.head_dim if shape else wanted.head_dim or model.width // model.heads,
         dropout=wanted.dropout,
         seed=wanted.seed,
         task=wanted.task,
@@ -241,8 +182,8 @@ def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> B
 
 def _of_lengths(wanted: Wanted, kinds: list[BenchCell]) -> list[BenchCell]:
     return [
-        replace(cell, length=length, batch=batch, chunk=_chunk(wanted, length))
-        for length, batch in zip(wanted.lengths, _batches(wanted), strict=True)
+        replace(cell, shape=shape, length=length, batch=batch, chunk=_chunk(wanted, length))
+        for (shape, length), batch in zip(_sizes(wanted), _batches(wanted), strict=True)
         for cell in kinds
     ]
 
@@ -267,10 +208,16 @@ def _absolute(spec: Spec) -> Spec:
     return replace(spec, name=str(Path(spec.name).expanduser().resolve())) if "/" in spec.name else spec
 
 
+def _sizes(wanted: Wanted) -> list[tuple[str, int]]:
+    """The name of a shape, or none, and the tokens."""
+    return [(name, SHAPES[name].tokens) for name in wanted.shape] or [("", length) for length in wanted.lengths]
+
+
 def _batches(wanted: Wanted) -> tuple[int, ...]:
+    sizes = _sizes(wanted)
     if wanted.batch is None:
-        return tuple(max(TOKENS // length, 1) for length in wanted.lengths)
-    return wanted.batch if len(wanted.batch) > 1 else wanted.batch * len(wanted.lengths)
+        return tuple(max(TOKENS // length, 1) for _, length in sizes)
+    return wanted.batch if len(wanted.batch) > 1 else wanted.batch * len(sizes)
 
 
 def _chunk(wanted: Wanted, length: int) -> int:

@@ -56,6 +56,8 @@ class Timing:
     """Operations of one step, counted as in lra.bench.operations."""
     bytes: Whole | None
     """Bytes of one step, counted likewise."""
+    shape: Line = ""
+    """The model's self-attention that it has the sizes of, as "vit-s-512"; empty for a sequence of the length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,11 @@ class BenchRecord:
     command: str
     documents: Line = ""
     """Preset and task whose first real documents were taken, as "listops standard"; empty for random full ones."""
+
+    @property
+    def shapes(self) -> list[str]:
+        """Names of the shapes that were timed, in their order; none in a benchmark of lengths."""
+        return list(dict.fromkeys(cell.shape for cell in self.cells if cell.shape))
 
     @property
     def cores(self) -> int:

@@ -77,6 +77,7 @@ class _Process:
             memory_bytes=said.get("memory_bytes"),
             flop=said.get("flop"),
             bytes=said.get("bytes"),
+            shape=cell.shape,
         )
 
     def _take(self, answer: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from lra.bench.plan import BenchCell
 from lra.bench.record import MEASURED, Timing
 from lra.bench.summary import BASELINE, Summary, parity_error
-from lra.bench.table import amount, growth_rows, number, percent, quartiles
+from lra.bench.table import amount, growth_rows, number, percent, quartiles, tokens
 from lra.terminal.console import LINE_EVERY_SECONDS, console
 
 
@@ -68,7 +68,7 @@ def tables(summary: Summary) -> list[Table]:
     """The figures that fit a terminal: cells, ratios, growth; the written report has the rest."""
     cells = _table("attention", "backend", "tokens", "ms", "examples/s", "memory MB", "% of limit")
     for cell, got in zip(summary.record.cells, summary.cells, strict=True):
-        start = (escape(cell.label), cell.backend, f"{cell.length:,}")
+        start = (escape(cell.label), cell.backend, escape(tokens(cell)))
         if got is None:
             cells.add_row(*start, cell.status)
             continue

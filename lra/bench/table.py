@@ -148,6 +148,7 @@ def _title(summary: Summary) -> str:
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}"
     dropout = "" if record.what != "train" else f", dropout {record.dropout}"
     documents = f"documents of {record.documents}" if record.documents else "full sequences"
+    documents = f"{in_markdown(', '.join(record.shapes), WHY)}" if record.shapes else documents
     machine = f"{in_markdown(record.environment['cpu'])}, {record.cores} cores"
     return (
         f"**{record.what}: {TIMED[record.what]}**, {documents}, {dims}{dropout}. {frameworks or 'no framework'}; "
@@ -156,7 +157,7 @@ def _title(summary: Summary) -> str:
 
 
 def _row(cell: Timing, got: Measured | None) -> tuple[str, ...]:
-    start = (in_code(cell.label), cell.backend, f"{cell.length:,}", str(cell.batch))
+    start = (in_code(cell.label), cell.backend, in_markdown(tokens(cell)), str(cell.batch))
     if got is None:
         return (*start, cell.status, *["—"] * 8)
     return (
@@ -175,6 +176,11 @@ def _row(cell: Timing, got: Measured | None) -> tuple[str, ...]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def tokens(cell: Timing) -> str:
+    """How many, and of which shape."""
+    return f"{cell.length:,} ({cell.shape})" if cell.shape else f"{cell.length:,}"
 
 
 def quartiles(spread: Spread, scale: float = 1.0) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 from lra.bench import record as bench_record
-from lra.bench.plan import Wanted, make_plan
+from lra.bench.plan import make_plan
 from lra.bench.record import FAILED, UNEQUAL, BenchRecord
 from lra.bench.runner import run_bench
 from lra.bench.screen import tables
 from lra.bench.summary import Summary, summarize
 from lra.bench.table import TIMED, comma_separated, markdown, notes
+from lra.bench.wanted import Wanted
 from lra.core.environment import RESULTS, ROOT, has_gpu
 from lra.core.files import write_atomically
 from lra.core.frameworks import Device

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from lra.bench.record import BenchRecord
-from lra.bench.table import number, quartiles
+from lra.bench.table import number, quartiles, tokens
 from lra.core.markup import in_code, in_markdown
 from lra.scores import claims
 from lra.scores.board import LEARNING, Board, Row
@@ -73,7 +73,7 @@ def _factors(timed: Sequence[Factor]) -> list[str]:
     found = []
     for (rival, what, backend, device), of in groups.items():
         where = f", {in_markdown(device)}" if several else ""
-        figures = "; ".join(f"{_median(each)} at {each.ours.length:,} tokens" for each in of)
+        figures = "; ".join(f"{_median(each)} at {in_markdown(tokens(each.ours))} tokens" for each in of)
         found.append(f"against {in_code(rival)}, {what}, {backend}{where}: {figures}")
     return found
 
@@ -161,7 +161,7 @@ def _factor(each: Factor) -> tuple[str, ...]:
         in_code(each.ours.label),
         in_code(each.theirs.label),
         in_markdown(step),
-        f"{each.ours.length:,}",
+        in_markdown(tokens(each.ours)),
         f"{each.ours.batch:,}",
         f"{record.heads} of {record.head_dim}",
         each.ours.backend,

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lra.bench.plan import Wanted, make_plan
+from lra.bench.plan import make_plan
 from lra.bench.record import MEASURED
 from lra.bench.runner import Bench
 from lra.bench.screen import BenchScreen
 from lra.bench.summary import Ratio, ratios
+from lra.bench.wanted import Wanted
 from lra.core.errors import UserError
 from lra.core.spec import Spec
 from lra.regression.baselines import WatchedCell

@@ -34,6 +34,8 @@ class SpeedClaim:
     command: str
     """What would measure it; empty where nothing here does."""
     options: dict[str, str] = field(default_factory=dict)
+    shapes: list[str] = field(default_factory=list)
+    """Beginnings of the names of shapes, of which a cell's has one; none lets every cell in."""
     devices: list[str] = field(default_factory=list)
     """Words of which the device's name has one; none lets every device in."""
 
@@ -103,7 +105,7 @@ class Factor:
         """The same for two measurements of one thing; the newest of them counts."""
         record, ours = self.record, self.ours
         what = (record.what, record.documents, record.dtype, record.heads, record.head_dim, record.dropout)
-        return (self.device, ours.backend, *what, ours.length, ours.batch, ours.label, self.theirs.label)
+        return (self.device, ours.backend, *what, ours.shape, ours.length, ours.batch, ours.label, self.theirs.label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,14 +161,20 @@ def _pairs(claim: SpeedClaim, name: str, record: BenchRecord) -> Iterator[Factor
     for ours in cells:
         options = defaults(ours.attn) | ours.options
         fits = all(str(options.get(key)) == value for key, value in claim.options.items())
+        fits = fits and (not claim.shapes or ours.shape.startswith(tuple(claim.shapes)))
         if not (fits and _plain(ours, [OURS])):
             continue
         for theirs in cells:
-            same = (ours.backend, ours.length, ours.batch) == (theirs.backend, theirs.length, theirs.batch)
+            same = _sizes(ours) == _sizes(theirs)
             if same and _plain(theirs, claim.against):
                 each = Factor(ratio=ratio(ours, theirs), ours=ours, theirs=theirs, record=record, file=name)
                 if not claim.devices or any(word.lower() in each.device.lower() for word in claim.devices):
                     yield each
+
+
+def _sizes(cell: Timing) -> tuple:
+    """The same for cells that may be compared."""
+    return cell.backend, cell.shape, cell.length, cell.batch
 
 
 def _plain(cell: Timing, names: Sequence[str]) -> bool:

@@ -63,6 +63,11 @@ def numbers(name: str) -> Constructor[Any]:
     return _word("N,…", read, _joined)
 
 
+def words(name: str) -> Constructor[Any]:
+    """a,b -> words; UserError where there is none."""
+    return _word("NAME,…", lambda text: _words(name, text), _joined)
+
+
 def backends() -> Constructor[Any]:
     """torch,jax -> the frameworks."""
 

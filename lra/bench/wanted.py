@@ -1,0 +1,93 @@
+"""What a benchmark is asked to time: the arguments of `bench` that decide its plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from attention_impls.ranges import problems
+from lra.bench import shapes
+from lra.bench.record import What
+from lra.core.config import BackendName
+from lra.core.errors import UserError
+from lra.core.frameworks import usual
+from lra.core.spec import Spec
+from lra.terminal.arguments import backends, named, numbers, pairs, specs, words
+
+Dtype = Literal["float32", "bfloat16"]
+Count = Annotated[int, Interval(ge=1, le=1_000_000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a benchmark is to time. What is out of its range raises UserError."""
+
+    attn: Annotated[tuple[Spec, ...], specs()] = (Spec("elfatt"), Spec("softmax"))
+    """Which attentions, commas between; an option as name@option=value; a path of a folder alone or in quotes."""
+    lengths: Annotated[tuple[int, ...], numbers("lengths")] = (1024, 2048, 4096, 8192, 16384)
+    """Tokens of a sequence, commas between."""
+    shape: Annotated[tuple[str, ...], words("shape")] = ()
+    """Instead of lengths and heads: vit-s-224, -512, -1024, -2048, swin-t-224, sd-512, -1024; windows for elfatt."""
+    what: What = "attend"
+    """The mechanism, forward and backward; a training step of the standard model; a forward pass of it."""
+    backend: Annotated[tuple[BackendName, ...], backends()] = field(
+        default_factory=lambda: (usual(),), metadata={"neutral": ("torch",)}
+    )
+    """Which framework: torch, jax, or torch,jax; the one that is installed."""
+    batch: Annotated[tuple[int, ...], numbers("batch")] | None = None
+    """Examples: one number, or one a length; else 32,768 tokens' worth."""
+    dtype: Dtype | None = None
+    """float32 on a CPU, bfloat16 on a GPU."""
+    samples: Annotated[int, Interval(ge=2, le=100_000)] = 15
+    """Rounds, in each of which every cell takes one sample; quartiles need two."""
+    compare: Annotated[tuple[tuple[str, str], ...], pairs("compare")] | None = None
+    """Pairs FIRST:SECOND of attentions or frameworks; else the first with all."""
+    chunk: Count | None = None
+    """Steps in one call of the framework, for train and infer."""
+    heads: Count | None = None
+    """Heads, for attend; those of the standard model else."""
+    head_dim: Count | None = None
+    """Features of a head, for attend; those of the standard model else."""
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Dropout of the training step."""
+    memory: Annotated[float, Interval(gt=0, le=1e9)] | None = None
+    """GB that a cell may take on a CPU; nine tenths of what is free."""
+    seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0
+    """Decides inputs, weights and the order of the cells."""
+    preset: Annotated[str, named("as")] = ""
+    """For train and infer: the step that this preset of --task takes, on its first real documents."""
+    task: str = ""
+    """The task of --as; its preset then decides lengths, batch, chunk and dropout."""
+
+    def __post_init__(self) -> None:
+        for problem in problems(self):
+            raise UserError(f"bench: {problem}")
+        self._require_shape()
+        shown = ",".join(map(str, self.lengths))
+        if len(set(self.lengths)) < len(self.lengths):
+            raise UserError(f"--lengths {shown}: expected each length once")
+        if self.batch is not None and len(self.batch) not in (1, many := len(self.shape or self.lengths)):
+            given, what = ",".join(map(str, self.batch)), "shapes" if self.shape else "lengths"
+            raise UserError(f"--batch {given}: expected one number, or as many as there are {what} ({many})")
+        if self.what != "attend" and (self.heads or self.head_dim):
+            raise UserError(f"--heads and --head-dim are for --what attend: {self.what} times the standard model")
+        self._require_preset()
+
+    def _require_shape(self) -> None:
+        shapes.check(self.shape)
+        if self.shape and self.what != "attend":
+            raise UserError(f"--shape is for --what attend: {self.what} times the standard model")
+        if self.shape and (self.heads or self.head_dim):
+            raise UserError("--shape decides heads and their width: leave --heads and --head-dim out")
+        if self.shape and self.lengths != Wanted.lengths:
+            raise UserError("--shape decides the lengths: leave --lengths out")
+
+    def _require_preset(self) -> None:
+        if bool(self.preset) != bool(self.task):
+            raise UserError("--as and --task go together: --as standard --task listops")
+        if self.preset and self.what == "attend":
+            raise UserError("--as is for --what train or infer: attend times a mechanism alone")
+        if self.preset and (self.batch or self.chunk or self.dropout):
+            raise UserError(f"--as {self.preset} decides batch, chunk and dropout: leave those flags out")
