@@ -14,7 +14,7 @@ WINDOW = 64  # pixels of the square window in which a mechanism with a 2d layout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class ImageAttention:
     """One layer's self-attention over an image: (rows, columns) of tokens, heads, features of a head."""
 
     grid: tuple[int, int]
@@ -29,11 +29,14 @@ class Shape:
 
 SHAPES = {
     # ViT-S/16 (Touvron et al., DeiT, arXiv 2012.12877, table 1) at this many pixels a side.
-    **{f"vit-s-{side}": Shape(grid=(side // 16, side // 16), heads=6, head_dim=64) for side in (224, 512, 1024, 2048)},
+    **{
+        f"vit-s-{side}": ImageAttention(grid=(side // 16, side // 16), heads=6, head_dim=64)
+        for side in (224, 512, 1024, 2048)
+    },
     # The first stage of Swin-T (Liu et al., arXiv 2103.14030, section 3.3): patches of 4, 96 wide.
-    "swin-t-224": Shape(grid=(56, 56), heads=3, head_dim=32),
+    "swin-t-224": ImageAttention(grid=(56, 56), heads=3, head_dim=32),
     # The outermost attention of Stable Diffusion 1 (Rombach et al., arXiv 2112.10752): latents of 8, 320 wide.
-    **{f"sd-{side}": Shape(grid=(side // 8, side // 8), heads=8, head_dim=40) for side in (512, 1024)},
+    **{f"sd-{side}": ImageAttention(grid=(side // 8, side // 8), heads=8, head_dim=40) for side in (512, 1024)},
 }
 
 

@@ -1,12 +1,12 @@
 """Everything that needs an NVIDIA GPU, in pieces of a few minutes: `make gpu ARGS="--minutes 9"`, again and again.
 
 In this order: the tests marked `gpu`, PyTorch's benchmarks, the data and the `standard` runs of the shorter tasks,
-JAX's benchmarks, the longer tasks. What is done is read from the results folder alone: records, benchmarks, a run's
-snapshot, and the reports of tests that all passed (its .work holds the last two, so save it too where the machine is
-given back); remove one and it is made again. When time is up the running piece is stopped as Ctrl-C stops it; a run
-goes on from its snapshot in the next call, anything else begins again. Where the packages are there without a virtual
-environment, `python -m tests.evidence.gpu` is the same as `make gpu`. Exit code: 0 all is done, 3 time ran out, 1
-something failed, 2 there is no GPU.
+benchmarks at the sizes of models that people run, JAX's benchmarks, the longer tasks. What is done is read from the
+results folder alone: records, benchmarks, a run's snapshot, and the reports of tests that all passed (its .work holds
+the last two, so save it too where the machine is given back); remove one and it is made again. When time is up the
+running piece is stopped as Ctrl-C stops it; a run goes on from its snapshot in the next call, anything else begins
+again. Where the packages are there without a virtual environment, `python -m tests.evidence.gpu` is the same as `make
+gpu`. Exit code: 0 all is done, 3 time ran out, 1 something failed, 2 there is no GPU.
 """
 
 from __future__ import annotations
@@ -139,10 +139,19 @@ def plan(results: Path) -> list[Piece]:
         *(gpu_tests(path, results) for path in sorted(FOLDER.glob("test_*.py")) if "mark.gpu" in path.read_text()),
         *_timed("torch", "elfatt,flash,softmax", results),
         *_trained(SHORT, results),
+        *_shaped(results),
         # Without softmax: XLA keeps the memory of its scores, and the processes of a benchmark share the GPU.
         *_timed("jax", "elfatt,flash", results),
         *_trained(LONG, results),
     ]
+
+
+def _shaped(results: Path) -> list[Piece]:
+    """Benchmarks of the mechanism alone at the sizes of models that people run, those of equal heads together."""
+    attns = "elfatt,softmax,flash,efficient,linear,agent,focused_linear"
+    families = ("vit-s-224,vit-s-512,vit-s-1024,vit-s-2048", "swin-t-224", "sd-512,sd-1024")
+    words = ["--what", "attend", "--attn", attns, "--backend", "torch", "--device", "gpu"]
+    return [bench([*words, "--shape", names], results) for names in families]
 
 
 def _timed(backend: str, attns: str, results: Path) -> list[Piece]:
