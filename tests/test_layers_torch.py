@@ -162,10 +162,10 @@ for name in attention_impls.names():
         compiled = torch.compile(attention, fullgraph=True, backend="aot_eager")
         results = []
         for call in (compiled, attention):
-            q = given["q"].clone().requires_grad_()
-            out = call(**{**given, "q": q}, **more)
+            own = {letter: each.clone().requires_grad_() for letter, each in given.items()}
+            out = call(**own, **more)
             (out.square().sum() + (0 if attention.penalty is None else attention.penalty.sum())).backward()
-            results.append((out, q.grad, attention.penalty))
+            results.append((out, *(own[letter].grad for letter in attention.inputs), attention.penalty))
         for found, expected in zip(*results):
             torch.testing.assert_close(found, expected)
     print(name)

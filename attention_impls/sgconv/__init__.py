@@ -135,5 +135,6 @@ CARD = Attention(
         "serves all channels, as in their default. The number of pieces follows from max_length; a sequence uses its "
         "own lags. The encoder's output projection follows the gated unit, where the authors' block ends."
     ),
+    one_graph="NumPy computes the sizes of the pieces, which torch.compile takes for tensors of unknown value",
     rounding=ROUNDING,
 )
