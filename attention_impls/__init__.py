@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +29,7 @@ class Mechanism:
     """One mechanism: its card, and its code, which is imported when first asked for."""
 
     name: str
-    card: Attention = field(hash=False)  # it holds mappings; the names tell mechanisms apart well enough
+    card: Attention
     folder: Path
     module: str
     adapted: str = ""

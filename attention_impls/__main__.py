@@ -53,7 +53,8 @@ def _section(mechanism: Mechanism) -> str:
         "Is softmax attention when": "; ".join(dict.fromkeys(equality.why for equality in card.equals_softmax_when)),
         "Precision": card.library_softmax,
         "Rounding": card.rounding,
-        "No single graph under torch.compile": "" if card.one_graph is True else card.one_graph,
+        "Arrays with a learning rate and a decay of their own": ", ".join(f"{a} ({g})" for a, g in card.groups.items()),
+        "More than one graph under torch.compile": "" if card.one_graph is True else card.one_graph,
         "Laws that are off": "; ".join(f"{law}: {reason}" for law, reason in _broken(card.laws).items()),
     }
     lines = [f"- {title}: {text}" for title, text in rows.items() if text]

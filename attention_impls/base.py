@@ -40,7 +40,8 @@ Size = Annotated[int, Interval(ge=1)]
 
 Group = Literal["state", "step", "kernel"]
 """Learned arrays that a training may give a learning rate and a decay of their own: the state matrix of a recurrence,
-its step size, the kernel of a long convolution."""
+its step size, the kernel of a long convolution. `attend` is given them as they are learned, in float32 where all else
+is rounded to bfloat16: a step size of two digits is another recurrence, and takes no small step."""
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 Law = Literal[True] | str
@@ -211,7 +212,7 @@ class Attention:
     """Which of x, q, k, v `attend` takes, in its order; a callable where the options decide."""
     params: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
     constants: Callable[[Any, Dims, np.random.Generator], Arrays] = _nothing
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict, hash=False)
     """The group of each learned array that its authors train otherwise than the rest, by its name in `params`, or by
     what stands before the first dot of several names."""
     check: Callable[[Any, Dims], None] = _anything

@@ -170,3 +170,20 @@ def test_every_task_sets_every_group(path: Any, monkeypatch: pytest.MonkeyPatch)
     for train in (usual, quick):
         for rate in (train.state_rate, train.step_rate, train.kernel_rate):
             assert (rate or train.learning_rate) <= train.learning_rate, "what is slower elsewhere is not faster here"
+
+
+@pytest.mark.parametrize("name", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+def test_arrays_of_a_group_keep_their_digits_where_all_else_is_rounded(name: str) -> None:
+    """Frequencies that a bfloat16 holds are moved by less than it shows."""
+    plan = small.blueprint("s4d", model=replace(small.MODEL, depth=1))
+    plan = replace(plan, train=replace(plan.train, precision="bfloat16"))
+    weights = initial_weights(plan)
+    key = "layers.0.attention.frequency"
+    weights[key] = np.broadcast_to(np.arange(weights[key].shape[1], dtype=np.float32), weights[key].shape)
+    moved = weights | {key: weights[key] * np.float32(1 + 2.0**-10)}
+    [chunk, *_] = small.chunks(small.split(full=True))
+    losses = [small.losses(name, plan, each, [replace(chunk, rates=np.zeros(3))])[0][0] for each in (weights, moved)]
+    assert losses[0] != losses[1]
+    blind = replace(plan, mechanism=replace(plan.mechanism, card=replace(plan.mechanism.card, groups={})))
+    rounded = [small.losses(name, blind, each, [replace(chunk, rates=np.zeros(3))])[0][0] for each in (weights, moved)]
+    assert rounded[0] == rounded[1]

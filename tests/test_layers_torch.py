@@ -162,10 +162,10 @@ for name in attention_impls.names():
         compiled = torch.compile(attention, fullgraph=True, backend="aot_eager")
         results = []
         for call in (compiled, attention):
-            own = {letter: each.clone().requires_grad_() for letter, each in given.items()}
-            out = call(**own, **more)
+            taken = {letter: given[letter].clone().requires_grad_() for letter in attention.inputs}
+            out = call(**taken, **more)
             (out.square().sum() + (0 if attention.penalty is None else attention.penalty.sum())).backward()
-            results.append((out, *(own[letter].grad for letter in attention.inputs), attention.penalty))
+            results.append((out, attention.penalty, *(array.grad for array in taken.values())))
         for found, expected in zip(*results):
             torch.testing.assert_close(found, expected)
     print(name)

@@ -186,7 +186,7 @@ class Attention(nnx.Module):
             *taken,
             lengths=lengths,
             # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
-            params={name: _as(self.params[name][...], dtype) for name in learned},
+            params={name: _as(self.params[name][...], self._dtype_of(name, dtype)) for name in learned},
             constants={name: _as(self.constants[name][...], dtype) for name in constant},
             options=self.options,
             dims=self.dims,
@@ -195,6 +195,10 @@ class Attention(nnx.Module):
             **context,
         )
         return Parts(*self.mechanism.card.parts(found))
+
+    def _dtype_of(self, name: str, dtype: Any) -> Any:
+        """What a learned array is given in: its own where it is of a group and that may have more digits."""
+        return None if dtype.itemsize < 4 and self.mechanism.card.group_of(name) else dtype
 
     def _taken(self, given: Inputs) -> Inputs:
         """The inputs that the mechanism takes; AttentionError where one is missing or unlike the others."""

@@ -66,7 +66,7 @@ CARD = Attention(
         ),
         Equation(
             "output",
-            r"O = (A \, g) \odot \sigma(B \, g), \quad g = \operatorname{GELU}(y)",
+            r"O = (U \, g) \odot \sigma(W \, g), \quad g = \operatorname{GELU}(y)",
             "with biases; $O = g$ without glu",
         ),
     ),

@@ -35,7 +35,7 @@ SMOOTH = (2, 3, 5)
 
 def transform_length(least: int) -> int:
     """The smallest even number at least as large whose prime factors are 2, 3 and 5: FFTs of such lengths are fast."""
-    length = least + least % 2
+    length = max(2, least + least % 2)
     while not _smooth(length):
         length += 2
     return length
@@ -50,7 +50,7 @@ def _smooth(number: int) -> bool:
 
 def transform_operations(length: int, count: int, *, real: bool) -> int:
     """Floating-point operations of so many FFTs: 5 N log₂ N each, half of that where one side is real."""
-    return round((2.5 if real else 5) * length * math.log2(length) * count)
+    return round((2.5 if real else 5) * length * math.log2(max(length, 1)) * count)
 
 
 def conv_transforms(channels: int, tokens: int) -> int:

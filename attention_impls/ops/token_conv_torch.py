@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from attention_impls.ops.token_conv import BLOCK, band
+from attention_impls.ops.token_conv import BLOCK
 from attention_impls.ops.torch_ops import Tokens
 
 
@@ -17,6 +17,12 @@ def token_conv(v: Tokens, weight: Float[Tensor, "H kernel"], block: int = BLOCK)
     blocks, side = -(-tokens // block), kernel // 2
     padded = F.pad(v, (0, 0, 0, 0, side, side + blocks * block - tokens))
     windows = padded.unfold(1, block + kernel - 1, block)
-    bands = F.pad(weight, (0, 1))[:, torch.from_numpy(band(kernel, block)).to(v.device)]
+    bands = F.pad(weight, (0, 1))[:, _band(kernel, block, v.device)]
     out = torch.einsum("hxw,bnhdw->bnxhd", bands, windows)
     return out.reshape(batch, blocks * block, *v.shape[2:])[:, :tokens]
+
+
+def _band(kernel: int, block: int, device: torch.device) -> Int[Tensor, "block window"]:
+    """`band` of token_conv.py, made on the device: a captured step cannot wait for a copy from the host."""
+    tap = torch.arange(block + kernel - 1, device=device) - torch.arange(block, device=device)[:, None]
+    return torch.where((tap >= 0) & (tap < kernel), tap, kernel)

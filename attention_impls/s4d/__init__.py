@@ -30,7 +30,7 @@ class Options:
     init: Literal["lin", "inv", "legs"] = "lin"
     """First eigenvalues of the state: equally spaced frequencies, an inverse law, or HiPPO-LegS's normal part."""
     state: Count = 64
-    """Size N of a channel's state, even: N/2 conjugate pairs."""
+    """Size S of a channel's state, even: S/2 conjugate pairs."""
     step_min: Step = 1e-3
     """The smallest first step size."""
     step_max: Step = 0.1
@@ -75,11 +75,11 @@ def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
 
 def piece(length: int) -> int:
     """Lags of one piece of a kernel, about √length: e^{(a + b)Δλ} is made of as many powers in a as in b."""
-    return 1 << math.ceil(math.log2(length) / 2)
+    return 1 << math.ceil(math.log2(max(length, 1)) / 2)
 
 
 def once(options: Options, dims: Dims, length: int) -> Once:
-    """Making the kernels of both directions: real and imaginary parts of N/2 powers for each lag."""
+    """Making the kernels of both directions: real and imaginary parts of S/2 powers for each lag."""
     lags = -(-length // piece(length)) * piece(length)
     kernels = 2 * dims.width * options.state * lags
     return Once(operations=kernels, transforms=kernel_transforms(dims.width, length))
@@ -117,8 +117,8 @@ CARD = Attention(
         ),
         Equation(
             "kernel",
-            r"K^{\pm}_l = 2 \operatorname{Re} \sum_{n=1}^{N/2} C^{\pm}_n \bar{B}_n \bar{A}_n^l",
-            "the recurrence, unrolled; its directions share all but $C$",
+            r"K^{\pm}_l = 2 \operatorname{Re} \sum_{n=1}^{S/2} C^{\pm}_n \bar{B}_n \bar{A}_n^l",
+            "the recurrence, unrolled, of a state of size $S$; its directions share all but $C$",
         ),
         Equation(
             "conv",
@@ -126,7 +126,7 @@ CARD = Attention(
         ),
         Equation(
             "output",
-            r"O = (A \, g) \odot \sigma(B \, g), \quad g = \operatorname{GELU}(y)",
+            r"O = (U \, g) \odot \sigma(W \, g), \quad g = \operatorname{GELU}(y)",
             "with biases; $O = g$ without glu",
         ),
     ),

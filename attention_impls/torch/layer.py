@@ -180,7 +180,7 @@ class Attention(nn.Module):
             found = self._choice.attend(
                 *taken,
                 lengths=lengths,
-                params={name: _as(self._array(name), dtype) for name in self._params},
+                params={name: _as(self._array(name), self._dtype_of(name, dtype)) for name in self._params},
                 constants={name: _as(self._array(name), dtype) for name in self._constants},
                 options=self.options,
                 dims=self.dims,
@@ -212,6 +212,10 @@ class Attention(nn.Module):
                     f"{wanted[0]} is {first.dtype}, {letter} is {given[letter].dtype}: give all in one dtype"
                 )
         return {letter: given[letter] for letter in wanted}
+
+    def _dtype_of(self, name: str, dtype: torch.dtype) -> torch.dtype | None:
+        """What a learned array is given in: its own where it is of a group and that has more digits."""
+        return None if dtype.itemsize < 4 and self.mechanism.card.group_of(name) else dtype
 
     def _array(self, name: str) -> Tensor:
         return reduce(getattr, name.split("."), self)  # pyright: ignore[reportArgumentType, reportReturnType]

@@ -56,6 +56,8 @@ def _card(mechanism: Mechanism) -> list[str]:
         "options": ", ".join(options) or "none",
         "backends": ", ".join(mechanism.backends),
         "differs from the authors' code": card.differs,
+        "rounding": card.rounding,
+        "arrays with a rate of their own": ", ".join(f"{name} ({group})" for name, group in card.groups.items()),
     }
     return [
         f"{mechanism.name}: {card.title}" + (f" ({card.year})" if card.year else ""),

@@ -130,11 +130,11 @@ class Run:
 
     def _check_groups(self) -> None:
         """UserError for a rate or a decay of a group in which the mechanism has no array."""
-        own = attention_impls.load(self.attn).card.groups.values()
         for group in GROUPS:
             for name in (f"{group}_rate", f"{group}_decay"):
-                given, expected = getattr(self.train, name), f"none: {self.attn} has no array in group {group}"
-                _require(given is None or group in own, f"train.{name}", given, expected)
+                if (given := getattr(self.train, name)) is not None:
+                    has = group in attention_impls.load(self.attn).card.groups.values()
+                    _require(has, f"train.{name}", given, f"none: {self.attn} has no array in group {group}")
 
 
 def resolve(

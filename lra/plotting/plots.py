@@ -14,6 +14,8 @@ from typing import Any
 import matplotlib
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -67,7 +69,12 @@ def _file(figure: Figure, kind: str, picture: Picture) -> bytes:
         else {"Software": None, "Title": picture.title, "Keywords": mark}
     )
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=144, metadata=metadata)
+    # By the canvas itself: savefig draws everything once more beforehand, to find a layout that is there already.
+    if kind == "svg":
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)
+    else:
+        figure.dpi = 144
+        FigureCanvasAgg(figure).print_png(buffer, metadata=metadata)
     return buffer.getvalue() if kind == "png" else _with_dark_mode(buffer.getvalue().decode()).encode()
 
 
