@@ -123,7 +123,7 @@ def _cells(
         cell = row.cells[index] if index < len(board.columns) else None
         estimate = board.estimate(row, index)
         against = board.estimate(base, index) if base else None
-        text = _difference(estimate, against, row is base) if relative else _score(cell, estimate)
+        text = _difference(estimate, against, row is base) if relative else score(cell, estimate)
         texts.append(TableText(text=text, bold=bold[id(row)][index]))
     left = sum(cell.converged for cell in row.cells if cell)
     memory = row.training.peak_memory_bytes if row.training else None
@@ -138,7 +138,7 @@ def _cells(
     return [*texts, *(TableText(text=each) for each in figures)]
 
 
-def _score(cell: Cell | None, estimate: Estimate | None) -> str:
+def score(cell: Cell | None, estimate: Estimate | None) -> str:
     """ "72.9 ± 3.0 (3)"; † where the error is the test set's, and how many runs left chance where not all did."""
     if estimate is None:
         return NONE
