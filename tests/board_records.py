@@ -11,6 +11,7 @@ import tasks
 from attention_impls.saved import record_checksum
 from lra.bench import record as bench_record
 from lra.core.config import Run, as_dict, resolve
+from lra.core.presets import preset_version
 from lra.training.disturbance import ALONE
 from lra.training.history import FIRST_STEPS, Point
 from lra.training.record import SCHEMA, Record
@@ -31,6 +32,7 @@ def made(task: str, attn: str, accuracy: float, seed: int = 0, **changes: Any) -
     values = {
         **{name: config[name] for name in Run.__dataclass_fields__ if name not in ("data", "model", "train")},
         "schema": SCHEMA,
+        "preset_version": preset_version(task, base.preset),
         "run_id": f"{abs(hash((task, attn, seed, json.dumps(config)))):012x}"[:12],
         "task_version": 1,
         "data": tasks.load(task).describe(tasks.load(task).options(**config["data"])),

@@ -18,7 +18,7 @@ from lra.core.config import as_dict, from_dict, resolve
 from lra.core.documents import json_document, read_yaml, yaml_text
 from lra.core.environment import DATA
 from lra.regression import baselines
-from lra.scores import published
+from lra.scores import claims, published
 from lra.training import checkpoint, record
 from tasks import store
 from tasks import text as text_task
@@ -159,6 +159,7 @@ def inputs() -> Iterator[Input]:
     yield Input("a run as a layer", _trained, _read_trained, sealed=True)
     yield Input("a configuration", _configuration, lambda f: from_dict(read_yaml(f / "a.yaml"), str(f / "a.yaml")))
     yield Input("published.yaml", _copied(published.PATH), lambda f: published.load(f / "published.yaml"))
+    yield Input("claims.yaml", _copied(claims.PATH), lambda f: claims.load(f / "claims.yaml"))
     source = DATA / "results" / "baselines.yaml"
     yield Input("baselines.yaml", _copied(source), lambda f: baselines.load(f / "baselines.yaml"))
     yield Input("prepared data", _prepared, _read_prepared, sealed=True)

@@ -176,10 +176,15 @@ def ratios(record: BenchRecord) -> list[Ratio]:
                 across = (one.backend, other.backend) == (first, second) and one.label == other.label
                 within = (one.label, other.label) == (first, second) and one.backend == other.backend
                 if one.length == other.length and (across or within):
-                    names = [f"{cell.label} ({cell.backend})" for cell in (one, other)]
-                    rounds = [b / a for a, b in zip(step_seconds(one), step_seconds(other), strict=False)]
-                    found.append(Ratio(first=names[0], second=names[1], length=one.length, rounds=rounds))
+                    found.append(ratio(one, other))
     return found
+
+
+def ratio(one: Timing, other: Timing) -> Ratio:
+    """Two measured cells of one record at one length; a run that was stopped has rounds of the first alone."""
+    names = [f"{cell.label} ({cell.backend})" for cell in (one, other)]
+    rounds = [b / a for a, b in zip(step_seconds(one), step_seconds(other), strict=False)]
+    return Ratio(first=names[0], second=names[1], length=one.length, rounds=rounds)
 
 
 def step_seconds(cell: Timing) -> list[float]:

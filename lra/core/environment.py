@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = (ROOT / "run_lra.py").is_file()
 """Whether this is a clone of the repository, or an installed package."""
 DATA = ROOT if CHECKOUT else ROOT / "lra" / "data"
-"""Where configs and results/published.yaml lie."""
+"""Where configs, results/published.yaml and results/claims.yaml lie."""
 RESULTS = ROOT / "results" if CHECKOUT else Path("results")
 """Where results go if nobody says otherwise: an installed package leaves them where the user stands."""
 PACKAGE = "long-range-arena-suite"

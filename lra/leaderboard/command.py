@@ -10,24 +10,26 @@ import tyro
 
 import attention_impls
 import tasks
+from lra.bench.record import BenchRecord
 from lra.core.config import BackendName
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError, did_you_mean
 from lra.core.files import write_atomically
 from lra.core.spec import Spec, print_specs
+from lra.leaderboard import claims as claims_page
 from lra.leaderboard.page import page
 from lra.leaderboard.sheets import fields, to_csv, to_json
 from lra.plotting.figures import KINDS, Picture, pictures
 from lra.plotting.growth import growth
-from lra.scores import board, overrides, published, speeds
+from lra.scores import board, claims, overrides, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import grid, latex, markdown
 from lra.terminal.arguments import Where, specs
 from lra.terminal.console import console, errors, left_out, write_document
 
 DESCRIPTION = (
-    "Write results/leaderboard.csv, results/LEADERBOARD.md and results/plots from the records in results/runs and "
-    "results/bench. With --format, a filter or --relative-to the table is printed instead and no file is touched."
+    "Write leaderboard.csv, LEADERBOARD.md, CLAIMS.md and plots into results, from its records in runs and bench. "
+    "With --format, a filter or --relative-to the table is printed instead and no file is touched."
 )
 
 
@@ -61,29 +63,39 @@ class LeaderboardFlags:
         return self.format is not None or any(each is not None for each in chosen)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What the records hold."""
+
+    boards: list[Board]
+    benches: list[tuple[str, BenchRecord]]
+    """Every bench record with its file's name."""
+
+
 def leaderboard(flags: LeaderboardFlags) -> int:
     """Run the command: 0 done, 1 stale files or records that cannot be read (the others are shown)."""
     if flags.check and flags.prints:
         raise UserError("--check looks at the files, which no other flag changes: give it alone or with --results")
     if flags.task is not None:
         tasks.load(flags.task)  # knows the nearest name
-    boards, complaints = _read(flags)
+    found, complaints = _read(flags)
+    boards = found.boards
     left_out(complaints)
     if not boards:
         raise UserError(_nothing(flags))
     _require_row(boards, flags.relative_to)
     if flags.check:
-        return max(_check(boards, flags.results), int(bool(complaints)))
+        return max(_check(found, flags.results), int(bool(complaints)))
     if flags.prints:
         write_document(_text(boards, flags))
     else:
-        _write(boards, flags.results)
+        _write(found, flags.results)
     return int(bool(complaints))
 
 
-def _read(flags: LeaderboardFlags) -> tuple[list[Board], list[str]]:
+def _read(flags: LeaderboardFlags) -> tuple[_Found, list[str]]:
     records, complaints = board.read(flags.results)
-    timed, more = speeds.read(flags.results)
+    benches, more = speeds.records(flags.results)
     kept = [
         each
         for each in records
@@ -92,7 +104,8 @@ def _read(flags: LeaderboardFlags) -> tuple[list[Board], list[str]]:
         and (flags.attn is None or any(spec.covers(each.attn, overrides.options(each)) for spec in flags.attn))
         and flags.backend in (None, each.backend)
     ]
-    return board.boards(kept, speeds.choose(timed, flags.device)), complaints + more
+    chosen = speeds.choose(speeds.timings(benches), flags.device)
+    return _Found(boards=board.boards(kept, chosen), benches=benches), complaints + more
 
 
 def _nothing(flags: LeaderboardFlags) -> str:
@@ -128,8 +141,9 @@ def _pictures(boards: list[Board]) -> list[Picture]:
     return [*pictures(boards), *growth(boards[0].speeds)]
 
 
-def _tables(boards: list[Board]) -> dict[str, bytes]:
+def _tables(found: _Found) -> dict[str, bytes]:
     """The text files by their name under results."""
+    boards = found.boards
     named: dict[str, dict[str, str]] = {}
     for picture in _pictures(boards):
         named.setdefault(picture.preset, {})[f"{picture.name}.svg"] = picture.caption
@@ -137,15 +151,16 @@ def _tables(boards: list[Board]) -> dict[str, bytes]:
     return {
         "leaderboard.csv": to_csv(rows).encode(),
         "LEADERBOARD.md": page(boards, published.load(), named).encode(),
+        "CLAIMS.md": claims_page.page(claims.load(), found.benches, boards).encode(),
     }
 
 
-def _write(boards: list[Board], results: Path) -> None:
+def _write(found: _Found, results: Path) -> None:
     """Every file anew but plots that show the same already; and away with those that no record asks for any more."""
     from lra.plotting import plots
 
-    made, same = _tables(boards), set()
-    for picture in _pictures(boards):
+    made, same = _tables(found), set()
+    for picture in _pictures(found.boards):
         names = {f"plots/{picture.name}.{kind}" for kind in KINDS}
         mark = picture.digest.encode()
         if all(mark in _content(results / name) for name in names):
@@ -160,11 +175,11 @@ def _write(boards: list[Board], results: Path) -> None:
         console.print(f"removed {path}", markup=False)
 
 
-def _check(boards: list[Board], results: Path) -> int:
+def _check(found: _Found, results: Path) -> int:
     """1 where a file is missing or stale. A plot is recognised by the digest of what it shows, which it carries."""
-    made = _tables(boards)
+    made = _tables(found)
     stale = [name for name, content in made.items() if _content(results / name) != content]
-    expected = {f"plots/{picture.name}.{kind}": picture for picture in _pictures(boards) for kind in KINDS}
+    expected = {f"plots/{picture.name}.{kind}": picture for picture in _pictures(found.boards) for kind in KINDS}
     stale += [name for name, picture in expected.items() if picture.digest.encode() not in _content(results / name)]
     stale += [str(path.relative_to(results)) for path in _strays(results, set(expected))]
     if stale:

@@ -76,14 +76,24 @@ class Speeds:
 
 def read(results: Path) -> tuple[list[RowSpeed], list[str]]:
     """Every timing under results/bench, if there are any, and a line for each file that is not understood."""
-    timings: list[RowSpeed] = []
-    complaints = []
+    found, complaints = records(results)
+    return timings(found), complaints
+
+
+def records(results: Path) -> tuple[list[tuple[str, BenchRecord]], list[str]]:
+    """Every bench record with its file's name, and a line for each file that is not understood."""
+    found, complaints = [], []
     for path in sorted((results / "bench").glob("[!.]*.json")):
         try:
-            timings += _timings(bench_record.load(path))
+            found.append((path.name, bench_record.load(path)))
         except UserError as error:
             complaints.append(f"{error}: repair or remove it")
-    return timings, complaints
+    return found, complaints
+
+
+def timings(found: Sequence[tuple[str, BenchRecord]]) -> list[RowSpeed]:
+    """Every timing of a whole model in these records."""
+    return [each for _, record in found for each in _timings(record)]
 
 
 def _timings(record: BenchRecord) -> list[RowSpeed]:
@@ -97,13 +107,13 @@ def _timing(record: BenchRecord, measured: Measured) -> RowSpeed:
     cell = measured.cell
     return RowSpeed(
         measured=replace(measured, cell=replace(cell, options=defaults(cell.attn) | cell.options)),
-        device=f"{_device(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
+        device=f"{device_of(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
         started=record.started,
     )
 
 
-def _device(record: BenchRecord, backend: str) -> str:
+def device_of(record: BenchRecord, backend: str) -> str:
     """A GPU's name; a CPU's with what a program may use of it, since machines of one CPU differ in that."""
     facts = record.environment
     device = facts["backends"][backend]["device"]

@@ -101,6 +101,8 @@ class Record:
     """"alone", or why the seconds are no timing: lra.training.disturbance has the words."""
     weights: Line | None = field(default=None, metadata={"later": True})
     """Where the best weights on validation were written, from the folder of results on; they are not in git."""
+    preset_version: Count = field(default=1, metadata={"later": True})
+    """Of the preset's values, which its task's YAML names."""
     checksum: str | None = None
     """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
 

@@ -1,0 +1,203 @@
+"""The claims of ELFATT's abstract, from results/claims.yaml, and what our records say of each: figures, no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import dacite
+
+from lra.bench.record import MEASURED, BenchRecord, Timing, What
+from lra.bench.statistics import unstable
+from lra.bench.summary import Ratio, ratio, step_seconds
+from lra.core.documents import read_yaml
+from lra.core.environment import DATA
+from lra.core.errors import UserError
+from lra.scores.board import Board, Column, Row
+from lra.scores.overrides import defaults
+from lra.scores.speeds import device_of
+from lra.training.disturbance import ALONE
+
+PATH = DATA / "results" / "claims.yaml"
+OURS = "elfatt"
+TUNING = ("block_size", "layout", "kernel")  # options that leave a mechanism what it is
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedClaim:
+    """Which pairs of bench cells speak of a claim about speed."""
+
+    against: list[str]
+    what: list[What]
+    command: str
+    """What would measure it; empty where nothing here does."""
+    options: dict[str, str] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
+    """Words of which the device's name has one; none lets every device in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyClaim:
+    """Which columns of which presets speak of a claim about accuracy."""
+
+    tasks: list[str]
+    presets: list[Literal["standard", "quick"]]
+    """The first is the one that the claim is held against."""
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim, in our words with the paper's figures."""
+
+    id: str
+    title: str
+    claim: str
+    differs: str
+    """What keeps our figures apart from the paper's."""
+    speed: SpeedClaim | None = None
+    accuracy: AccuracyClaim | None = None
+    open: str = ""
+    """What no command of ours measures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """The claims of one source."""
+
+    source: str
+    claims: list[Claim]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factor:
+    """How many times as fast elfatt was as a rival in one bench record."""
+
+    ratio: Ratio
+    ours: Timing
+    theirs: Timing
+    record: BenchRecord
+    file: str
+    """The record's name under results/bench."""
+
+    @property
+    def device(self) -> str:
+        """As the leaderboard names it."""
+        return device_of(self.record, self.ours.backend)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU was timed."""
+        return self.record.environment["backends"][self.ours.backend]["device"] != "cpu"
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the samples are unstable, by pyperf's rules, or other work disturbed them."""
+        shaky = any(unstable(step_seconds(each), shortest=min(each.samples)) for each in (self.ours, self.theirs))
+        return shaky or self.record.environment.get("timing", ALONE) != ALONE
+
+    @property
+    def conditions(self) -> tuple:
+        """The same for two measurements of one thing; the newest of them counts."""
+        record, ours = self.record, self.ours
+        what = (record.what, record.documents, record.dtype, record.heads, record.head_dim, record.dropout)
+        return (self.device, ours.backend, *what, ours.length, ours.batch, ours.label, self.theirs.label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """elfatt beside the best other mechanism in one column of one framework."""
+
+    board: Board
+    column: int
+    ours: Row
+    best: Row | None
+    """The other mechanism with the greatest mean; None where no other was trained."""
+    rivals: int
+
+    @property
+    def task(self) -> Column:
+        """The column."""
+        return self.board.columns[self.column]
+
+    @property
+    def among_best(self) -> bool:
+        """Whether the data cannot tell elfatt from the best of the column."""
+        return self.board.best()[self.board.rows.index(self.ours)][self.column]
+
+
+def load(path: Path = PATH) -> Claims:
+    """Every claim, in the file's order; UserError names what is wrong with one."""
+    values = read_yaml(path, as_text=True)
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a mapping with source and claims")
+    try:
+        listed = dacite.from_dict(Claims, values, dacite.Config(strict=True))
+    except (AttributeError, TypeError, dacite.DaciteError) as error:
+        raise UserError(f"{path}: {error}") from error
+    for claim in listed.claims:
+        if not (claim.speed or claim.accuracy or claim.open):
+            raise UserError(f"{path}: {claim.id}: expected speed, accuracy or open: what is measured, or what is not")
+        if claim.accuracy and not claim.accuracy.presets:
+            raise UserError(f"{path}: {claim.id}: accuracy names no preset, expected standard, quick or both")
+    return listed
+
+
+def factors(claim: SpeedClaim, records: Sequence[tuple[str, BenchRecord]]) -> list[Factor]:
+    """What bench records, each with its file's name, say of a claim: the newest measurement of each thing."""
+    found = [each for name, record in records for each in _pairs(claim, name, record)]
+    newest = {each.conditions: each for each in sorted(found, key=lambda each: each.record.started)}
+    return sorted(newest.values(), key=lambda each: (not each.on_gpu, *map(str, each.conditions[:3]), each.ours.length))
+
+
+def _pairs(claim: SpeedClaim, name: str, record: BenchRecord) -> Iterator[Factor]:
+    if record.what not in claim.what:
+        return
+    cells = [each for each in record.cells if each.status == MEASURED]
+    for ours in cells:
+        options = defaults(ours.attn) | ours.options
+        fits = all(str(options.get(key)) == value for key, value in claim.options.items())
+        if not (fits and _plain(ours, [OURS])):
+            continue
+        for theirs in cells:
+            same = (ours.backend, ours.length, ours.batch) == (theirs.backend, theirs.length, theirs.batch)
+            if same and _plain(theirs, claim.against):
+                each = Factor(ratio=ratio(ours, theirs), ours=ours, theirs=theirs, record=record, file=name)
+                if not claim.devices or any(word.lower() in each.device.lower() for word in claim.devices):
+                    yield each
+
+
+def _plain(cell: Timing, names: Sequence[str]) -> bool:
+    """Whether a cell is one of these mechanisms as its card has it; how it is cut or computed may differ."""
+    usual = defaults(cell.attn)
+    return cell.attn in names and all(
+        usual.get(name) == value for name, value in cell.options.items() if name not in TUNING
+    )
+
+
+def standings(claim: AccuracyClaim, boards: Sequence[Board]) -> list[Standing]:
+    """elfatt as its card has it, in every column of the claim's tasks that it was trained on."""
+    by_preset = {board.preset: board for board in boards}
+    return [
+        each
+        for preset in claim.presets
+        if (board := by_preset.get(preset)) is not None
+        for column, of in enumerate(board.columns)
+        if of.task in claim.tasks
+        for each in _standings(board, column)
+    ]
+
+
+def _standings(board: Board, column: int) -> Iterator[Standing]:
+    for ours in board.rows:
+        if ours.attn != OURS or ours.words or ours.cells[column] is None:
+            continue
+        others = [
+            (estimate.mean, row)
+            for row in board.rows
+            if row.attn != OURS and row.backend == ours.backend and (estimate := board.estimate(row, column))
+        ]
+        best = max(others, key=lambda pair: pair[0], default=(0.0, None))[1]
+        yield Standing(board=board, column=column, ours=ours, best=best, rivals=len({row.attn for _, row in others}))
