@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+import numpy as np
+from safetensors import SafetensorError, safe_open
 
 import attention_impls
 from attention_impls.base import Arrays, AttentionError
@@ -17,6 +19,8 @@ from attention_impls.base import Arrays, AttentionError
 CONSTANT = "constant/"
 """Stands before the name of an array that is drawn and stored, but not learned."""
 BEST = "best.safetensors"
+FACTS = "lra"
+"""The only key of a file's metadata: what it says of itself, with the checksum, as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,8 @@ def read_run(path: Path | str, layer: int, grid: tuple[int, int] | None) -> Save
     the 2d layout needs it, and a record does not have it.
     """
     record, best = _files(Path(path))
-    told, weights = _record(record), _weights(best)
+    told = _record(record)
+    weights = _weights(best, told["run_id"])
     model = told["config"]["model"]
     if not 0 <= layer < model["depth"]:
         raise AttentionError(f"layer is {layer}, expected 0 to {model['depth'] - 1}, those that {record} has")
@@ -72,14 +77,32 @@ def require_arrays(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, 
             raise AttentionError(f"array {name} has shape {tuple(found[name])}, expected {tuple(expected[name])}")
 
 
+def checksum(arrays: Arrays, facts: Mapping[str, Any]) -> str:
+    """SHA-256 of the facts and of every array's name, dtype, shape and bytes. Its definition belongs to no layout."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def record_checksum(values: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of a record's fields but the checksum: as JSON with sorted keys, without blanks, in UTF-8."""
+    others = {name: value for name, value in values.items() if name != "checksum"}
+    text = json.dumps(others, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _files(path: Path) -> tuple[Path, Path]:
     """The record and the weights, from either of them."""
     if path.suffix == ".json":
-        return path, path.parents[1] / ".work" / str(_record(path)["run_id"]) / BEST
-    folder = path if path.is_dir() else path.parent
-    found = sorted((folder.parents[1] / "runs").glob(f"*-{folder.name[:8]}*.json"))
+        return path, path.absolute().parent.parent / ".work" / _record(path)["run_id"] / BEST
+    folder = path.absolute() if path.is_dir() else path.absolute().parent
+    runs = folder.parent.parent / "runs"
+    found = sorted(runs.glob(f"*-{glob.escape(folder.name[:8])}*.json"))
     if not found:
-        raise AttentionError(f"{path}: no record of run {folder.name} in {folder.parents[1] / 'runs'}: name the record")
+        raise AttentionError(f"{path}: no record of run {folder.name} in {runs}: name the record")
     return found[-1], folder / BEST
 
 
@@ -91,34 +114,49 @@ def _record(path: Path) -> dict[str, Any]:
         whole = [model["heads"], model["width"], model["depth"]]
         words = [told["attn"], told["run_id"]]
         if not all(type(each) is int and each > 0 for each in whole) or not isinstance(told["options"], dict):
-            raise ValueError
-        if not all(isinstance(word, str) for word in words):
-            raise ValueError
+            raise ValueError("expected options, and heads, width and depth of a model")
+        if not all(isinstance(word, str) for word in words) or "/" in told["run_id"]:
+            raise ValueError("expected attn and run_id")
+        if not isinstance(told.get("revisions", {}), dict):
+            raise ValueError("expected revisions as a mapping")
+        if told.get("checksum") is not None and told["checksum"] != record_checksum(told):
+            raise ValueError("its checksum is of other values")
     except OSError as error:
         raise AttentionError(f"{path} cannot be read ({error.strerror}): name a record of results/runs") from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise AttentionError(f"{path} is no record of a run: name one of results/runs") from error
+        raise AttentionError(f"{path} is no record of a run ({_line(error)}): name one of results/runs") from error
     return told
 
 
-def _weights(path: Path) -> Arrays:
-    """All arrays of the encoder."""
+def _weights(path: Path, run: str) -> Arrays:
+    """All arrays of the encoder of that run."""
     try:
-        weights = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            facts = dict(json.loads((file.metadata() or {})[FACTS]))
+        if facts.pop("checksum", None) != checksum(weights, facts):
+            raise ValueError("its checksum does not fit its content")
+        if facts.get("run") != run:
+            raise ValueError(f"it is of run {facts.get('run')}, the record of {run}")
         len(weights["positions.embedding"])
     except OSError as error:
         raise AttentionError(f"{path} cannot be read: the weights stay where the run was trained") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise AttentionError(f"{path} holds no weights of a run: train it again") from error
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise AttentionError(f"{path} holds no weights of a run ({_line(error)}): train it again") from error
     return weights
 
 
 def _require_revision(told: Mapping[str, Any], record: Path) -> None:
     """AttentionError where the mechanism's numbers have changed since."""
     now = attention_impls.load(told["attn"]).card.revision
-    then = (told.get("revisions") or {}).get("attention", 1)
+    then = told.get("revisions", {}).get("attention", 1)
     if then != now:
         raise AttentionError(f"{record} is of revision {then} of {told['attn']}, now {now}: train it again")
+
+
+def _line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return " ".join(f"{error}".split())[:120] or type(error).__name__
 
 
 def _within(arrays: Arrays, prefix: str) -> Arrays:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import tasks
+from attention_impls.saved import record_checksum
 from lra.bench import record as bench_record
 from lra.core.config import Run, as_dict, resolve
+from lra.core.presets import preset_version
 from lra.training.disturbance import ALONE
 from lra.training.history import FIRST_STEPS, Point
-from lra.training.record import SCHEMA, Record, checksum
+from lra.training.record import SCHEMA, Record
 
 CHANCE = {"listops": 0.1, "image": 0.1}
 
@@ -30,6 +32,7 @@ def made(task: str, attn: str, accuracy: float, seed: int = 0, **changes: Any) -
     values = {
         **{name: config[name] for name in Run.__dataclass_fields__ if name not in ("data", "model", "train")},
         "schema": SCHEMA,
+        "preset_version": preset_version(task, base.preset),
         "run_id": f"{abs(hash((task, attn, seed, json.dumps(config)))):012x}"[:12],
         "task_version": 1,
         "data": tasks.load(task).describe(tasks.load(task).options(**config["data"])),
@@ -79,7 +82,7 @@ def write(record: Record, results: Path, name: str | None = None) -> Path:
 
 def put(values: dict[str, Any], path: Path) -> Path:
     """Write a record's fields, changed as a test likes, with the checksum that they have."""
-    path.write_text(json.dumps(values | {"checksum": checksum(values)}), encoding="utf-8")
+    path.write_text(json.dumps(values | {"checksum": record_checksum(values)}), encoding="utf-8")
     return path
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tasks
+from attention_impls import saved
 from lra.bench import record as bench_record
 from lra.core.config import as_dict, from_dict, resolve
 from lra.core.documents import json_document, read_yaml, yaml_text
@@ -61,6 +62,21 @@ def _snapshot(folder: Path) -> None:
 def _read_snapshot(folder: Path) -> Any:
     arrays, facts = checkpoint.read(folder / "a.safetensors")
     return {name: (array.dtype.str, array.tolist()) for name, array in arrays.items()}, facts
+
+
+def _trained(folder: Path) -> None:
+    made = record.sealed(board_records.made("listops", "elfatt", 0.5))
+    (folder / "runs").mkdir()
+    (folder / "runs" / f"{record.name(made, made.run_id)}.json").write_bytes(json_document(asdict(made)))
+    arrays = {"positions.embedding": np.zeros((8, 4)), "layers.0.attention.local_conv.bias": np.arange(4.0)}
+    best = checkpoint.folder(folder, made.run_id) / saved.BEST
+    best.parent.mkdir(parents=True)
+    checkpoint.save_atomically(arrays, best, {"run": made.run_id})
+
+
+def _read_trained(folder: Path) -> Any:
+    found = [saved.read_run(path, 0, None) for path in (*folder.glob("runs/*"), *folder.glob(".work/*/*"))]
+    return [(each.options, each.sizes, {name: array.tolist() for name, array in each.params.items()}) for each in found]
 
 
 def _configuration(folder: Path) -> None:
@@ -140,6 +156,7 @@ def inputs() -> Iterator[Input]:
     yield Input("a record", _record, lambda folder: record.load(folder / "a.json"), sealed=True)
     yield Input("a bench record", _bench, lambda folder: bench_record.load(folder / "a.json"))
     yield Input("a snapshot", _snapshot, _read_snapshot, sealed=True)
+    yield Input("a run as a layer", _trained, _read_trained, sealed=True)
     yield Input("a configuration", _configuration, lambda f: from_dict(read_yaml(f / "a.yaml"), str(f / "a.yaml")))
     yield Input("published.yaml", _copied(published.PATH), lambda f: published.load(f / "published.yaml"))
     yield Input("claims.yaml", _copied(claims.PATH), lambda f: claims.load(f / "claims.yaml"))

@@ -44,6 +44,16 @@ def test_the_taps_are_normal_and_the_constant_is_the_expected_norm() -> None:
     assert taps.std() == pytest.approx(1, abs=0.02)  # the exact norm is near the expected one, so little is scaled
 
 
+@pytest.mark.parametrize("factor", [1, 2, 8])
+def test_pieces_are_stretched_as_the_authors_stretch_them(factor: int) -> None:
+    torch = pytest.importorskip("torch")
+    from attention_impls.sgconv.torch_impl import _stretched
+
+    taps = torch.tensor(np.random.default_rng(0).normal(size=(2, 3, 5)))
+    expected = torch.nn.functional.interpolate(taps, scale_factor=factor, mode="linear")
+    torch.testing.assert_close(_stretched(taps, factor), expected)
+
+
 def sgconv_layer(options: sgconv.Options, params: dict[str, np.ndarray]) -> Layer[sgconv.Options]:
     """What the reference is called with."""
     return Layer(options=options, dims=DIMS, params=params, constants={})

@@ -21,7 +21,6 @@ from lra.bench.table import markdown
 from lra.cli.bench import BenchFlags
 from lra.core.errors import UserError
 from lra.core.layout import built
-from lra.plotting.growth import record_growth
 from lra.terminal.flags import command_line
 
 RIVALS = "softmax,flash,efficient,linear,agent,focused_linear"
@@ -119,7 +118,6 @@ def test_a_record_tells_its_shapes_and_older_records_have_none() -> None:
     text = markdown(summarize(made))
     assert "vit-s-3, vit-s-4" in text
     assert "| 4 (vit-s-4) |" in text
-    assert record_growth(summarize(made)).subtitle.startswith("vit-s-3, vit-s-4: ")
     older = asdict(bench_record())
     for cell in (*older["cells"], *older["ceilings"]):
         del cell["shape"]

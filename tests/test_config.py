@@ -256,13 +256,13 @@ def test_a_preset_that_was_edited_wrongly_is_told(
     text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "listops.yaml").write_text(text)
-    monkeypatch.setattr("lra.core.config.CONFIGS", tmp_path)
+    monkeypatch.setattr("lra.core.presets.CONFIGS", tmp_path)
     with pytest.raises(UserError, match=re.escape(told)):
         resolve("listops", "softmax", preset="smoke")
 
 
 def test_a_task_without_its_values_is_told_where_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lra.core.config.CONFIGS", tmp_path)
+    monkeypatch.setattr("lra.core.presets.CONFIGS", tmp_path)
     with pytest.raises(UserError, match=r"listops\.yaml is missing: the values of task listops stand there"):
         resolve("listops", "softmax")
 

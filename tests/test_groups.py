@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import attention_impls
-from lra.core.config import CONFIGS, PRESETS, as_dict, from_dict, preset_values, resolve
+from lra.core.config import as_dict, from_dict, resolve
 from lra.core.documents import read_yaml
 from lra.core.errors import UserError
 from lra.core.identity import canonical_text, revisions, run_id
+from lra.core.presets import CONFIGS, PRESETS, preset_values
 from lra.model.blueprint import Blueprint
 from lra.model.groups import Setting, setting
 from lra.model.weights import Weights, initial_weights, learned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -16,6 +17,7 @@ from layer_cases import BACKENDS, SIZES, TOKENS, array, drawn, layers, made, num
 import attention_impls
 from attention_impls.base import AttentionError
 from attention_impls.choice import choose
+from attention_impls.saved import read_run
 from attention_impls.spec import parse_one
 from lra.core.spec import Spec
 from lra.library import resolve, train
@@ -255,6 +257,27 @@ def test_a_run_that_is_not_there_is_told(backend: str, runs: dict[str, tuple[Rec
     weights.write_bytes(b"no weights")
     with pytest.raises(AttentionError, match="holds no weights of a run"):
         from_run(weights)
+
+
+def test_a_record_may_be_named_from_its_own_folder(
+    runs: dict[str, tuple[Record, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, results = runs["elfatt"]
+    monkeypatch.chdir(results / "runs")
+    (name,) = Path().glob(f"*-{record.run_id[:8]}.json")
+    assert read_run(name, 0, None).mechanism == "elfatt"
+
+
+def test_weights_of_another_run_are_refused(runs: dict[str, tuple[Record, Path]], tmp_path: Path) -> None:
+    (one, results), (other, elsewhere) = runs["elfatt"], runs["performer"]
+    (found,) = results.glob(f"runs/*-{one.run_id[:8]}.json")
+    (tmp_path / "runs").mkdir()
+    shutil.copy(found, tmp_path / "runs")
+    folder = tmp_path / ".work" / one.run_id
+    folder.mkdir(parents=True)
+    shutil.copy(elsewhere / ".work" / other.run_id / "best.safetensors", folder)
+    with pytest.raises(AttentionError, match=f"it is of run {other.run_id}, the record of {one.run_id}"):
+        read_run(tmp_path / "runs" / found.name, 0, None)
 
 
 @BACKENDS

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from board_records import made, put, write_few, write_timing
 
+from attention_impls.saved import record_checksum
 from lra.cli.main import main
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
@@ -29,7 +30,6 @@ from lra.report.runs import identities
 from lra.scores import board, speeds
 from lra.scores.tables import grid, latex, markdown
 from lra.training import record
-from lra.training.record import checksum
 
 MISSING = object()
 NASTY = "=|<script>`x`*_[a](b)$\\n{^~&amp;\"'%zz"
@@ -90,7 +90,7 @@ def write_odd(values: dict[str, Any], folder: Path, draws: random.Random, of_eac
 
 def _text(values: Any) -> str:
     try:
-        sealed = values | {"checksum": checksum(values)} if "checksum" in values else values
+        sealed = values | {"checksum": record_checksum(values)} if "checksum" in values else values
     except (UnicodeEncodeError, RecursionError):
         sealed = values
     return json.dumps(sealed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from lra.core.config import PRESETS, preset_values
+from lra.core.presets import PRESETS, preset_values
 from tasks.base import SPLITS, TaskError
 
 SUITE = ["listops", "text", "retrieval", "retrieval-aan1818", "image", "pathfinder", "pathx", "path256"]

@@ -12,7 +12,7 @@ from attention_impls.base import Arrays, Attention, Dims, Once
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
 from attention_impls.ops.fourier import ROUNDING, conv_transforms, kernel_transforms
-from attention_impls.ops.gated import SKIP, gated_operations, gated_params
+from attention_impls.ops.gated import DIFFERS, SKIP, gated_operations, gated_params
 
 KERNEL = "kernel"
 RANDOM_STD, DECAYING_STD = 0.002, 0.02
@@ -82,7 +82,7 @@ CARD = Attention(
     groups={KERNEL: "kernel"},
     differs=(
         "Kernels are made for max_length tokens, of which a sequence uses its own lags. The kernel is not dropped out "
-        "and not smoothed. The encoder's output projection follows the gated unit, where the authors' block ends."
+        "and not smoothed. Both directions." + DIFFERS
     ),
     rounding=ROUNDING,
 )

@@ -12,6 +12,10 @@ import numpy as np
 
 from attention_impls.base import Arrays, Dims
 
+DIFFERS = (
+    " Dropout before the gated unit is drawn for each position, where the authors' may be tied. The encoder's output "
+    "projection follows the unit, where the authors' block ends."
+)
 SKIP, WEIGHT, BIAS = "skip", "glu.weight", "glu.bias"
 
 

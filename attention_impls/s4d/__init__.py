@@ -13,7 +13,7 @@ from attention_impls.base import Arrays, Attention, Count, Dims, Once
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
 from attention_impls.ops.fourier import ROUNDING, conv_transforms, kernel_transforms
-from attention_impls.ops.gated import SKIP, gated_operations, gated_params
+from attention_impls.ops.gated import DIFFERS, SKIP, gated_operations, gated_params
 from attention_impls.ops.hippo import Normal, normal_legs
 
 DECAY, FREQUENCY, STEP = "log_decay", "frequency", "log_step"
@@ -149,8 +149,7 @@ CARD = Attention(
         "Both directions, as in the authors' configurations for this benchmark. The step size is e^parameter, as in "
         "the paper; their newest code has a softplus there. Zero-order hold only. Every channel has a state matrix of "
         "its own; the code may tie them. The B of LegS is real at first, where the code clips an imaginary part that "
-        "depends on the linear algebra library. The encoder's output projection follows the gated unit, where the "
-        "authors' block ends."
+        "depends on the linear algebra library." + DIFFERS
     ),
     rounding=ROUNDING,
 )

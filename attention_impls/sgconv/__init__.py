@@ -14,7 +14,7 @@ from attention_impls.base import Arrays, Attention, Count, Dims, Once
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
 from attention_impls.ops.fourier import ROUNDING, conv_transforms, kernel_transforms
-from attention_impls.ops.gated import SKIP, gated_operations, gated_params
+from attention_impls.ops.gated import DIFFERS, SKIP, gated_operations, gated_params
 
 KERNEL = "kernel"
 
@@ -133,7 +133,7 @@ CARD = Attention(
         "The authors divide by the kernel's norm as their first forward pass finds it. Here Z is that norm's "
         "expectation, and the first taps are scaled so that each kernel has norm 1: no batch decides it. One decay "
         "serves all channels, as in their default. The number of pieces follows from max_length; a sequence uses its "
-        "own lags. The encoder's output projection follows the gated unit, where the authors' block ends."
+        "own lags. Both directions." + DIFFERS
     ),
     rounding=ROUNDING,
 )

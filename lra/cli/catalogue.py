@@ -10,8 +10,9 @@ import attention_impls
 import tasks
 from attention_impls import Mechanism
 from attention_impls.equation import Equation, rendered
-from lra.core.config import PRESETS, preset_values, resolve
+from lra.core.config import resolve
 from lra.core.frameworks import installed
+from lra.core.presets import PRESETS, preset_values
 from lra.model.weights import initial_weights, parameter_count
 from lra.terminal.console import console
 from lra.terminal.mathematics import unicode_line

@@ -10,8 +10,9 @@ from typing import Annotated, Generic, TypeVar
 import tyro
 
 from lra.cli.chosen import Chosen, TaskName
-from lra.core.config import Preset, Run, at_most
+from lra.core.config import Run, at_most
 from lra.core.errors import UserError
+from lra.core.presets import Preset
 from lra.terminal.arguments import Number, Where
 
 ACTIONS = ("prepare", "verify", "show", "list")

@@ -10,11 +10,12 @@ import tyro
 
 import attention_impls
 from lra.cli.chosen import Chosen, Switch, TaskName
-from lra.core.config import BackendName, Model, Preset, Run, Seed, Train, as_dict, at_most
+from lra.core.config import BackendName, Model, Run, Seed, Train, as_dict, at_most
 from lra.core.documents import yaml_text
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError
 from lra.core.frameworks import Device
+from lra.core.presets import Preset
 from lra.core.spec import Spec, Specs
 from lra.terminal.arguments import Number, Where, devices, specs
 from lra.terminal.console import write_document

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import dacite
 from annotated_types import Interval
@@ -16,16 +16,12 @@ import attention_impls
 import tasks
 from attention_impls.base import GROUPS, AttentionError
 from attention_impls.ranges import problems, problems_in, shown
-from lra.core.documents import read_yaml
-from lra.core.environment import DATA
 from lra.core.errors import UserError, did_you_mean
 from lra.core.frameworks import BackendName, usual
+from lra.core.presets import PRESETS, Preset, preset_values
 from lra.core.spec import Spec
 from tasks.base import SPLITS, TaskError
 
-CONFIGS = DATA / "configs"
-Preset = Literal["smoke", "quick", "standard"]
-PRESETS: tuple[Preset, ...] = get_args(Preset)
 PARTS = ("data", "options", "model", "train")  # of a run, each a dataclass
 TOLD = 3  # problems that one message lists
 
@@ -175,28 +171,6 @@ def at_most(run: Run, count: int | None) -> Run:
     _require(count > 0, "--count", count, "at least 1")
     counts = {split: getattr(run.data, split) for split in SPLITS}
     return replace(run, data=replace(run.data, **{name: min(count, have or count) for name, have in counts.items()}))
-
-
-def preset_values(task: str, preset: str, attn: str | None = None) -> dict[str, dict[str, Any]]:
-    """The data, model and train blocks of one preset, `standard` filled in where it is silent.
-
-    With the rates and decays of those groups of arrays that the mechanism has.
-    """
-    tasks.load(task)
-    path = CONFIGS / f"{task}.yaml"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: the values of task {task} stand there, write it like listops.yaml")
-    blocks = read_yaml(path)
-    try:
-        chosen, base = blocks[preset], blocks["standard"]
-        values = {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
-        given = {**base.get("groups", {}), **chosen.get("groups", {})}
-        own = {} if attn is None else attention_impls.load(attn).card.groups
-        for group in sorted(set(own.values()) & given.keys()):
-            values["train"] |= {f"{group}_{name}": value for name, value in given[group].items()}
-        return values
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: expected {', '.join(PRESETS)}, with mappings data, model and train") from error
 
 
 def settled(run: Run, *, on_gpu: bool) -> Run:

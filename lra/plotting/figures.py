@@ -13,7 +13,7 @@ from typing import Literal, cast
 from lra.core.markup import in_path
 from lra.scores.board import FIVE, Board, Cell, Row
 from lra.scores.significance import Estimate
-from lra.scores.tables import HEADINGS, best_rule, labels
+from lra.scores.tables import best_rule, heading, labels
 from lra.training.record import Record
 
 HERE = Path(__file__)
@@ -158,10 +158,10 @@ def _accuracy(board: Board) -> Picture:
     ]
     return Picture(
         kind="accuracy",
-        name=f"accuracy-{board.preset}",
+        name=f"accuracy-{board.slug}",
         preset=board.preset,
         title="Test accuracy by task",
-        subtitle=HEADINGS[board.preset],
+        subtitle=heading(board),
         caption=f"Test accuracy of every mechanism by task, preset {board.preset}, with what needs no learning.",
         panels=panels,
     )
@@ -187,10 +187,10 @@ def _curves(board: Board) -> list[Picture]:
         found.append(
             Picture(
                 kind="curves",
-                name=f"curves-{board.preset}-{column.task}{suffix}",
+                name=f"curves-{board.slug}-{column.task}{suffix}",
                 preset=board.preset,
                 title="Validation accuracy while training",
-                subtitle=f"{label}\n{HEADINGS[board.preset]}",
+                subtitle=f"{label}\n{heading(board)}",
                 caption=f"Learning curves on {column.task}, preset {board.preset}: one panel a mechanism.",
                 panels=panels,
             )
@@ -208,10 +208,10 @@ def _fronts(board: Board) -> list[Picture]:
         return []
     picture = Picture(
         kind="front",
-        name=f"front-{board.preset}",
+        name=f"front-{board.slug}",
         preset=board.preset,
         title="Accuracy against training speed",
-        subtitle=HEADINGS[board.preset],
+        subtitle=heading(board),
         caption=f"Accuracy against training speed by task, preset {board.preset}; the line joins the Pareto front.",
         panels=panels,
         speed_label=_speed_label(board),
@@ -229,10 +229,10 @@ def _bubbles(board: Board) -> list[Picture]:
         return []
     picture = Picture(
         kind="bubbles",
-        name=f"bubbles-{board.preset}",
+        name=f"bubbles-{board.slug}",
         preset=board.preset,
         title="Average accuracy against training speed",
-        subtitle=HEADINGS[board.preset],
+        subtitle=heading(board),
         caption=(
             f"Average accuracy of {len(FIVE)} tasks against training speed, preset {board.preset}; a bubble's area is "
             "its peak memory, the line joins the Pareto front."

@@ -30,7 +30,6 @@ def record_growth(summary: Summary) -> Picture:
     record = summary.record
     title = f"{record.what}: {TIMED[record.what]}"
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}, {record.device}"
-    dims = f"{', '.join(record.shapes)}: {dims}" if record.shapes else dims
     return Picture(
         kind="growth",
         name="growth",

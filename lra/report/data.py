@@ -17,7 +17,7 @@ from lra.plotting.figures import Growth, Panel, Picture, pareto, pictures
 from lra.report.runs import Values, named
 from lra.scores.board import FOREIGN, GENERATED, OFFICIAL, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
-from lra.scores.tables import HEADINGS, NO_RULE, best_rule, labels, parameters, rate
+from lra.scores.tables import NO_RULE, best_rule, heading, labels, parameters, rate
 from lra.training.record import Record
 
 ORIGINS = {
@@ -36,7 +36,7 @@ def board_values(board: Board, runs: Mapping[str, Record]) -> Values:
     spans = {origin: sum(column.origin == origin for column in columns) for origin in ORIGINS}
     return {
         "preset": board.preset,
-        "title": HEADINGS[board.preset],
+        "title": heading(board),
         "groups": [(ORIGINS[origin], span) for origin, span in spans.items() if span],
         "columns": [_column(board.columns[i], labels(board)[i]) for i in order],
         "averages": [average.title for average in board.averages],

@@ -74,7 +74,7 @@ def _kind(each: Record) -> Values:
         "data": each.data,
         "data_hash": each.data_hash,
         "backend": each.backend,
-        "preset": each.preset,
+        "preset": overrides.preset_name(each),
         "undertrained": each.preset == LEARNING,
     }
 

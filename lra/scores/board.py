@@ -123,10 +123,21 @@ class Board:
     """Everything one preset's table shows."""
 
     preset: str
+    """With its version where that is superseded: "quick v1"."""
     columns: tuple[Column, ...]
     averages: tuple[Average, ...]
     rows: tuple[Row, ...]
     speeds: Speeds | None
+
+    @property
+    def kind(self) -> str:
+        """The preset, whatever its version."""
+        return self.preset.partition(" ")[0]
+
+    @property
+    def slug(self) -> str:
+        """The preset in the name of a file."""
+        return self.preset.replace(" ", "-")
 
     def estimate(self, row: Row, column: int) -> Estimate | None:
         """A row's accuracy in a column; numbers past the columns are the averages."""
@@ -163,8 +174,10 @@ def read(results: Path) -> tuple[list[Record], list[str]]:
 
 
 def boards(records: Sequence[Record], speeds: Speeds | None) -> list[Board]:
-    """One board for each preset that has records, the ranked one first."""
-    by_preset = {preset: [each for each in records if each.preset == preset] for preset in PRESETS}
+    """One board for each preset that has records, the ranked one first, those of superseded versions last."""
+    by_preset: dict[str, list[Record]] = {preset: [] for preset in PRESETS}
+    for each in records:
+        by_preset.setdefault(overrides.preset_name(each), []).append(each)
     return [_board(preset, found, speeds) for preset, found in by_preset.items() if found]
 
 
@@ -181,7 +194,7 @@ def _board(preset: str, records: list[Record], speeds: Speeds | None) -> Board:
     ]
     rows.sort(key=lambda row: (row.name, row.backend))
     board = Board(preset=preset, columns=tuple(columns), averages=tuple(averages), rows=tuple(rows), speeds=speeds)
-    return board if preset == LEARNING or not averages else _ranked(board)
+    return board if board.kind == LEARNING or not averages else _ranked(board)
 
 
 def _ranked(board: Board) -> Board:

@@ -8,8 +8,9 @@ from typing import Any
 
 import attention_impls
 import tasks
-from lra.core.config import Model, Train, neutral, preset_values
+from lra.core.config import Model, Train, neutral
 from lra.core.markup import one_line
+from lra.core.presets import preset_values, preset_version
 from lra.terminal.flags import flag_words
 from lra.training.record import Record
 
@@ -44,25 +45,59 @@ def options(each: Record) -> dict[str, Any]:
 @cache
 def defaults(attn: str) -> dict[str, Any]:
     """The options of a mechanism as its card has them; none known for one from outside or one that is gone."""
-    if attn not in attention_impls.names():
+    if not _known(attn):
         return {}
     return asdict(attention_impls.load(attn).card.options())
 
 
 @cache
 def _neutral_options(attn: str) -> dict[str, Any]:
-    return neutral(attention_impls.load(attn).card.options) if attn in attention_impls.names() else {}
+    return neutral(attention_impls.load(attn).card.options) if _known(attn) else {}
+
+
+@cache
+def _known(attn: str) -> bool:
+    """Whether it is a mechanism of the repository, whose folders are looked through once."""
+    return attn in attention_impls.names()
 
 
 def command(each: Record) -> str:
-    """What makes the record again: its command, and the options that came after it where their default is another."""
+    """What makes the record again: its command, and the options that came after it where their default is another.
+
+    Where the preset has other values by now, all that differs from these.
+    """
+    if superseded(each):
+        names = {
+            "task": each.task,
+            "attn": each.attn,
+            "backend": each.backend,
+            "preset": each.preset,
+            "seed": each.seed,
+        }
+        start = ["python run_lra.py", *(f"--{name} {one_line(str(value))}" for name, value in names.items())]
+        parts = (word for part in ("data", "model", "train") for word in changes(each, part, today=True))
+        return " ".join([*start, *option_words(each.attn, options(each)), *parts])
     later = {name: value for name, value in options(each).items() if name not in each.options}
     return " ".join([each.command, *option_words(each.attn, later)])
 
 
-def changes(each: Record, part: str) -> tuple[str, ...]:
-    """What a part of a record's configuration, model, train or data, changes in its preset, as flags."""
-    usual = _preset(each.task, each.preset, each.attn if each.attn in attention_impls.names() else None)[part]
+def superseded(each: Record) -> bool:
+    """Whether its preset has other values by now."""
+    return each.preset_version != _version(each.task, each.preset)
+
+
+def preset_name(each: Record) -> str:
+    """The preset, with its version where that is no longer today's: "quick v1"."""
+    return f"{each.preset} v{each.preset_version}" if superseded(each) else each.preset
+
+
+def changes(each: Record, part: str, *, today: bool = False) -> tuple[str, ...]:
+    """What a part of a record's configuration, model, train or data, changes in its preset, as flags.
+
+    In that of its version, or in `today`'s.
+    """
+    attn = each.attn if _known(each.attn) else None
+    usual = _preset(each.task, each.preset, None if today else each.preset_version, attn)[part]
     stated = neutral(_kinds(each.task)[part]) | each.config[part]
     return tuple(
         word
@@ -78,10 +113,15 @@ def _of_device(each: Record, name: str) -> Any:
 
 
 @cache
-def _preset(task: str, preset: str, attn: str | None) -> dict[str, dict[str, Any]]:
+def _preset(task: str, preset: str, version: int | None, attn: str | None) -> dict[str, dict[str, Any]]:
     """The preset with every field, also those at which a YAML is silent since they have a default."""
-    values = preset_values(task, preset, attn)
+    values = preset_values(task, preset, attn, version)
     return {part: asdict(kind(**values[part])) for part, kind in _kinds(task).items()}
+
+
+@cache
+def _version(task: str, preset: str) -> int:
+    return preset_version(task, preset)
 
 
 def _kinds(task: str) -> dict[str, type]:

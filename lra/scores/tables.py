@@ -18,6 +18,7 @@ HEADINGS = {
     RANKED: "Preset standard: 2 layers, 64 wide, 2 heads",
     LEARNING: "Preset quick – does it learn: undertrained, not a ranking",
 }
+SUPERSEDED = "Preset {0} – older values of preset {1}; today's runs stand above"
 NO_RULE = ("chance", "majority")
 REFERENCES = (*NO_RULE, "best trivial rule")
 
@@ -64,8 +65,13 @@ def grid(board: Board, rows: Sequence[tuple[str, Row | None]] | None = None, rel
         base = bases.get(row.backend) if row else None
         body.append((TableText(text=name, style=style), *_cells(board, row, bold, base, relative_to is not None)))
     lead = _references(board)
-    title = HEADINGS[board.preset] + (f"; relative to {relative_to}" if relative_to else "")
+    title = heading(board) + (f"; relative to {relative_to}" if relative_to else "")
     return Grid(title=title, head=_head(board), rows=(*lead, *body), lead=len(lead))
+
+
+def heading(board: Board) -> str:
+    """What a board's table and plots are called."""
+    return HEADINGS[board.kind] if board.kind == board.preset else SUPERSEDED.format(board.preset, board.kind)
 
 
 def _head(board: Board) -> tuple[str, ...]:

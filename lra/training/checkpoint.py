@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,13 +12,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from attention_impls.saved import FACTS, checksum
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.model.weights import Weights
 
 WORK = ".work"
 """The folder of results that holds what is not in git."""
-FACTS = "lra"  # the only key of the metadata: safetensors writes several in any order, and the same run the same bytes
 
 
 class Refused(UserError):
@@ -38,7 +37,7 @@ def folder(results: Path, run_id: str) -> Path:
 def save_atomically(arrays: Weights, path: Path, facts: Mapping[str, Any] | None = None) -> None:
     """Write the arrays and facts about them, plain values, to `path`; a crash leaves the former file whole."""
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    told = {**(facts or {}), "checksum": _checksum(whole, facts or {})}
+    told = {**(facts or {}), "checksum": checksum(whole, facts or {})}
     write_atomically(save(whole, metadata={FACTS: json.dumps(told, sort_keys=True)}), path)
 
 
@@ -59,7 +58,7 @@ def read(path: Path) -> tuple[Weights, dict[str, Any]]:
     if not isinstance(told, dict):
         raise Refused(path, "is damaged (what it says of itself is no mapping)")
     facts = dict(told)
-    if facts.pop("checksum", None) != _checksum(arrays, facts):
+    if facts.pop("checksum", None) != checksum(arrays, facts):
         raise Refused(path, "is damaged (its checksum does not fit its content)")
     return arrays, facts
 
@@ -77,13 +76,3 @@ def _parsed(path: Path) -> tuple[Weights, Any]:
         # TypeError and AttributeError: a dtype that NumPy does not have.
         raise Refused(path, f"is damaged ({' '.join(str(error).split())})") from error
     return arrays, told
-
-
-def _checksum(arrays: Weights, facts: Mapping[str, Any]) -> str:
-    """SHA-256 of the facts and of every array's name, dtype, shape and bytes. Its definition belongs to no layout."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

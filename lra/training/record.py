@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -13,8 +12,9 @@ from typing import Annotated, Any
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
 from attention_impls.ranges import shown
+from attention_impls.saved import record_checksum
 from lra.core.config import BackendName, Run, Seed, Steps
-from lra.core.documents import json_document, json_text, read_json
+from lra.core.documents import json_document, read_json
 from lra.core.errors import UserError
 from lra.core.files import write_new
 from lra.core.layout import Count, Holds, Line, Matches, Whole, built
@@ -101,6 +101,8 @@ class Record:
     """"alone", or why the seconds are no timing: lra.training.disturbance has the words."""
     weights: Line | None = field(default=None, metadata={"later": True})
     """Where the best weights on validation were written, from the folder of results on; they are not in git."""
+    preset_version: Count = field(default=1, metadata={"later": True})
+    """Of the preset's values, which its task's YAML names."""
     checksum: str | None = None
     """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
 
@@ -136,14 +138,7 @@ def save(record: Record, results: Path) -> Path:
 
 def sealed(record: Record) -> Record:
     """The record with its checksum."""
-    return replace(record, checksum=checksum(asdict(record)))
-
-
-def checksum(values: Mapping[str, Any]) -> str:
-    """SHA-256, in hex, of a record's fields but the checksum: as JSON with sorted keys, without blanks, in UTF-8."""
-    others = {name: value for name, value in values.items() if name != "checksum"}
-    text = json_text(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return replace(record, checksum=record_checksum(asdict(record)))
 
 
 def find(results: Path, run: Run, run_id: str) -> Path | None:
@@ -185,7 +180,7 @@ def load(path: Path) -> Record:
         record = _trusted(values)
     except UserError as error:
         raise UserError(f"{path} is no record: {error}") from error
-    if record.schema > 1 and record.checksum != checksum(values):
+    if record.schema > 1 and record.checksum != record_checksum(values):
         raise UserError(f"{path} is damaged: its checksum is of other values; restore the file or train again")
     return record
 

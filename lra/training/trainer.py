@@ -22,6 +22,7 @@ from lra.core.errors import UserError
 from lra.core.files import require_writable, set_aside
 from lra.core.frameworks import Device
 from lra.core.identity import revisions, run_id
+from lra.core.presets import preset_version
 from lra.model.blueprint import Blueprint, with_kernel
 from lra.model.weights import require_memory
 from lra.terminal.flags import command_of
@@ -219,6 +220,7 @@ def _make_record(lane: Lane, data: Prepared, backend: Backend, best: float, last
         revisions=revisions(run),
         first_losses=history.first_losses,
         timing=history.disturbance.words(),
+        preset_version=preset_version(run.task, run.preset),
         weights=f"{checkpoint.WORK}/{lane.work.name}/{BEST}",
     )
 

@@ -12,8 +12,9 @@ from lra.scores.tables import grid, markdown
 
 
 def tables(results: Path = ROOT / "results") -> str:
-    """For each preset the leaderboard's table without what was not trained: its speeds and its counts."""
-    return "\n\n".join(_table(each) for each in board.boards(board.read(results)[0], speeds=None))
+    """For each preset's current version the leaderboard's table without what was not trained: speeds and counts."""
+    found = board.boards(board.read(results)[0], speeds=None)
+    return "\n\n".join(_table(each) for each in found if each.kind == each.preset)
 
 
 def _table(each: Board) -> str:
