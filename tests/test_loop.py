@@ -43,6 +43,9 @@ class Scripted:
             Sums(loss=found * 1.0, correct=np.rint(found * own[at]).astype(int), count=found) for own in self._shares
         ]
 
+    def logits(self, state: int, chunk: Chunk) -> list[np.ndarray]:
+        raise AssertionError("the loop asks for sums")
+
     def weights(self, state: int) -> list[dict[str, np.ndarray]]:
         return [{"step": np.array(state)} for _ in self._shares]
 
