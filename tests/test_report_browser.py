@@ -124,7 +124,7 @@ def test_rows_columns_and_plots_are_filtered(browser: Any, visit: Open) -> None:
     assert texts(browser, f"{QUICK} .heads th[data-task] button") == ["Text"]
     assert texts(browser, f"{QUICK} .groups th") == ["Official data"]
     assert texts(browser, f"{QUICK} .rows th") == ["softmax"]
-    assert texts(browser, "[data-preset=quick] .accuracy figcaption") == ["text v1 (official) bytes, at most 512"]
+    assert texts(browser, "[data-preset=quick] .accuracy figcaption") == ["text v1 (official) bytes, at most 256"]
     choose(browser, "task", "")
     browser.find_element("css selector", "[name=preset]").send_keys("standard")
     assert texts(browser, "#leaderboard .preset h2") == ["Preset standard: 2 layers, 64 wide, 2 heads"]
