@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -200,11 +201,12 @@ def _trusted(values: Mapping[str, Any]) -> Record:
     return record
 
 
-def required(schema: int) -> set[str]:
+@cache
+def required(schema: int) -> frozenset[str]:
     """The fields that a record of this schema has to have; those that came later than the schema may be left out."""
-    return {
+    return frozenset(
         each.name for each in fields(Record) if not each.metadata.get("later") and (schema > 1 or _has_no_default(each))
-    }
+    )
 
 
 def _has_no_default(field: Field[Any]) -> bool:
