@@ -12,7 +12,7 @@ from attention_impls.base import Arrays, Attention, Dims, Once
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
 from attention_impls.ops.fourier import ROUNDING, conv_transforms, kernel_transforms
-from attention_impls.ops.gated import DIFFERS, SKIP, gated_operations, gated_params
+from attention_impls.ops.gated import DIFFERS, OUTPUT, SKIP, gated_operations, gated_params
 
 KERNEL = "kernel"
 RANDOM_STD, DECAYING_STD = 0.002, 0.02
@@ -64,11 +64,7 @@ CARD = Attention(
             "conv",
             r"y_i = D x_i + \sum_{j \le i} \bar{K}^{+}_{i-j} x_j + \sum_{j > i} \bar{K}^{-}_{j-i-1} x_j",
         ),
-        Equation(
-            "output",
-            r"O = (U \, g) \odot \sigma(W \, g), \quad g = \operatorname{GELU}(y)",
-            "with biases; $O = g$ without glu",
-        ),
+        OUTPUT,
     ),
     cost="O(N·log N)",
     operations=gated_operations,

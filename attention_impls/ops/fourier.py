@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import math
 
+from attention_impls.equation import Equation
+
 ROUNDING = (
     "An FFT of length M makes results, and their change with the padded length, uncertain by 7 u log₂ M · (2 ‖k‖₂ + "
     "max |K|) ‖x‖₂, with u half of the dtype's epsilon, k the kernel and K its spectrum: attention_impls/ops/fourier.py"
@@ -31,6 +33,12 @@ RAGGED_ROUNDING = (
     "attention_impls/ops/fourier.py"
 )
 SMOOTH = (2, 3, 5)
+
+
+TWO_SIDED = Equation(
+    "conv",
+    r"y_i = D x_i + \sum_{j \le i} K^{+}_{i-j} x_j + \sum_{j > i} K^{-}_{j-i-1} x_j",
+)
 
 
 def transform_length(least: int) -> int:

@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 
 from attention_impls.base import Arrays, Dims
+from attention_impls.equation import Equation
 
 DIFFERS = (
     " Dropout before the gated unit is drawn for each position, where the authors' may be tied. The encoder's output "
     "projection follows the unit, where the authors' block ends."
+)
+OUTPUT = Equation(
+    "output",
+    r"O = (U \, g) \odot \sigma(W \, g), \quad g = \operatorname{GELU}(y)",
+    "with biases; $O = g$ without glu",
 )
 SKIP, WEIGHT, BIAS = "skip", "glu.weight", "glu.bias"
 

@@ -12,8 +12,8 @@ from annotated_types import Interval
 from attention_impls.base import Arrays, Attention, Count, Dims, Once
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
-from attention_impls.ops.fourier import ROUNDING, conv_transforms, kernel_transforms
-from attention_impls.ops.gated import DIFFERS, SKIP, gated_operations, gated_params
+from attention_impls.ops.fourier import ROUNDING, TWO_SIDED, conv_transforms, kernel_transforms
+from attention_impls.ops.gated import DIFFERS, OUTPUT, SKIP, gated_operations, gated_params
 from attention_impls.ops.hippo import Normal, normal_legs
 
 DECAY, FREQUENCY, STEP = "log_decay", "frequency", "log_step"
@@ -120,15 +120,8 @@ CARD = Attention(
             r"K^{\pm}_l = 2 \operatorname{Re} \sum_{n=1}^{S/2} C^{\pm}_n \bar{B}_n \bar{A}_n^l",
             "the recurrence, unrolled, of a state of size $S$; its directions share all but $C$",
         ),
-        Equation(
-            "conv",
-            r"y_i = D x_i + \sum_{j \le i} K^{+}_{i-j} x_j + \sum_{j > i} K^{-}_{j-i-1} x_j",
-        ),
-        Equation(
-            "output",
-            r"O = (U \, g) \odot \sigma(W \, g), \quad g = \operatorname{GELU}(y)",
-            "with biases; $O = g$ without glu",
-        ),
+        TWO_SIDED,
+        OUTPUT,
     ),
     cost="O(N·log N + N·S)",
     operations=operations,

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from attention_impls.base import Arrays, Attention, Count, Dims, Once
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
-from attention_impls.ops.fourier import ROUNDING, conv_transforms, kernel_transforms
-from attention_impls.ops.gated import DIFFERS, SKIP, gated_operations, gated_params
+from attention_impls.ops.fourier import ROUNDING, TWO_SIDED, conv_transforms, kernel_transforms
+from attention_impls.ops.gated import DIFFERS, OUTPUT, SKIP, gated_operations, gated_params
 
 KERNEL = "kernel"
 
@@ -110,15 +110,8 @@ CARD = Attention(
             r"\; \dots \right]",
             r"$\operatorname{Up}_s$ interpolates linearly to $s$ times as many lags; $\alpha$ is the decay",
         ),
-        Equation(
-            "conv",
-            r"y_i = D x_i + \sum_{j \le i} K^{+}_{i-j} x_j + \sum_{j > i} K^{-}_{j-i-1} x_j",
-        ),
-        Equation(
-            "output",
-            r"O = (U \, g) \odot \sigma(W \, g), \quad g = \operatorname{GELU}(y)",
-            "with biases; $O = g$ without glu",
-        ),
+        TWO_SIDED,
+        OUTPUT,
     ),
     cost="O(N·log N)",
     operations=gated_operations,

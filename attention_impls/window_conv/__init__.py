@@ -9,7 +9,7 @@ import numpy as np
 from attention_impls.base import Arrays, Attention, Count, Dims
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
-from attention_impls.ops.gated import gated_operations, gated_params
+from attention_impls.ops.gated import OUTPUT, gated_operations, gated_params
 from attention_impls.ops.token_conv import check_kernel, token_conv_operations, token_conv_params
 
 BIAS = "conv.bias"
@@ -64,11 +64,7 @@ CARD = Attention(
             r"y_i = b + \sum_{s=0}^{k-1} w_s \odot x_{i + s - (k-1)/2}",
             "zeros beyond the ends; a kernel of $k$ taps for each channel",
         ),
-        Equation(
-            "output",
-            r"O = (U \, g) \odot \sigma(W \, g), \quad g = \operatorname{GELU}(y)",
-            "with biases; $O = g$ without glu",
-        ),
+        OUTPUT,
     ),
     cost="O(N·(k + D))",
     operations=operations,
