@@ -67,6 +67,7 @@ def test_what_cannot_be_scored_is_refused_in_a_line(tmp_path: Path, capsys: pyte
     assert "one record or two, given 0" in refused()
     assert "--weights is for a single record" in refused(str(one), str(other), "--weights", "x")
     assert "expected those of" in refused(str(one), "--weights", str(weights[other]))
+    assert "make room there" in refused(str(one), "--out", str(one / "within"))
     weights[one].unlink()
     assert "train the run again" in refused(str(one))
 

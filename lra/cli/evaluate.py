@@ -13,7 +13,7 @@ from rich.table import Table
 
 from lra.core.config import spelled
 from lra.core.errors import UserError
-from lra.core.files import write_atomically
+from lra.core.files import require_writable, write_atomically
 from lra.core.frameworks import Device
 from lra.plotting.figures import Line, Panel, Picture
 from lra.scores.examples import Bin, Paired, bins, mcnemar
@@ -76,6 +76,8 @@ def evaluate(flags: EvaluateFlags) -> int:
     first = runs[0]
     if any((run.task, run.data) != (first.task, first.data) for run in runs):
         raise UserError("the two records are of other tasks or data: expected the same examples for both")
+    folder = flags.out or flags.record[0].parent.parent / "evaluations"
+    require_writable(folder, "make room there, or name another folder with --out")
     weights = [flags.weights or weights_of(*each) for each in zip(records, flags.record, strict=True)]
     prepared = data.prepare(first.task, first.data, data.source(flags.raw, None))
     scored = [
@@ -83,7 +85,7 @@ def evaluate(flags: EvaluateFlags) -> int:
         for path, own, file, run in zip(flags.record, records, weights, runs, strict=True)
     ]
     _show(scored, prepared, flags.split)
-    for path in _write(scored, prepared, flags.split, flags.out or flags.record[0].parent.parent / "evaluations"):
+    for path in _write(scored, prepared, flags.split, folder):
         console.print(str(path), markup=False, soft_wrap=True)
     return 0
 
