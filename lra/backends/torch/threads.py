@@ -18,20 +18,20 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """So many threads; one takes everything in the caller's own."""
+    """`count` threads. With one there is no pool: the caller's thread computes."""
 
     def __init__(self, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, "group", lambda: torch.set_num_threads(1)) if count > 1 else None
 
     @contextmanager
     def one_core_each(self) -> Iterator[None]:
-        """Inside, no operation is split, neither in the caller's thread nor in those of `map`."""
+        """Inside, PyTorch splits no operation over cores: neither in the caller's thread nor in those of `map`."""
         before = torch.get_num_threads()
         if self._pool is not None:
             torch.set_num_threads(1)
         try:
             yield
-        finally:  # also for threads not yet begun, which take over what the last one was told
+        finally:  # also for threads that the caller starts later: PyTorch gives them the number that was set last
             torch.set_num_threads(before)
 
     def map(self, call: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
