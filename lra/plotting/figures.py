@@ -109,10 +109,7 @@ class Picture:
 
 
 def pictures(boards: Sequence[Board]) -> list[Picture]:
-    """Every plot that the boards have numbers for; those of speed need bench records, the bubbles an average too.
-
-    A superseded version of a preset keeps its table and is not drawn.
-    """
+    """Every plot of today's presets that has numbers; those of speed need bench records, the bubbles an average too."""
     found = []
     for board in map(_drawable, (each for each in boards if each.preset in PRESETS)):
         found += [_accuracy(board), *_curves(board), *_fronts(board), *_bubbles(board)]
