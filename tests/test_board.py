@@ -11,6 +11,7 @@ from board_records import made, write, write_timing
 
 from lra.core.config import Train, from_dict
 from lra.core.errors import UserError
+from lra.leaderboard.page import about_speeds
 from lra.scores import overrides as variant
 from lra.scores import speeds
 from lra.scores.board import FIVE, boards, read
