@@ -62,7 +62,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Inputs:
-    """One call's arguments in NumPy; `arrays` holds the card's inputs by letter, and the stream as "residual"."""
+    """One call's arguments in NumPy: the card's inputs by letter, and in `arrays` too the stream as "residual"."""
 
     dims: Dims
     arrays: Arrays
@@ -152,13 +152,11 @@ def draw(
     card.check(case.options, dims)
     rng = np.random.default_rng(seed)
     batch = batch if lengths is None else len(lengths)
-    shapes = {"x": (batch, tokens, dims.width)}
+    shapes = dict.fromkeys(("x", "residual"), (batch, tokens, dims.width))
     arrays = {
         letter: rng.normal(size=shapes.get(letter, (batch, tokens, dims.heads, dims.head_dim)))
-        for letter in card.inputs_of(case.options)
+        for letter in (*card.inputs_of(case.options), *(["residual"] if card.residual else []))
     }
-    if card.residual:
-        arrays["residual"] = rng.normal(size=shapes["x"])
     return Inputs(
         dims=dims,
         arrays=arrays,
