@@ -202,6 +202,8 @@ RANDOM = {
     "attention_impls/bigbird/torch_impl.py": f"{LAWS} 'bigbird and torch'",
     "attention_impls/ops/torch_ops.py": f"{LAWS} 'elfatt and torch'",
     "attention_impls/s4d/torch_impl.py": f"{LAWS} 's4d and torch'",
+    "attention_impls/mega/torch_impl.py": f"{LAWS} 'mega and torch'",
+    "attention_impls/s4/torch_impl.py": f"{LAWS} 's4 and torch'",
     "lra/model/groups.py": "tests/test_groups.py",
     "lra/model/batches.py": RUNS,
     "lra/model/padding.py": RUNS,
