@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from attention_meter import torch_transforms
+from attention_meter import torch_scans, torch_transforms
 from small import MODEL, blueprint
 
 from attention_impls.base import Once
@@ -45,7 +45,7 @@ def counted(plan: Blueprint, backward: bool) -> int:
             lambda grad, q, k, v, *args, **keywords: 2 * sdpa_flop_count(q, k, v)
         ),
     }
-    mapping |= torch_transforms()
+    mapping |= torch_transforms() | torch_scans()
     model = encoder(plan)
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, torch.set_grad_enabled(backward):
         loss = forward(plan, model)
