@@ -34,16 +34,38 @@ def by_scan(backend: str) -> Any:
     return conv
 
 
+def by_conv(backend: str) -> Any:
+    """The recurrence of LRU and S5 as a convolution of what drives each state with the powers of its decay."""
+    xp = import_module("torch" if backend == "torch" else "jax.numpy")
+    two_sided_conv = import_module(f"attention_impls.ops.fourier_{backend}").two_sided_conv
+
+    def scan(decay: Any, inputs: Any, reverse: bool) -> Any:
+        powers = decay[0, 0, :, None] ** xp.arange(inputs.shape[1])
+
+        def conv(x: Any, kernel: Any) -> Any:
+            return two_sided_conv(x, *((0 * kernel, kernel) if reverse else (kernel, 0 * kernel)), overlap=True)
+
+        real = conv(inputs.real, powers.real) - conv(inputs.imag, powers.imag)
+        return real + 1j * (conv(inputs.real, powers.imag) + conv(inputs.imag, powers.real))
+
+    return scan
+
+
 def patched(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Put the other route in the place of a mechanism's own; what is returned tells that it was gone."""
-    module, used = import_module(f"attention_impls.{name}.{backend}_impl"), []
+    used: list[str] = []
+    other = (by_scan if name == "s4d" else by_conv)(backend)
 
     def watched(*given: Any, **more: Any) -> Any:
         used.append(name)
-        return by_scan(backend)(*given, **more)
+        return other(*given, **more)
 
-    monkeypatch.setattr(module, "_kernels", lambda params, tokens: (params, None))
-    monkeypatch.setattr(module, "two_sided_conv", watched)
+    if name == "s4d":
+        module = import_module(f"attention_impls.s4d.{backend}_impl")
+        monkeypatch.setattr(module, "_kernels", lambda params, tokens: (params, None))
+        monkeypatch.setattr(module, "two_sided_conv", watched)
+    else:
+        monkeypatch.setattr(import_module(f"attention_impls.ops.diagonal_{backend}"), "linear_scan", watched)
     return used
 
 
@@ -55,7 +77,7 @@ def found(case: Case, backend: str, inputs: Inputs) -> dict[str, np.ndarray]:
     return {"out": out, **grads}
 
 
-@pytest.mark.parametrize("name", ["s4d"])
+@pytest.mark.parametrize("name", ["s4d", "s5", "lru"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_scan_and_convolution_agree(backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(backend)

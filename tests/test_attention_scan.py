@@ -64,7 +64,7 @@ def scan(
     from attention_impls.ops.scan_jax import linear_scan as of_jax
 
     def loss_of(decay: Any, inputs: Any) -> Any:
-        states = of_jax(decay, inputs, reverse)
+        states = of_jax(decay, inputs, reverse=reverse)
         return (jnp.conj(weight) * states).sum().real, states
 
     with jax.enable_x64(inputs.dtype in (np.float64, np.complex128)):
@@ -130,7 +130,7 @@ def test_both_meters_count_recurrences_alike(of_complex: bool) -> None:
     expected = scan_operations(3 * 4, 50, of_complex=of_complex)
     assert expected == 600 * (4 if of_complex else 1)
     for reverse in (False, True):
-        graph = jax.make_jaxpr(lambda *given, back=reverse: of_jax(*given, back))(decay, inputs)
+        graph = jax.make_jaxpr(lambda *given, back=reverse: of_jax(*given, reverse=back))(decay, inputs)
         assert jaxpr_footprint(graph.jaxpr).scans == expected
         with FlopCounterMode(display=False, custom_mapping=torch_scans()) as counter:
             of_torch(torch.tensor(decay), torch.tensor(inputs), reverse=reverse)

@@ -55,7 +55,7 @@ def counted(plan: Blueprint, backward: bool) -> int:
 
 
 @pytest.mark.parametrize("towers", [1, 2])
-@pytest.mark.parametrize("attn", ["softmax", "linear", "efficient", "elfatt", "fnet", "window_conv"])
+@pytest.mark.parametrize("attn", ["softmax", "linear", "efficient", "elfatt", "fnet", "window_conv", "lru"])
 def test_operations_are_what_the_counter_of_pytorch_sees(attn: str, towers: int) -> None:
     plan = blueprint(attn, towers=towers, length=LENGTH)
     assert infer_cost(plan, BATCH, LENGTH, FLOAT32).flop == counted(plan, backward=False)

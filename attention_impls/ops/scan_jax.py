@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,14 @@ Decays = Inexact[Array, "#B #N *#state"]
 """Those of each token, or with a single one on the token axis those of all."""
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def linear_scan(decay: Decays, inputs: States, reverse: bool = False) -> States:
+def linear_scan(decay: Decays, inputs: States, *, reverse: bool = False) -> States:
     """The states h_i = decay_i h_{i−1} + inputs_i, or in reverse; inputs are zero at padding."""
+    states: Any = _linear_scan(decay, inputs, reverse)
+    return states
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _linear_scan(decay: Decays, inputs: States, reverse: bool) -> States:
     return states_of(decay, inputs, reverse)
 
 
@@ -50,4 +56,4 @@ def _backward(reverse: bool, kept: tuple[Array, Array], grads: Array) -> tuple[A
     return of_decay.sum(shared, keepdims=True), grads
 
 
-linear_scan.defvjp(_forward, _backward)
+_linear_scan.defvjp(_forward, _backward)
