@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from lra.core.collector import resting_collector
 from lra.core.documents import json_text
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError
@@ -52,6 +53,7 @@ class ReportFlags:
     """Print the record of this run, named by its id or the beginning of it, as Hugging Face's model-index in YAML."""
 
 
+@resting_collector()
 def report(flags: ReportFlags) -> int:
     """Run the command: 0 done, 1 records that cannot be read (the page has the others)."""
     mechanisms = [] if flags.model_index is not None else mechanism_values()  # its memory is free again for the records
