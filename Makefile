@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run leaderboard test test-slow test-all test-optimised test-gpu gpu smoke-all lint format clean
+.PHONY: help setup run leaderboard docs test test-slow test-all test-optimised test-gpu gpu smoke-all lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,10 @@ run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--
 
 leaderboard: .venv/.ready ## write the tables and plots under results/ from the records
 	@$(BIN)/python run_lra.py leaderboard
+
+docs: .venv/.ready ## write and build the documentation into docs/site; every link is checked
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/zensical build --strict --config-file docs/mkdocs.yml
 
 test: .venv/.ready ## the quick tests (minutes): units, laws, parity, a smoke run in each framework
 	@$(PYTEST) $(ARGS)
@@ -58,7 +62,7 @@ format: .venv/.ready ## put the code into the shape that lint asks for
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv and the tools' caches; results and prepared data stay
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache docs/site docs/.cache *.egg-info
 
 .venv/.ready: requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' here; Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }

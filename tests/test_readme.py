@@ -1,4 +1,4 @@
-"""The README's commands work, as written but for the preset."""
+"""The commands of the README and of the documentation work, as written but for the preset."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import pytest
 
 from lra.cli.main import main
 from lra.core.environment import ROOT
+from tests.documentation import written
 from tests.evidence.table import tables
 from tests.watched import CELL, save
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line.removesuffix("\\").strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+# The guides to a new attention and a new task run in a copy of the repository: tests/test_guides.py.
+TEXTS = [README, *(text for name, text in written().items() if not name.startswith("guides/add-"))]
+BLOCKS = [block for text in TEXTS for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
+COMMANDS = list(dict.fromkeys(line.strip() for block in BLOCKS for line in block.splitlines() if line.strip()))
 SMOKE = ["--task", "listops", "--attn", "linear", "--preset", "smoke"]
 
 
@@ -53,7 +56,7 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
+def test_a_command_runs(command: str, tmp_path: Path) -> None:
     if "jax" in command:
         pytest.importorskip("jax")
     words = as_smoke(command, tmp_path)

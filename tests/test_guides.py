@@ -1,4 +1,4 @@
-"""CONTRIBUTING's commands add a mechanism and a task, tried on a copy of this repository."""
+"""The guides' commands add a mechanism and a task, tried on a copy of this repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from lra.core.environment import ROOT
 
-PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+GUIDES = ROOT / "docs" / "pages" / "guides"
 
 
 def copy_of_the_repository(place: Path) -> None:
@@ -32,9 +32,9 @@ def copy_of_the_repository(place: Path) -> None:
             shutil.copy(ROOT / name, place / name)
 
 
-def try_out(section: str, place: Path, tests: int) -> None:
-    """Run a section's commands in a copy of the repository; each must succeed, pytest with at least so many tests."""
-    found = re.search(rf"## {section}\n.*?```bash\n(.*?)```", PAGE, re.DOTALL)
+def try_out(guide: str, place: Path, tests: int) -> None:
+    """Run a guide's commands in a copy of the repository; each must succeed, pytest with at least so many tests."""
+    found = re.search(r"```bash\n(.*?)```", (GUIDES / guide).read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     copy_of_the_repository(place)
     for line in found[1].strip().splitlines():
@@ -55,7 +55,7 @@ def the_record(place: Path, name: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_commands_add_a_mechanism(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    try_out("Add an attention", tmp_path, tests=10)
+    try_out("add-attention.md", tmp_path, tests=10)
     assert "## mine: Softmax (2017)" in (tmp_path / "attention_impls" / "README.md").read_text()
     assert the_record(tmp_path, "listops-mine")["attn"] == "mine"
 
@@ -63,6 +63,6 @@ def test_the_commands_add_a_mechanism(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_commands_add_a_task(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    try_out("Add a task", tmp_path, tests=7)
+    try_out("add-task.md", tmp_path, tests=7)
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     assert the_record(tmp_path, "mine-softmax")["task"] == "mine"

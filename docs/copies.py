@@ -1,0 +1,73 @@
+"""Pages that stand elsewhere in the repository, with their links made to fit the site, and the report."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from lra.cli.main import main
+
+LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)")
+# A list right below words: GitHub reads it as one, the site's Markdown wants an empty line between.
+LIST = re.compile(r"^((?![-*|#>]|\d+\. |  ).+)\n(?=[-*] |1\. )", re.MULTILINE)
+EVIDENCE = """# Evidence
+
+Each page shows that something holds, and names the command that printed it. `tests/evidence` has the commands.
+
+"""
+
+
+def pages(root: Path) -> dict[str, str]:
+    """Every page by its path."""
+    places = _places(root)
+    found = {target: _linked(root / source, target, places, root) for source, target in places.items()}
+    evidence = [name for name in places if name.startswith("results/evidence/")]
+    lines = [f"- [{_title(root / name)}]({Path(name).name})" for name in evidence]
+    return {**found, "evidence/index.md": EVIDENCE + "\n".join(lines) + "\n"}
+
+
+def files(root: Path, site: Path) -> None:
+    """The plots that pages show, and the report as `run_lra.py report` writes it."""
+    (site / "results" / "plots").mkdir(parents=True, exist_ok=True)
+    for path in sorted((root / "results" / "plots").glob("*.svg")):
+        shutil.copy(path, site / "results" / "plots" / path.name)
+    if main(["report", "--out", str(site / "results" / "whole.html")]) != 0:
+        raise SystemExit("docs: the report could not be written")
+
+
+def _places(root: Path) -> dict[str, str]:
+    """Where each copied file of the repository stands on the site."""
+    evidence = sorted((root / "results" / "evidence").glob("*.md"))
+    return {
+        "results/LEADERBOARD.md": "results/leaderboard.md",
+        "results/CLAIMS.md": "results/claims.md",
+        "CONTRIBUTING.md": "contributing.md",
+        "CHANGELOG.md": "changelog.md",
+        **{f"results/evidence/{path.name}": f"evidence/{path.name}" for path in evidence},
+    }
+
+
+def _linked(source: Path, target: str, places: dict[str, str], root: Path) -> str:
+    """The file's text: a link to another page leads there, to a plot too; any other file is named as code."""
+
+    def replaced(match: re.Match[str]) -> str:
+        mark, text, link = match.groups()
+        if re.match(r"[a-z]+:|#", link):
+            return match[0]
+        path, _, anchor = link.partition("#")
+        name = os.path.relpath(source.parent / path, root)
+        page = name if name.startswith("results/plots/") else places.get(name)
+        if name.startswith("docs/pages/"):
+            page = os.path.relpath(name, "docs/pages")
+        if page is None:
+            return f"{text} (`{name}`)" if text.strip("`") not in (path, name) else f"`{name}`"
+        there = os.path.relpath(page, Path(target).parent) + (f"#{anchor}" if anchor else "")
+        return f"{mark}[{text}]({there})"
+
+    return LIST.sub(r"\1\n\n", LINK.sub(replaced, source.read_text(encoding="utf-8")))
+
+
+def _title(path: Path) -> str:
+    return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
