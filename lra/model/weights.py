@@ -25,14 +25,14 @@ DRAWN_BYTES = 12  # of each number: it is drawn in float64, then kept in float32
 def initial_weights(blueprint: Blueprint) -> Weights:
     """Every learned array and constant of the encoder, float32.
 
-    Embeddings are normal with the configured deviations; dense layers are uniform within ±1/√inputs, kernel and
-    bias alike (PyTorch's default, which the published 2-layer models use); norms start as the identity; a
-    mechanism's own arrays come from its card.
+    Embeddings are normal with the configured deviations; dense layers, that of patches too, are uniform within
+    ±1/√inputs, kernel and bias alike (PyTorch's default, which the published 2-layer models use); norms start as the
+    identity; a mechanism's own arrays come from its card.
     """
     model, dims = blueprint.model, blueprint.dims
     draw = _Draw(blueprint.seed)
     weights = {
-        "tokens.embedding": draw.normal("tokens.embedding", (model.vocabulary, model.width), model.embedding_std),
+        **_embedding(blueprint, draw),
         "positions.embedding": draw.normal("positions.embedding", (dims.max_length, model.width), model.position_std),
         **_norm("norm", model.width),
         **draw.dense("classifier_in", model.width * (4 if blueprint.towers == 2 else 1), model.classifier),
@@ -59,7 +59,8 @@ def require_memory(blueprint: Blueprint) -> None:
 def _encoder_size(blueprint: Blueprint) -> int:
     """Numbers in the embeddings and the dense layers, biases and norms left out."""
     model, towers = blueprint.model, blueprint.towers
-    embeddings = model.width * (model.vocabulary + blueprint.dims.max_length)
+    rows = model.vocabulary if blueprint.patches is None else blueprint.patches.numbers
+    embeddings = model.width * (rows + blueprint.dims.max_length)
     projections = 1 + sum(letter in PROJECTIONS for letter in blueprint.inputs)
     block = model.width * (projections * model.width + 2 * model.ffn)
     classifier = model.classifier * (model.width * (4 if towers == 2 else 1) + blueprint.classes)
@@ -103,6 +104,14 @@ class _Draw:
 
 def _norm(name: str, width: int) -> Weights:
     return {f"{name}.scale": np.ones(width), f"{name}.bias": np.zeros(width)}
+
+
+def _embedding(blueprint: Blueprint, draw: _Draw) -> Weights:
+    """What makes a vector of a token: a row for each word of the vocabulary, or a dense layer of a patch's pixels."""
+    model = blueprint.model
+    if blueprint.patches is not None:
+        return draw.dense("patches", blueprint.patches.numbers, model.width)
+    return {"tokens.embedding": draw.normal("tokens.embedding", (model.vocabulary, model.width), model.embedding_std)}
 
 
 def _block(blueprint: Blueprint, draw: _Draw, layer: int) -> Weights:

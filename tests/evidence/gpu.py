@@ -27,6 +27,7 @@ from typing import TypeVar
 
 import tasks
 from lra.bench import record as bench_record
+from lra.bench.record import MODELS
 from lra.core.config import Run, as_dict, resolve, settled
 from lra.core.environment import ROOT, has_gpu
 from lra.core.errors import UserError
@@ -147,11 +148,13 @@ def plan(results: Path) -> list[Piece]:
 
 
 def _shaped(results: Path) -> list[Piece]:
-    """Benchmarks of the mechanism alone at the sizes of models that people run, those of equal heads together."""
+    """Benchmarks at the sizes of models that people run: the mechanism alone, and encoders of ViT-S."""
     attns = "elfatt,softmax,flash,efficient,linear,agent,focused_linear"
-    families = ("vit-s-224,vit-s-512,vit-s-1024,vit-s-2048", "swin-t-224", "sd-512,sd-1024")
-    words = ["--what", "attend", "--attn", attns, "--backend", "torch", "--device", "gpu"]
-    return [bench([*words, "--shape", names], results) for names in families]
+    vit = "vit-s-224,vit-s-512,vit-s-1024,vit-s-2048"
+    words = ["--attn", attns, "--backend", "torch", "--device", "gpu"]
+    alone = [["--what", "attend", *words, "--shape", names] for names in (vit, "swin-t-224", "sd-512,sd-1024")]
+    whole = [["--what", what, *words, "--shape", vit] for what in MODELS]
+    return [bench(each, results) for each in (*alone, *whole)]
 
 
 def _timed(backend: str, attns: str, results: Path) -> list[Piece]:

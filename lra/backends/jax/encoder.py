@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -89,7 +90,7 @@ class Block(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
+    """Embeddings of tokens or of patches, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
 
     `products` is the dtype of the blocks' matrix products and attentions. The residual stream, the norms and the
     classifier, which has one row a document, stay in the dtype of the weights, and so do the logits.
@@ -98,7 +99,11 @@ class Encoder(nnx.Module):
     def __init__(self, blueprint: Blueprint, products: Products, rngs: nnx.Rngs) -> None:
         model = blueprint.model
         self._towers = blueprint.towers
-        self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
+        self._blueprint = nnx.static(blueprint)
+        if blueprint.patches is None:
+            self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
+        else:
+            self.patches = nnx.Linear(blueprint.patches.numbers, model.width, dtype=_dtype(products), rngs=rngs)
         self.positions = nnx.Embed(blueprint.dims.max_length, model.width, rngs=rngs)
         self.layers = nnx.List([Block(blueprint, products, number, rngs) for number in range(model.depth)])
         self.norm = _norm(model.width, rngs)
@@ -116,8 +121,8 @@ class Encoder(nnx.Module):
         """
         flat = tokens.reshape(-1, tokens.shape[-1])
         real = None if lengths is None else lengths.reshape(-1)
-        # By index, since calling an nnx.Embed casts to the dtype that it was made with.
-        x = self.tokens.embedding[flat] + _repeated(self.positions.embedding[: flat.shape[1]], len(flat))
+        x = self._embedded(flat)
+        x = x + _repeated(self.positions.embedding[: x.shape[1]], len(flat))
         x = x if drop is None else drop(x, 0, EMBEDDED)
         penalty, carry = jnp.zeros(len(x), x.dtype), None
         for block in self.layers:
@@ -126,6 +131,17 @@ class Encoder(nnx.Module):
         pooled = _mean(self.norm(x), real).reshape(-1, self._towers, x.shape[-1])
         logits = self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))
         return logits, penalty.reshape(-1, self._towers).mean(1)
+
+    def _embedded(self, flat: Int[Array, "B P"]) -> Float[Array, "B N C"]:
+        """A vector for each token: for each of the P themselves, or for each square of an image's P pixels."""
+        patches, grid = self._blueprint.patches, self._blueprint.dims.grid
+        if patches is None or grid is None:
+            # By index, since calling an nnx.Embed casts to the dtype that it was made with.
+            return self.tokens.embedding[flat]
+        scaled = flat.astype(self.patches.kernel.dtype) / 127.5 - 1
+        sizes = {"r": grid[0], "c": grid[1], "y": patches.side, "x": patches.side, "h": patches.channels}
+        pixels = rearrange(scaled, "b (r y c x h) -> b (r c) (y x h)", **sizes)
+        return _by_rows(self.patches, pixels)
 
 
 def skeleton(blueprint: Blueprint, products: Products) -> nnx.GraphDef:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -76,7 +77,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
+    """Embeddings of tokens or of patches, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
 
     `products` is the dtype of the blocks' matrix products and attentions. The residual stream, the norms and the
     classifier, which has one row a document, stay in the dtype of the weights, and so do the logits.
@@ -86,8 +87,12 @@ class Encoder(nn.Module):
         super().__init__()
         model = blueprint.model
         self._products, self._towers = products, blueprint.towers
+        self._blueprint = blueprint
         self.dropping = Dropping(blueprint.seed, model.dropout)
-        self.tokens = nn.Embedding(model.vocabulary, model.width)
+        if blueprint.patches is None:
+            self.tokens = nn.Embedding(model.vocabulary, model.width)
+        else:
+            self.patches = nn.Linear(blueprint.patches.numbers, model.width)
         self.positions = nn.Embedding(blueprint.dims.max_length, model.width)
         self.layers = nn.ModuleList(Block(blueprint, number) for number in range(model.depth))
         self.norm = nn.LayerNorm(model.width, eps=NORM_EPSILON)
@@ -105,7 +110,8 @@ class Encoder(nn.Module):
         """
         flat = tokens.flatten(0, 1)
         real = None if lengths is None else lengths.flatten()
-        x = self.tokens(flat) + self.positions.weight[: flat.shape[1]]
+        x = self._embedded(flat)
+        x = x + self.positions.weight[: x.shape[1]]
         x = x if drop is None else drop(x, 0, EMBEDDED)
         penalty, carry = x.new_zeros(len(x)), None
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._products == "bfloat16"):
@@ -115,6 +121,17 @@ class Encoder(nn.Module):
         pooled = _mean(self.norm(x), real).unflatten(0, (-1, self._towers))
         logits = self.classifier_out(F.relu(self.classifier_in(_features(pooled))))
         return logits, penalty.unflatten(0, (-1, self._towers)).mean(1)
+
+    def _embedded(self, flat: Int[Tensor, "B P"]) -> Float[Tensor, "B N C"]:
+        """A vector for each token: for each of the P themselves, or for each square of an image's P pixels."""
+        patches, grid = self._blueprint.patches, self._blueprint.dims.grid
+        if patches is None or grid is None:
+            return self.tokens(flat)
+        scaled = flat.to(self.patches.weight.dtype) / 127.5 - 1
+        sizes = {"r": grid[0], "c": grid[1], "y": patches.side, "x": patches.side, "h": patches.channels}
+        pixels = rearrange(scaled, "b (r y c x h) -> b (r c) (y x h)", **sizes)
+        with torch.autocast(flat.device.type, torch.bfloat16, enabled=self._products == "bfloat16"):
+            return self.patches(pixels)
 
     def load(self, weights: Weights, device: torch.device) -> None:
         """Take over weights named as in lra.model.weights, in their dtype."""
