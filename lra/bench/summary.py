@@ -89,8 +89,9 @@ class Ratio:
     first: str
     second: str
     length: int
-    shape: str
     rounds: list[float]
+    shape: str = ""
+    """As a cell has it."""
 
     @property
     def spread(self) -> Spread:
