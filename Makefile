@@ -50,12 +50,13 @@ gpu: .venv/.ready ## all that needs a GPU, in pieces: make gpu ARGS="--minutes 9
 smoke-all: .venv/.ready ## every mechanism on every task in both frameworks for a few steps, into results/evidence
 	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m tests.evidence.smoke $(ARGS)
 
-lint: .venv/.ready ## style, types, import floors, spelling
+lint: .venv/.ready ## style, types, import floors, spelling, plain words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/codespell
+	@$(BIN)/python docs/prose.py
 
 format: .venv/.ready ## put the code into the shape that lint asks for
 	@$(BIN)/ruff check --fix .
