@@ -88,14 +88,17 @@ def costs(mechanism: Mechanism) -> str:
     options = card.options()
     products = card.operations(options, SIZE, SIZE.max_length)
     transforms = card.transforms(options, SIZE, SIZE.max_length, False)
+    scans = card.scans(options, SIZE, SIZE.max_length)
     work = f"{products / 1e6:,.0f} million multiply-adds"
     if transforms:
         work += f", {transforms / 1e6:,.0f} million operations of Fourier transforms"
+    if scans:
+        work += f", {scans / 1e6:,.0f} million elementwise of recurrences"
     arrays = card.params(options, SIZE, np.random.default_rng(0))
     own = sum(array.size for array in arrays.values())
     held = card.memory(options, SIZE, SIZE.max_length) / card.memory(options, SIZE, SIZE.max_length // 4)
     return (
-        f"{work} ({(products + transforms / 2) / SOFTMAX:.1%} of softmax) and {own:,} parameters "
+        f"{work} ({(products + transforms / 2 + scans) / SOFTMAX:.1%} of softmax) and {own:,} parameters "
         f"of its own in a layer of {SIZE.heads} heads of {SIZE.head_dim}; {held:.1f} times the memory of 1,024"
     )
 
