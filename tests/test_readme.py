@@ -50,6 +50,8 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
         if "--shape" in words:
             del small["--lengths"]
         return [*words[2:], *(word for pair in small.items() for word in pair)]
+    if "sweep" in words and "--dry-run" in words:
+        return [*words[2:], "--no-probe"]
     words += ["--preset", "smoke"]
     if "data" not in words:
         return [*words[2:], "--device", "cpu", "--results", str(tmp)]

@@ -74,6 +74,7 @@ def _data(argv: Sequence[str]) -> int:
 
 TYPED = (
     Verb("list", "lra.cli.catalogue", "show", "ListFlags"),
+    Verb("sweep", "lra.sweep.command", "sweep", "SweepFlags"),
     Verb("bench", "lra.cli.bench", "bench", "BenchFlags", computes=True),
     Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags", computes=True),
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),

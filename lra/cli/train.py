@@ -28,6 +28,7 @@ ATTN = (
 SUMMARIES = {
     "data": "prepare, verify, show or list the data of tasks",
     "list": "tasks, mechanisms and presets, or one mechanism's card",
+    "sweep": "many runs side by side, from a plan",
     "bench": "time mechanisms against length",
     "evaluate": "score a finished run on any split, or beside another",
     "leaderboard": "tables and plots of all records",
