@@ -203,8 +203,6 @@ RANDOM = {
     "attention_impls/ops/torch_ops.py": f"{LAWS} 'elfatt and torch'",
     "attention_impls/s4d/torch_impl.py": f"{LAWS} 's4d and torch'",
     "attention_impls/ops/scan_torch.py": "tests/test_attention_scan.py",
-    "attention_impls/ops/diagonal_torch.py": f"{LAWS} 's5 and torch'",
-    "attention_impls/s5/torch_impl.py": f"{LAWS} 's5 and torch'",
     "lra/model/groups.py": "tests/test_groups.py",
     "lra/model/batches.py": RUNS,
     "lra/model/padding.py": RUNS,
