@@ -130,7 +130,9 @@ def test_short_tasks_come_before_long_ones_and_kernels_are_tested_before_they_ar
     first = [next(i for i, name in enumerate(names) if part in name) for part in ("tests of", "bench", "on listops")]
     assert first == sorted(first)
     assert "tests of test_elfatt_fused_torch.py on a GPU" in names
-    assert max(i for i, name in enumerate(names) if "on image" in name) < names.index("data of pathfinder")
+    assert names.index("standard run of softmax on image") < names.index("data of pathfinder")
+    assert names[-12::2] == [f"data of {task}, s4" for task in gpu.RECIPES]
+    assert names[-11::2] == [f"s4 run of s4 on {task}" for task in gpu.RECIPES]
 
 
 def test_without_a_gpu_it_refuses_in_one_line(

@@ -1,12 +1,13 @@
 """Everything that needs an NVIDIA GPU, in pieces of a few minutes: `make gpu ARGS="--minutes 9"`, again and again.
 
 In this order: the tests marked `gpu`, PyTorch's benchmarks, the data and the `standard` runs of the shorter tasks,
-benchmarks at the sizes of models that people run, JAX's benchmarks, the longer tasks. What is done is read from the
-results folder alone: records, benchmarks, a run's snapshot, and the reports of tests that all passed (its .work holds
-the last two, so save it too where the machine is given back); remove one and it is made again. When time is up the
-running piece is stopped as Ctrl-C stops it; a run goes on from its snapshot in the next call, anything else begins
-again. Where the packages are there without a virtual environment, `python -m tests.evidence.gpu` is the same as `make
-gpu`. Exit code: 0 all is done, 3 time ran out, 1 something failed, 2 there is no GPU.
+benchmarks at the sizes of models that people run, JAX's benchmarks, the longer tasks, and S4's own recipe, which takes
+days. What is done is read from the results folder alone: records, benchmarks, a run's snapshot, and the reports of
+tests that all passed (its .work holds the last two, so save it too where the machine is given back); remove one and it
+is made again. When time is up the running piece is stopped as Ctrl-C stops it; a run goes on from its snapshot in the
+next call, anything else begins again. Where the packages are there without a virtual environment, `python -m
+tests.evidence.gpu` is the same as `make gpu`. Exit code: 0 all is done, 3 time ran out, 1 something failed, 2 there is
+no GPU.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ ATTENTIONS = ("elfatt", "softmax")
 SHORT = ("listops", "text", "image")
 # Retrieval's released pairs cannot be expected to be here; its twin has two documents as well.
 LONG = ("pathfinder", "retrieval-aan1818")
+RECIPES = ("image", "text", "listops", "retrieval", "pathfinder", "pathx")  # from hours of a GPU to two days
 FROM_RAW = ("text", "image", "retrieval-aan1818")
 LENGTHS = (1024, 2048, 4096, 8192, 16384)
 TOKENS = 2**20  # of a timed batch: heads and blocks enough for the largest GPU
@@ -99,7 +101,7 @@ def bench(words: list[str], results: Path) -> Piece:
 def data(task: str, preset: str) -> Piece:
     """A task's data; what needs raw files needs LRA_RAW."""
     return Piece(
-        name=f"data of {task}",
+        name=f"data of {task}" + ("" if preset == "standard" else f", {preset}"),
         done=lambda: _prepared(resolve(task, ATTENTIONS[0], preset=preset)) is not None,
         command=partial(_run_lra, ["data", "prepare", "--task", task, "--preset", preset]),
         impossible=partial(_without_raw, task),
@@ -143,7 +145,14 @@ def plan(results: Path) -> list[Piece]:
         # Without softmax: XLA keeps the memory of its scores, and the processes of a benchmark share the GPU.
         *_timed("jax", "elfatt,flash", results),
         *_trained(LONG, results),
+        *_recipes(results),
     ]
+
+
+def _recipes(results: Path) -> list[Piece]:
+    """S4's own recipe for each of its tasks, the shortest first."""
+    runs = [resolve(task, "s4", preset="s4") for task in RECIPES]
+    return [piece for run in runs for piece in (data(run.task, "s4"), training(run, "gpu", results))]
 
 
 def _shaped(results: Path) -> list[Piece]:
