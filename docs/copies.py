@@ -17,6 +17,12 @@ EVIDENCE = """# Evidence
 Each page shows that something holds, and names the command that printed it. `tests/evidence` has the commands.
 
 """
+BENCHES = """# Benchmarks
+
+Each benchmark left a record with every sample under `results/bench`. These are its tables and its plot.
+[Speed](../../explanation/speed.md) says how they are measured, and the name of a page says what and when.
+
+"""
 
 
 def pages(root: Path) -> dict[str, str]:
@@ -25,14 +31,22 @@ def pages(root: Path) -> dict[str, str]:
     found = {target: _linked(root / source, target, places, root) for source, target in places.items()}
     evidence = [name for name in places if name.startswith("results/evidence/")]
     lines = [f"- [{_title(root / name)}]({Path(name).name})" for name in evidence]
-    return {**found, "evidence/index.md": EVIDENCE + "\n".join(lines) + "\n"}
+    timed = [name for name in places if name.startswith("results/bench/")]
+    timed.sort(key=lambda name: name.rsplit("-", 1)[-1], reverse=True)  # the newest first
+    benches = [f"- [{Path(name).stem}]({Path(name).name}): {_title(root / name)}" for name in timed]
+    return {
+        **found,
+        "evidence/index.md": EVIDENCE + "\n".join(lines) + "\n",
+        "results/bench/index.md": BENCHES + "\n".join(benches) + "\n",
+    }
 
 
 def files(root: Path, site: Path) -> None:
     """The plots that pages show, and the report as `run_lra.py report` writes it."""
-    (site / "results" / "plots").mkdir(parents=True, exist_ok=True)
-    for path in sorted((root / "results" / "plots").glob("*.svg")):
-        shutil.copy(path, site / "results" / "plots" / path.name)
+    for folder in ("plots", "bench"):
+        (site / "results" / folder).mkdir(parents=True, exist_ok=True)
+        for path in sorted((root / "results" / folder).glob("*.svg")):
+            shutil.copy(path, site / "results" / folder / path.name)
     if main(["report", "--out", str(site / "results" / "whole.html")]) != 0:
         raise SystemExit("docs: the report could not be written")
 
@@ -40,12 +54,14 @@ def files(root: Path, site: Path) -> None:
 def _places(root: Path) -> dict[str, str]:
     """Where each copied file of the repository stands on the site."""
     evidence = sorted((root / "results" / "evidence").glob("*.md"))
+    benches = sorted((root / "results" / "bench").glob("*.md"))
     return {
         "results/LEADERBOARD.md": "results/leaderboard.md",
         "results/CLAIMS.md": "results/claims.md",
         "CONTRIBUTING.md": "contributing.md",
         "CHANGELOG.md": "changelog.md",
         **{f"results/evidence/{path.name}": f"evidence/{path.name}" for path in evidence},
+        **{f"results/bench/{path.name}": f"results/bench/{path.name}" for path in benches},
     }
 
 
@@ -58,7 +74,7 @@ def _linked(source: Path, target: str, places: dict[str, str], root: Path) -> st
             return match[0]
         path, _, anchor = link.partition("#")
         name = os.path.relpath(source.parent / path, root)
-        page = name if name.startswith("results/plots/") else places.get(name)
+        page = name if name.endswith(".svg") else places.get(name)
         if name.startswith("docs/pages/"):
             page = os.path.relpath(name, "docs/pages")
         if page is None:
@@ -66,8 +82,11 @@ def _linked(source: Path, target: str, places: dict[str, str], root: Path) -> st
         there = os.path.relpath(page, Path(target).parent) + (f"#{anchor}" if anchor else "")
         return f"{mark}[{text}]({there})"
 
-    return LIST.sub(r"\1\n\n", LINK.sub(replaced, source.read_text(encoding="utf-8")))
+    text = source.read_text(encoding="utf-8")
+    head = "" if text.startswith("# ") else f"# {source.stem}\n\n"
+    return head + LIST.sub(r"\1\n\n", LINK.sub(replaced, text))
 
 
 def _title(path: Path) -> str:
+    """The first line, without the marks of a heading."""
     return path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")

@@ -35,10 +35,11 @@ def test_every_page_written_by_hand_has_a_place() -> None:
     assert set(written()) - set(places(NAV)) == set()
 
 
-def test_guides_show_the_layers_as_the_readme_does() -> None:
+def test_guides_show_what_the_readme_shows() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", written()["guides/your-model.md"], re.DOTALL)
-    assert len(blocks) == 3
+    guides = written()["guides/your-model.md"] + written()["guides/add-attention.md"]
+    blocks = re.findall(r"```(?:python|bash)\n(.*?)```", guides, re.DOTALL)
+    assert len(blocks) == 4
     assert [block for block in blocks if block not in readme] == []
 
 

@@ -64,7 +64,7 @@ def encoder(name: str, usual: Model, dropout: float) -> Model:
     """The encoder of a shape; its first weights are spread as those of the `usual` one."""
     shape = SHAPES[name]
     width = shape.heads * shape.head_dim
-    sizes = {"width": width, "depth": shape.depth, "heads": shape.heads, "ffn": FFN * width, "classifier": width}
+    sizes = {"width": width, "depth": shape.depth, "heads": shape.heads, "ffn": FFN * width, "classifier": 0}
     return replace(usual, dropout=dropout, **sizes)
 
 

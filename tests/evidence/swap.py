@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import tasks
 from lra import backends
 from lra.backends import Backend
