@@ -55,11 +55,18 @@ def two_sided_sum(
 
 
 def gated(y: Float[np.ndarray, "n C"], layer: Layer[Any]) -> Float[np.ndarray, "n C"]:
-    """y Φ(y), and where `options.glu` is on a gated linear unit of it: half of the outputs times σ of the others."""
-    y = y * (1 + erf(y / math.sqrt(2))) / 2
-    if not layer.options.glu:
-        return y
-    values, gates = np.split(y @ layer.params[WEIGHT] + layer.params[BIAS], 2, axis=1)
+    """g = y Φ(y), and where `options.glu` is on a gated linear unit of it: half of the outputs times σ of the others.
+
+    Half a unit multiplies g, or y, with σ of all outputs.
+    """
+    g = y * (1 + erf(y / math.sqrt(2))) / 2
+    if layer.options.glu in (False, "none"):
+        return g
+    mixed = g @ layer.params[WEIGHT] + layer.params[BIAS]
+    if layer.options.glu in ("half1", "half2"):
+        values, gates = (g if layer.options.glu == "half1" else y), mixed
+    else:
+        values, gates = np.split(mixed, 2, axis=1)
     return values / (1 + np.exp(-gates))
 
 

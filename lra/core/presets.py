@@ -7,6 +7,7 @@ values that records were made with stay in the file as blocks of their own, "qui
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -107,7 +108,14 @@ def _blocks(task: str) -> tuple[Path, Any]:
     path = CONFIGS / f"{task}.yaml"
     if not path.is_file():
         raise UserError(f"{path} is missing: the values of task {task} stand there, write it like listops.yaml")
-    return path, read_yaml(path)
+    found = path.stat()
+    return path, _read(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache
+def _read(path: Path, changed: int, size: int) -> Any:
+    """The file as it is since it was changed; plans of many runs ask for the same one again and again."""
+    return read_yaml(path)
 
 
 def _version(blocks: Any, preset: str) -> Any:
