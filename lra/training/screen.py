@@ -13,7 +13,7 @@ from rich.table import Table
 
 from lra.core.config import Run, spelled
 from lra.core.presets import Milestone, milestones, preset_values
-from lra.terminal.console import LINE_EVERY_SECONDS, console, duration
+from lra.terminal.console import LINE_EVERY_SECONDS, console, duration, in_lines
 from lra.training.disturbance import ALONE
 from lra.training.history import History
 from lra.training.record import CLEAR, Record, standard_error
@@ -182,10 +182,10 @@ def comparison_table(records: list[Record]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for attn, own in by_attn.items():
         table.add_row(
-            f"{escape(attn)}{', at chance' if all(record.at_chance for record in own) else ''}",
+            f"{in_lines(attn)}{', at chance' if all(record.at_chance for record in own) else ''}",
             *_mean_and_deviation(own),
             f"{own[0].parameters:,}",
-            f"{sum(record.seconds for record in own):,.1f}",
+            f"{seconds:,.1f}" if (seconds := sum(record.seconds for record in own)) < 1000 else f"{seconds:,.0f}",
             f"{np.median([record.samples_per_second for record in own]):,.0f}",
             f"{max(record.peak_memory_bytes for record in own) / 1e6:,.0f}",
         )
