@@ -10,8 +10,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist worksteal
 
+# Says that the tests on a GPU have passed, for `make gpu`, which is called again and again.
+GPU_TESTED := results/.work/gpu-tests.passed
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run leaderboard test test-slow test-all test-optimised test-gpu gpu smoke-all lint format clean
+.PHONY: help setup run leaderboard docs test test-slow test-all test-optimised test-gpu gpu smoke-all lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +27,10 @@ run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--
 
 leaderboard: .venv/.ready ## write the tables and plots under results/ from the records
 	@$(BIN)/python run_lra.py leaderboard
+
+docs: .venv/.ready ## write and build the documentation into docs/site; every link is checked
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/zensical build --strict --config-file docs/mkdocs.yml
 
 test: .venv/.ready ## the quick tests (minutes): units, laws, parity, a smoke run in each framework
 	@$(PYTEST) $(ARGS)
@@ -41,24 +48,27 @@ test-gpu: .venv/.ready ## the tests that need an NVIDIA GPU
 	@JAX_PLATFORMS=cuda,cpu XLA_FLAGS= XLA_PYTHON_CLIENT_PREALLOCATE=false TRITON_INTERPRET=0 $(BIN)/python -m pytest -q -m gpu $(ARGS)
 
 gpu: .venv/.ready ## all that needs a GPU, in pieces: make gpu ARGS="--minutes 9", again until nothing is left
-	@$(BIN)/python -m tests.evidence.gpu $(ARGS)
+	@nvidia-smi -L >/dev/null 2>&1 || { echo "make gpu needs an NVIDIA GPU, and nvidia-smi shows none: run it where there is one" >&2; exit 2; }
+	@test -e $(GPU_TESTED) || { $(MAKE) --no-print-directory test-gpu ARGS= && mkdir -p $(dir $(GPU_TESTED)) && touch $(GPU_TESTED); }
+	@$(BIN)/python run_lra.py sweep configs/sweeps/gpu.yaml --device gpu $(ARGS)
 
 smoke-all: .venv/.ready ## every mechanism on every task in both frameworks for a few steps, into results/evidence
 	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m tests.evidence.smoke $(ARGS)
 
-lint: .venv/.ready ## style, types, import floors, spelling
+lint: .venv/.ready ## style, types, import floors, spelling, plain words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/codespell
+	@$(BIN)/python docs/prose.py
 
 format: .venv/.ready ## put the code into the shape that lint asks for
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv and the tools' caches; results and prepared data stay
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache docs/site docs/.cache *.egg-info
 
 .venv/.ready: requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' here; Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }

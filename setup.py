@@ -5,7 +5,13 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("configs/*.yaml", "results/published.yaml", "results/claims.yaml", "results/baselines.yaml")
+SHIPPED = (
+    "configs/*.yaml",
+    "configs/sweeps/*.yaml",
+    "results/published.yaml",
+    "results/claims.yaml",
+    "results/baselines.yaml",
+)
 
 
 class WithData(build_py):

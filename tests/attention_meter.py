@@ -134,14 +134,14 @@ def _torch_footprint(case: Case, inputs: Inputs, tokens: int) -> Footprint:
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     missing = {fused: lambda q, k, v, *args, **keywords: sdpa_flop_count(q, k, v)}
     missing |= torch_transforms() | torch_scans()
-    attend = case.mechanism.attend("torch")
+    attend, letters = case.mechanism.attend("torch"), case.mechanism.card.inputs_of(case.options)
     with FakeTensorMode(), torch.no_grad():
         params, constants = empty(inputs.params), empty(inputs.constants)
         given, lengths = empty(inputs.arrays, 1, tokens), torch.empty(1, dtype=torch.int32)
         keywords = keywords_of(case, inputs) | {"params": params, "constants": constants}
         live = live_elements([lengths, *given.values(), *params.values(), *constants.values()])
         with FlopCounterMode(display=False, custom_mapping=missing) as flops, live:
-            attend(*given.values(), lengths=lengths, **keywords)
+            attend(*(given[letter] for letter in letters), residual=given.get("residual"), lengths=lengths, **keywords)
     counted = flops.get_flop_counts()["Global"]
     transforms = sum(count for op, count in counted.items() if "_fft_" in str(op))
     scans = sum(count for op, count in counted.items() if "_scan" in str(op))

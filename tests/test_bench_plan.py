@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tyro
 
+from lra import backends
 from lra.bench.plan import Plan, blueprint_of, make_plan
 from lra.cli import bench
 from lra.cli.bench import BenchFlags
@@ -69,8 +70,8 @@ def test_a_gpu_is_timed_where_every_framework_sees_one(
     answers: tuple[int, ...], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = list(answers)
-    monkeypatch.setattr(bench, "has_gpu", lambda: True)
-    monkeypatch.setattr(bench.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, left.pop(0)))
+    monkeypatch.setattr(backends, "has_gpu", lambda: True)
+    monkeypatch.setattr(backends.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, left.pop(0)))
     assert bench._device(("torch", "jax")) == device
     assert left == []
 

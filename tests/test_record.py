@@ -228,3 +228,18 @@ def test_a_damaged_record_of_a_run_does_not_stand_in_for_it(tmp_path: Path, caps
     assert capsys.readouterr().err.startswith("left out: no record: ")
     paths[0].unlink()
     assert record.find(tmp_path, run, whole.run_id) is None
+
+
+def test_of_two_that_write_at_the_same_moment_one_record_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = made("listops", "elfatt", 0.5, run_id="0123456789ab")
+    save, others = record.save, []
+
+    def late(each: record.Record, results: Path) -> Path:  # the other one finishes while this one writes
+        others.append(save(each, results))
+        return save(each, results)
+
+    monkeypatch.setattr(record, "save", late)
+    assert record.save_once(mine, tmp_path) == others[0]
+    assert list((tmp_path / "runs").iterdir()) == others
+    assert record.save_once(mine, tmp_path) == others[0]
+    assert len(others) == 1

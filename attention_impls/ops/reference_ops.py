@@ -32,10 +32,10 @@ def each_example(
 
 
 def each_sequence(
-    x: Float[np.ndarray, "B N C"], layer: Layer[Any], mix_one: Callable[[Float[np.ndarray, "n C"]], np.ndarray]
+    x: Float[np.ndarray, "B N channels"], layer: Layer[Any], mix_one: Callable[[np.ndarray], np.ndarray]
 ) -> Tokens:
-    """Apply `mix_one` to the real tokens of each example's normed input; zeros elsewhere. C as heads."""
-    dims, out = layer.dims, np.zeros(x.shape)
+    """Apply `mix_one` to the real tokens of each example, (n, channels) -> (n, C); zeros elsewhere. C as heads."""
+    dims, out = layer.dims, np.zeros((*x.shape[:2], layer.dims.width))
     for i in range(len(x)):
         n = x.shape[1] if layer.lengths is None else int(layer.lengths[i])
         if n > 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from lra.core.environment import ROOT, has_gpu
 from lra.core.errors import UserError
 from lra.core.frameworks import Device, require_installed
 from lra.model.batches import Chunk
@@ -148,6 +151,12 @@ def on_gpu(name: str, device: Device | None) -> bool:
     if device == "gpu" and not found:
         raise UserError(f"--device gpu: {name} sees no CUDA GPU, and no other kind is supported: use --device cpu")
     return found
+
+
+def gpu_seen_elsewhere(name: str) -> bool:
+    """Whether that framework sees a GPU, asked in another process: this one shall hold no memory there."""
+    ask = "import sys; from lra import backends; sys.exit(not backends.on_gpu(sys.argv[1], None))"
+    return has_gpu() and subprocess.run([sys.executable, "-c", ask, name], cwd=ROOT, check=False).returncode == 0
 
 
 def pinned(name: str) -> AbstractContextManager[None]:

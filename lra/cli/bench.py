@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from lra import backends
 from lra.bench import record as bench_record
 from lra.bench.plan import make_plan
 from lra.bench.record import FAILED, UNEQUAL, BenchRecord
@@ -17,7 +16,7 @@ from lra.bench.screen import tables
 from lra.bench.summary import Summary, summarize
 from lra.bench.table import TIMED, comma_separated, markdown, notes
 from lra.bench.wanted import Wanted
-from lra.core.environment import RESULTS, ROOT, has_gpu
+from lra.core.environment import RESULTS
 from lra.core.files import write_atomically
 from lra.core.frameworks import Device
 from lra.plotting.growth import record_growth
@@ -62,11 +61,8 @@ def bench(flags: BenchFlags) -> int:
 
 
 def _device(names: Sequence[str]) -> Device:
-    """A GPU where each of these frameworks sees one. Asked in another process: this one shall hold no memory there."""
-    ask = "import sys; from lra import backends; sys.exit(not backends.on_gpu(sys.argv[1], None))"
-    commands = ([sys.executable, "-c", ask, name] for name in names)
-    found = has_gpu() and all(subprocess.run(each, cwd=ROOT, check=False).returncode == 0 for each in commands)
-    return "gpu" if found else "cpu"
+    """A GPU where each of these frameworks sees one."""
+    return "gpu" if all(map(backends.gpu_seen_elsewhere, names)) else "cpu"
 
 
 def show(record: BenchRecord, path: Path) -> None:

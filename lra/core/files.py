@@ -38,6 +38,22 @@ def write_new(content: bytes, path: Path) -> Path:
         return next(free for free in chain([path], again) if _linked(beside, free))
 
 
+def write_exactly(content: bytes, path: Path) -> bool:
+    """Write a file under this very name; False where there is one already, or one is written at the same moment."""
+    with _complete(content, path) as beside:
+        return _linked(beside, path)
+
+
+def replace_fast(content: bytes, path: Path) -> None:
+    """Replace a file as a whole, without waiting for the disk: what may be lost with the machine, such as a beat."""
+    beside = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{token_hex(4)}{PART}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def _linked(path: Path, name: Path) -> bool:
     """Give a file a second name; False where there is a file of that name, which a rename would replace."""
     try:

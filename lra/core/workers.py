@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from lra.core.allocator import keep_buffers
@@ -25,9 +26,16 @@ def ending_signals() -> list[signal.Signals]:
 class Child:
     """A process that runs `serve` of a module, in a session of its own: what ends it comes from this process."""
 
-    def __init__(self, module: str, *, visible: bool) -> None:
-        """`visible`: it prints where this process does; else what it prints is kept for `last_words`."""
-        self._printed: Any = None if visible else tempfile.TemporaryFile()  # noqa: SIM115 - read when it has died
+    def __init__(
+        self, module: str, *, visible: bool, log: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`visible`: it prints where this process does; else what it prints is kept for `last_words`.
+
+        A `log` gets it instead, at its end. `environment` adds variables to those of this process.
+        """
+        self._printed: Any = None
+        if not visible:
+            self._printed = tempfile.TemporaryFile() if log is None else log.open("ab+")  # noqa: SIM115 - read later
         receiving, sending = os.pipe()
         self._answers = os.fdopen(receiving, "rb")
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -37,22 +45,41 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=self._printed,
             stderr=self._printed,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **(environment or {}), "PYTHONPATH": path},
             pass_fds=(sending,),
             start_new_session=True,
         )
         os.close(sending)
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """The pipe of its answers, for `select`: it can be read where there is an answer, and where it has died."""
+        return self._answers.fileno()
+
     def ask(self, order: Any) -> Any:
         """The answer to an order, both plain values; None where the process has died."""
+        self.send(order)
+        return self.receive()
+
+    def send(self, order: Any) -> None:
+        """Give it an order, without waiting for the answer."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # `receive` says that it has died
             self._process.stdin.write(json_text(order).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            return None
+
+    def receive(self) -> Any:
+        """Wait for the answer to an order; None where the process has died."""
         line = self._answers.readline()
         return parse_json(line.decode(), "a worker's answer") if line.endswith(b"\n") else None
+
+    def terminate(self) -> None:
+        """Ask it to end: a run in training saves first."""
+        self._process.terminate()
 
     def end(self) -> int:
         """Close the pipe, on which it ends by itself unless it is at work, and wait for it; its exit code."""
@@ -89,18 +116,41 @@ class Child:
             seen.append(number)
             self._process.terminate()
 
-        def pause(number: int, frame: Any) -> None:
-            self._process.send_signal(signal.SIGSTOP)
-            os.kill(os.getpid(), signal.SIGSTOP)  # returns when the user's shell has continued this process
-            self._process.send_signal(signal.SIGCONT)
-
-        handlers = dict.fromkeys(ending_signals(), pass_on) | {signal.SIGTSTP: pause}
+        handlers = dict.fromkeys(ending_signals(), pass_on)
         former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
-            yield lambda: bool(seen)
+            with paused_together(lambda: [self]):
+                yield lambda: bool(seen)
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+
+    def hold(self) -> None:
+        """Stop it where it is, until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End what `hold` began."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def paused_together(children: Callable[[], Iterable[Child]]) -> Iterator[None]:
+    """Inside, Ctrl-Z pauses these children too: they are in sessions of their own, where a terminal reaches none."""
+
+    def pause(number: int, frame: Any) -> None:
+        held = list(children())
+        for child in held:
+            child.hold()
+        os.kill(os.getpid(), signal.SIGSTOP)  # returns when the user's shell has continued this process
+        for child in held:
+            child.go_on()
+
+    former = signal.signal(signal.SIGTSTP, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, former)
 
 
 def serve(answer: Callable[[Any], Any]) -> None:

@@ -137,6 +137,21 @@ def save(record: Record, results: Path) -> Path:
     return write_new(json_document(asdict(sealed(record))), path)
 
 
+def save_once(record: Record, results: Path) -> Path:
+    """Write the record unless there is one of this very run; the path of the one that stays.
+
+    Of two processes that write at the same moment, the one whose file has the later name removes it again.
+    """
+    stem = name(record, record.run_id)
+    if there := _all(results, stem, record.run_id):
+        return there[-1]
+    path = save(record, results)
+    first = _all(results, stem, record.run_id)[0]
+    if first != path:
+        path.unlink()
+    return first
+
+
 def sealed(record: Record) -> Record:
     """The record with its checksum."""
     return replace(record, checksum=record_checksum(asdict(record)))
@@ -144,15 +159,22 @@ def sealed(record: Record) -> Record:
 
 def find(results: Path, run: Run, run_id: str) -> Path | None:
     """The last record of this very run under results/runs, or None; a file that is no record is named and left out."""
-    own = re.compile(re.escape(name(run, run_id)) + r"(?:\.(\d{1,9}))?\.json")
+    return next(iter(reversed(_all(results, name(run, run_id), run_id))), None)
+
+
+def _all(results: Path, stem: str, run_id: str) -> list[Path]:
+    """Every record of a run, in the order in which their files were named."""
+    own = re.compile(re.escape(stem) + r"(?:\.(\d{1,9}))?\.json")
     numbered = [(int(match[1] or 1), path) for path in _files(results / "runs") if (match := own.fullmatch(path.name))]
-    for _, path in sorted(numbered, reverse=True):
-        try:
-            if load(path).run_id == run_id:
-                return path
-        except UserError as error:
-            left_out([str(error)])
-    return None
+    return [path for _, path in sorted(numbered) if _is_of(path, run_id)]
+
+
+def _is_of(path: Path, run_id: str) -> bool:
+    try:
+        return load(path).run_id == run_id
+    except UserError as error:
+        left_out([str(error)])
+        return False
 
 
 def _files(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import dacite
 import attention_impls
 import tasks
 from attention_impls.base import Dims
-from attention_impls.saved import BEST
+from attention_impls.saved import BEST, LONGEST
 from lra import backends
 from lra.backends import Backend
 from lra.core.config import Run, as_dict
@@ -23,7 +23,7 @@ from lra.core.files import require_writable, set_aside
 from lra.core.frameworks import Device
 from lra.core.identity import revisions, run_id
 from lra.core.presets import preset_version
-from lra.model.blueprint import Blueprint, with_kernel
+from lra.model.blueprint import Blueprint, require_input, with_kernel
 from lra.model.weights import require_memory
 from lra.terminal.flags import command_of
 from lra.training import checkpoint, record, snapshot
@@ -32,7 +32,7 @@ from lra.training.clock import AwakeClock
 from lra.training.history import FIRST_STEPS, Callback
 from lra.training.loop import Diverged, Lane, Loop
 from lra.training.snapshot import SNAPSHOT, Snapshot
-from tasks.base import Shape, Task
+from tasks.base import Task
 from tasks.locks import Busy, held
 from tasks.places import raw_folder
 from tasks.store import Prepared
@@ -64,6 +64,10 @@ class Place:
         return dacite.from_dict(cls, values, dacite.Config(cast=[Path]))
 
 
+class AlreadyTraining(UserError):
+    """Another process trains the same run in the same folder."""
+
+
 Outcome = tuple[record.Record, Path] | Diverged
 NO_ROOM = "make room there, or name another folder with --results"
 KEPT = 4 * 4
@@ -82,9 +86,8 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
     """What the backend has to build; options that cannot be raise UserError."""
     shape = task.shape(run.data)
     mechanism = attention_impls.load(run.attn).on(run.backend)
-    dims = _dims(run, shape)
-    if run.model.vocabulary < task.vocab:
-        raise UserError(f"model.vocabulary is {run.model.vocabulary}, expected at least {task.vocab} for {run.task}")
+    heads, width = run.model.heads, run.model.width
+    dims = Dims(heads=heads, head_dim=width // heads, width=width, max_length=shape.max_length, grid=shape.grid)
     try:
         mechanism.card.check(run.options, dims)
     except ValueError as error:
@@ -99,6 +102,7 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
         towers=task.towers,
         seed=run.seed,
     )
+    require_input(blueprint, run.task, task.vocab)
     require_memory(blueprint)
     return blueprint
 
@@ -134,6 +138,15 @@ def first_losses(run: Run, data: Prepared, place: Place) -> list[float]:
         return loop.lanes[0].history.first_losses
 
 
+def first_steps(run: Run, data: Prepared, place: Place, count: int) -> tuple[float, float, int]:
+    """Take so many steps, at least two: seconds to the end of the first, seconds of each that follows, peak bytes."""
+    plan = replace(run.train, chunk=1, evaluate_every=run.train.steps)
+    with _opened([replace(run, train=plan)], data, place, [Silent()]) as loop:
+        loop.fit(last=count)
+        history = loop.lanes[0].history
+        return history.first_steps_after or 0.0, 1 / history.steps_per_second, loop.backend.peak_memory()
+
+
 @contextmanager
 def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequence[Callback]) -> Iterator[Loop]:
     """The loop of these runs, at their first step or at that of their snapshots, held against other processes."""
@@ -165,11 +178,11 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for lane, *accuracies in zip(loop.lanes, best, last, strict=True):
         if lane.diverged is None:
-            checkpoint.save_atomically(lane.history.best, lane.work / BEST, lane.facts)
-            # Killed after this one was recorded and before the last was, seeds come here twice.
-            path = record.find(place.results, lane.run, lane.work.name) if place.resume else None
+            facts = lane.facts | {LONGEST: lane.blueprint.dims.max_length}
+            checkpoint.save_atomically(lane.history.best, lane.work / BEST, facts)
             made = _make_record(lane, data, loop.backend, *accuracies)
-            path = path or record.save(made, place.results)
+            # Killed after this one was recorded and before the last was, seeds come here twice.
+            path = (record.save_once if place.resume else record.save)(made, place.results)
             outcomes.append((record.load(path), path))  # what every later reader sees
         else:
             outcomes.append(lane.diverged)
@@ -225,17 +238,6 @@ def _make_record(lane: Lane, data: Prepared, backend: Backend, best: float, last
     )
 
 
-def _dims(run: Run, shape: Shape) -> Dims:
-    model = run.model
-    return Dims(
-        heads=model.heads,
-        head_dim=model.width // model.heads,
-        width=model.width,
-        max_length=shape.max_length,
-        grid=shape.grid,
-    )
-
-
 def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> Snapshot | None:
     """The snapshot to continue from; whether to continue or to start over is never chosen in silence.
 
@@ -284,7 +286,7 @@ def alone(works: Sequence[Path]) -> Iterator[None]:
             try:
                 stack.enter_context(held(work / "lock", None))
             except Busy as error:
-                raise UserError(
+                raise AlreadyTraining(
                     f"{error.holder} is training this very run in {work}: wait for it or change --seed; if that "
                     f"process has ended, delete {work / 'lock'}"
                 ) from error

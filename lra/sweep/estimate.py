@@ -1,0 +1,138 @@
+"""How long a run takes and how much memory: from earlier runs like it, from benchmarks of its step, or from a probe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import tasks
+from lra.bench.record import MEASURED, BenchRecord
+from lra.bench.summary import Measured
+from lra.core.config import Run
+from lra.core.environment import environment
+from lra.core.errors import UserError
+from lra.scores import speeds
+from lra.scores.overrides import defaults
+from lra.sweep.work import Probe
+from lra.training import record
+from lra.training.record import Record
+
+FORWARD = 1 / 3  # of a training step, that scoring a batch takes: the backward pass is about two forward ones
+LOADING = 5.0  # seconds to load a framework, where nobody has measured it
+PROCESS = 500_000_000  # bytes of a process with a framework, which a benchmark on a CPU does not count
+MARGIN = 1.2  # by which a run may need more memory than was seen
+WORTH = 100  # steps from which on a run is longer than its probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """What a run is expected to take; None where nothing is known."""
+
+    seconds: float | None = None
+    memory: int | None = None
+    source: str = ""
+
+
+UNKNOWN = RunCost()
+
+
+class Known:
+    """What the records of a folder of results say of runs that are still to come."""
+
+    def __init__(self, runs: Sequence[Record], benches: Sequence[BenchRecord], on_gpu: bool) -> None:
+        self._cpu = environment()["cpu"]
+        self._runs = [each for each in runs if (each.environment["device"] != "cpu") == on_gpu]
+        self._benches = [each for each in benches if each.what == "train" and (each.device == "gpu") == on_gpu]
+        self._on_gpu = on_gpu
+
+    @classmethod
+    def of(cls, results: Path, on_gpu: bool) -> Known:
+        """From a folder of results."""
+        runs = []
+        for path in sorted((results / "runs").glob("[!.]*.json")):
+            try:
+                runs.append(record.load(path))
+            except UserError:  # the leaderboard names it
+                continue
+        return cls(runs, [each for _, each in speeds.records(results)[0]], on_gpu)
+
+    def estimate(self, run: Run) -> RunCost:
+        """Of a run that is settled, by the best source; UNKNOWN without one."""
+        return self._from_runs(run) or self._from_benches(run) or UNKNOWN
+
+    def _from_runs(self, run: Run) -> RunCost | None:
+        like = [each for each in self._runs if each.steps_per_second and _alike(each, run)]
+        here = [each for each in like if self._on_gpu or each.environment["cpu"] == self._cpu]
+        if not (found := here or like):
+            return None
+        each_step = median(1 / each.steps_per_second for each in found)
+        scoring = median(each.evaluation_seconds / len(each.curve) for each in found)
+        start = median(each.first_steps_after or LOADING for each in found)
+        evaluations = math.ceil(run.train.steps / run.train.evaluate_every) + 2  # the test split too, at most twice
+        return RunCost(
+            seconds=start + run.train.steps * each_step + evaluations * scoring,
+            memory=int(MARGIN * max(each.peak_memory_bytes for each in found)),
+            source=f"{len(found)} earlier run{'s' * (len(found) > 1)}{'' if here else ' on another machine'}",
+        )
+
+    def _from_benches(self, run: Run) -> RunCost | None:
+        wanted = defaults(run.attn) | asdict(run.options)
+        found = [
+            Measured(cell=cell)
+            for each in self._benches
+            for cell in each.cells
+            if each.documents == f"{run.task} {run.preset}"
+            and cell.status == MEASURED
+            and (cell.attn, cell.backend, cell.batch) == (run.attn, run.backend, run.train.batch_size)
+            and defaults(cell.attn) | cell.options == wanted
+            and (self._on_gpu or each.environment["cpu"] == self._cpu)
+        ]
+        if not found:
+            return None
+        cell = found[-1].cell
+        return RunCost(
+            seconds=LOADING + steps_in_all(run) * found[-1].step.median,
+            memory=int(MARGIN * cell.memory_bytes) + PROCESS if cell.memory_bytes else None,
+            source="a benchmark",
+        )
+
+
+def from_probe(run: Run, found: Probe) -> RunCost:
+    """From its first steps."""
+    return RunCost(
+        seconds=found.first + steps_in_all(run) * found.step, memory=int(MARGIN * found.memory), source="a probe"
+    )
+
+
+def steps_in_all(run: Run) -> float:
+    """Training steps, and evaluations counted as such."""
+    counts = tasks.load(run.task).counts(run.data)
+    scored = math.ceil(run.train.steps / run.train.evaluate_every) * (counts["validation"] or 0)
+    return run.train.steps + FORWARD * (scored + 2 * (counts["test"] or 0)) / run.train.batch_size
+
+
+def in_turn(seconds: Sequence[float | None], jobs: int) -> float | None:
+    """How long all take with so many at a time; None where one is not known."""
+    if any(each is None for each in seconds):
+        return None
+    ends = [0.0] * jobs
+    for each in seconds:
+        first = ends.index(min(ends))
+        ends[first] += each or 0.0
+    return max(ends)
+
+
+def _alike(each: Record, run: Run) -> bool:
+    """Whether a record is of the same work a step: all but the seed, the rates and how many steps."""
+    return (each.task, each.attn, each.backend, each.preset) == (run.task, run.attn, run.backend, run.preset) and (
+        _work(each.config) == _work(asdict(run))
+    )
+
+
+def _work(config: dict[str, Any]) -> tuple[Any, ...]:
+    data = {name: value for name, value in config["data"].items() if name != "seed"}
+    return data, config["options"], config["model"], config["train"]["batch_size"]

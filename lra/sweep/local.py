@@ -1,0 +1,158 @@
+"""The local engine: processes on this machine, which share out its cores, its GPUs and its memory.
+
+Each process has its share before it starts and keeps it: so many cores of its own, as many threads, one GPU. So a curve
+is the same whoever runs beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lra.core.environment import free_memory
+from lra.core.errors import UserError
+from lra.core.frameworks import Device
+from lra.core.workers import Child, paused_together
+from lra.sweep.engine import Order
+from lra.sweep.work import Answer
+from tasks import limits
+
+WORKER = "lra.sweep.worker"  # the module that a process runs
+OF_FREE = 0.9  # share of the free memory that runs may take together
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one process at a time may use of the machine."""
+
+    cores: tuple[int, ...]
+    threads: int
+    gpu: str | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that say so to libraries."""
+        found = {name: str(self.threads) for name in THREADS}
+        if self.gpu is not None:
+            found |= {"CUDA_VISIBLE_DEVICES": self.gpu, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        return found
+
+
+def shares(jobs: int | None, device: Device) -> list[Share]:
+    """The machine in as many equal parts as there are jobs: one on a CPU, as many as GPUs, unless a number is given.
+
+    UserError for a number that cannot be.
+    """
+    gpus = visible_gpus() if device == "gpu" else []
+    count = jobs or max(len(gpus), 1)
+    cores, usable = sorted(limits.allowed_cores()), limits.usable_cores()
+    if not 1 <= count <= 10 * max(usable, len(gpus)):
+        most = 10 * max(usable, len(gpus))
+        raise UserError(f"--jobs is {count:,}, expected at least 1 and at most {most}, ten for each core")
+    own = max(1, usable // count)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = min(own, int(asked)) if asked.isdigit() and int(asked) > 0 else own
+    return [
+        Share(
+            cores=tuple(cores[(number * own + each) % len(cores)] for each in range(min(own, len(cores)))),
+            threads=threads,
+            gpu=gpus[number % len(gpus)] if gpus else None,
+        )
+        for number in range(count)
+    ]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that a process of ours may use, as CUDA_VISIBLE_DEVICES names them."""
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [each.strip() for each in given.split(",") if each.strip()]
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [str(number) for number, line in enumerate(done.stdout.splitlines()) if line.startswith("GPU")]
+
+
+@dataclass
+class _Running:
+    order: Order
+    share: Share
+    child: Child
+    memory: int
+
+
+class LocalEngine:
+    """An Engine of processes on this machine, one for each share."""
+
+    def __init__(self, parts: Sequence[Share], memory: int | None = None) -> None:
+        """`memory`: bytes that all may take together; else most of what is free now."""
+        self._free = list(parts)
+        self._memory = memory or int(OF_FREE * free_memory())
+        self._running: list[_Running] = []
+        self._jobs = len(self._free)
+
+    @property
+    def jobs(self) -> int:
+        """How many it performs at a time."""
+        return self._jobs
+
+    def accepts(self, order: Order) -> bool:
+        """Where a share is free and memory is expected to suffice. What runs alone may want more than there is."""
+        if not self._running:
+            return True
+        if not self._free or order.alone or any(each.order.alone for each in self._running):
+            return False
+        return sum(each.memory for each in self._running) + self._need(order) <= self._memory
+
+    def start(self, order: Order) -> None:
+        """Begin to perform it in a process of its own."""
+        share = self._free.pop(0)
+        order.log.parent.mkdir(parents=True, exist_ok=True)
+        # What runs alone has the whole machine.
+        environment, cores = ({}, []) if order.alone else (share.environment, list(share.cores))
+        child = Child(WORKER, visible=False, log=order.log, environment=environment)
+        child.send({**order.values, "cores": cores})
+        self._running.append(_Running(order, share, child, self._need(order)))
+
+    def ended(self, seconds: float) -> list[tuple[Order, Answer]]:
+        """Those whose process has answered or died."""
+        ready, _, _ = select.select([each.child for each in self._running], [], [], seconds)
+        return [self._end(each) for each in list(self._running) if each.child in ready]
+
+    def stop(self) -> list[tuple[Order, Answer]]:
+        """Ask every process to save and end, and wait for each."""
+        for each in self._running:
+            each.child.terminate()
+        try:
+            return [self._end(each, stopping=True) for each in list(self._running)]
+        finally:  # a second Ctrl-C
+            for each in self._running:
+                each.child.kill()
+
+    @contextmanager
+    def paused_with_us(self) -> Iterator[None]:
+        """Inside, Ctrl-Z pauses the processes too."""
+        with paused_together(lambda: [each.child for each in self._running]):
+            yield
+
+    def _need(self, order: Order) -> int:
+        return order.memory or self._memory // self._jobs
+
+    def _end(self, each: _Running, *, stopping: bool = False) -> tuple[Order, Answer]:
+        values = each.child.receive()
+        code = each.child.end()
+        self._running.remove(each)
+        self._free.append(each.share)
+        if values is not None:
+            return each.order, Answer.from_values(values)
+        if stopping:
+            return each.order, Answer(state="stopped")
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        hint = ": perhaps for want of memory" if code == -signal.SIGKILL else ""
+        return each.order, Answer(state="died", why=f"its process ended ({name}){hint}")

@@ -1,0 +1,231 @@
+"""A sweep's plan: which runs, and which benchmarks. It knows nothing of who runs them, nor of what is done already.
+
+A plan is a list of blocks under `sweep`. One of runs names tasks, mechanisms, frameworks, a preset, how many seeds, and
+values for fields of the configuration; every combination is a run. One of a benchmark has the flags of `bench`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Interval, MinLen
+
+import attention_impls
+import tasks
+from attention_impls.base import AttentionError
+from lra.core.config import BackendName, Model, Run, Seed, Train, as_dict, at_most, from_dict, resolve
+from lra.core.documents import json_text, parse_yaml, read_yaml
+from lra.core.errors import UserError, did_you_mean
+from lra.core.frameworks import usual
+from lra.core.layout import Count, Line, built
+from lra.core.presets import Preset
+from lra.core.spec import Spec, parse_specs
+from tasks.base import TaskError
+
+PARTS = ("data", "options", "model", "train")
+MOST = 100_000  # runs of one plan
+Names = Annotated[list[Line], MinLen(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunBlock:
+    """Runs: every combination of what it names."""
+
+    task: Names
+    attn: Names
+    """With options, as elfatt@block_size=64; or all."""
+    backend: Annotated[list[BackendName], MinLen(1)] = field(default_factory=lambda: [usual()])
+    preset: Preset = "quick"
+    seed: Seed = 0
+    """The first one."""
+    seeds: Annotated[int, Interval(ge=1, le=1000)] = 1
+    grid: dict[Line, Annotated[list[Any], MinLen(1)]] = field(default_factory=dict)
+    """Values for fields, as train.learning_rate: [1e-4, 1e-3]."""
+    count: Count | None = None
+    """At most so many examples in each split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One run of a plan, or why it cannot be one."""
+
+    title: str
+    run: Run | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """One benchmark of a plan."""
+
+    words: tuple[str, ...]
+    """The flags of `bench`."""
+
+    @property
+    def title(self) -> str:
+        """What lists call it."""
+        return shlex.join(["bench", *self.words])
+
+
+Piece = Planned | Timed
+
+
+def load(path: Path) -> list[Piece]:
+    """The pieces of a plan's file, in its order, each once; UserError names what is wrong in it."""
+    values = read_yaml(path)
+    blocks = values.get("sweep") if isinstance(values, Mapping) else None
+    if not isinstance(blocks, list) or not blocks or len(values) > 1:
+        raise UserError(f"{path} is no plan: expected one key, sweep, with a list of blocks under it")
+    found: list[Piece] = []
+    for number, each in enumerate(blocks, start=1):
+        where = f"{path}: block {number}"
+        if isinstance(each, Mapping) and "bench" in each:
+            found.append(_timed(each, where))
+        else:
+            found += pieces(_block(each, where), where)
+        if len(found) > MOST:
+            raise UserError(f"{where}: the plan has more than {MOST:,} runs: split it")
+    return _once(found)
+
+
+def pieces(block: RunBlock, where: str) -> list[Piece]:
+    """The runs of one block: first those of the first seed, so that a sweep that is cut short has every cell.
+
+    UserError, which begins with `where`, for a name that nothing has. A value that cannot be makes one run impossible.
+    """
+    cells = list(_cells(block, where))
+    if len(cells) * block.seeds > MOST:
+        raise UserError(f"{where}: {len(cells) * block.seeds:,} runs, expected at most {MOST:,}: split it")
+    seeds = range(block.seed, block.seed + block.seeds)
+    return _once([_with_seed(cell, seed) for seed in seeds for cell in cells])
+
+
+def grid(text: str) -> tuple[str, list[Any]]:
+    """train.learning_rate=1e-4,1e-3 -> the field and its values; UserError for anything else."""
+    name, equals, values = text.partition("=")
+    if not equals or not name.strip() or not values.strip():
+        raise UserError(f"--grid {text}: expected FIELD=VALUE,VALUE, as train.learning_rate=1e-4,1e-3")
+    return name.strip(), parse_yaml(f"[{values}]", f"--grid {text}")
+
+
+def _timed(values: Mapping[str, Any], where: str) -> Timed:
+    words = values["bench"]
+    if not isinstance(words, str) or len(values) > 1:
+        raise UserError(f"{where}: expected bench and its flags as one text, and no other key")
+    try:
+        return Timed(words=tuple(shlex.split(words)))
+    except ValueError as error:
+        raise UserError(f"{where}: bench: {error}") from error
+
+
+def _block(values: Any, where: str) -> RunBlock:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where} is no mapping: expected task, attn, and what else a block has")
+    lists: dict[str, Any] = {
+        name: value if isinstance(value, list) else [value]
+        for name, value in values.items()
+        if name in ("task", "attn", "backend")
+    }
+    if isinstance(axes := values.get("grid", {}), Mapping):
+        lists["grid"] = {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
+    try:
+        return built(RunBlock, {**values, **lists})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """The runs of a block that differ in nothing but their seed."""
+
+    title: str
+    run: Run | None
+    why: str
+
+
+def _cells(block: RunBlock, where: str) -> Iterator[_Cell]:
+    try:
+        specs = parse_specs(",".join(block.attn)) if len(block.attn) > 1 else parse_specs(block.attn[0])
+        for task in block.task:
+            tasks.load(task)
+        for spec in specs:
+            attention_impls.load(spec.name)
+    except (UserError, TaskError, AttentionError) as error:
+        raise UserError(f"{where}: {error}") from error
+    axes = [(_field(name, where), values) for name, values in block.grid.items()]
+    for task, spec, backend in product(block.task, specs, block.backend):
+        if backend not in attention_impls.load(spec.name).backends:
+            continue
+        for (part, name), _ in axes:
+            _require_field(task, spec, part, name, where)
+        for chosen in product(*(values for _, values in axes)):
+            changes = [(part, name, value) for ((part, name), _), value in zip(axes, chosen, strict=True)]
+            yield _cell(block, task, spec, backend, changes)
+
+
+def _cell(
+    block: RunBlock, task: str, spec: Spec, backend: BackendName, changes: Sequence[tuple[str, str, Any]]
+) -> _Cell:
+    told = [f"{part}.{name}={_shown(value)}" for part, name, value in changes]
+    title = " · ".join([task, spec.label, backend, block.preset, *told])
+    try:
+        values = as_dict(resolve(task, spec, backend=backend, preset=block.preset, seed=block.seed))
+        for part, name, value in changes:
+            values[part][name] = value
+        return _Cell(title=title, run=at_most(from_dict(values, title), block.count), why="")
+    except (UserError, TaskError, AttentionError) as error:
+        return _Cell(title=title, run=None, why=str(error))
+
+
+def _with_seed(cell: _Cell, seed: int) -> Planned:
+    title = f"{cell.title} · seed {seed}"
+    if cell.run is None:
+        return Planned(title=title, why=cell.why)
+    try:
+        return Planned(title=title, run=replace(cell.run, seed=seed))
+    except UserError as error:
+        return Planned(title=title, why=str(error))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json_text(value, ensure_ascii=False)
+
+
+def _field(name: str, where: str) -> tuple[str, str]:
+    part, dot, field_name = name.replace("-", "_").partition(".")
+    part = {"attn": "options"}.get(part, part)
+    if not dot or part not in PARTS or not field_name:
+        raise UserError(f"{where}: grid: {name} is no field: expected one as train.learning_rate, or options., data.")
+    return part, field_name
+
+
+def _require_field(task: str, spec: Spec, part: str, name: str, where: str) -> None:
+    kinds = {
+        "data": tasks.load(task).options,
+        "options": attention_impls.load(spec.name).card.options,
+        "model": Model,
+        "train": Train,
+    }
+    known = [each.name for each in fields(kinds[part])]
+    if name not in known:
+        hint = did_you_mean(name, known)
+        of = {"data": f" of {task}", "options": f" of {spec.name}"}.get(part, "")
+        raise UserError(f"{where}: grid: {part}{of} has no field {name}:{hint} available: {', '.join(known)}")
+
+
+def _once(found: Sequence[Piece]) -> list[Piece]:
+    """Each run once, where blocks overlap."""
+    by_text = {_text(each): each for each in reversed(found)}
+    kept = {id(each) for each in by_text.values()}
+    return [each for each in found if id(each) in kept]
+
+
+def _text(piece: Piece) -> str:
+    if isinstance(piece, Timed) or piece.run is None:
+        return piece.title
+    return json_text(as_dict(piece.run), sort_keys=True)

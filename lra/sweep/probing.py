@@ -1,0 +1,55 @@
+"""Estimates for what is left of a plan, with a probe where no record says anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from lra.core.config import Run
+from lra.core.documents import json_text
+from lra.core.workers import Child
+from lra.sweep.estimate import UNKNOWN, WORTH, Known, RunCost, from_probe
+from lra.sweep.items import Item
+from lra.sweep.local import Share
+from lra.sweep.work import Probe
+from lra.terminal.console import console
+from lra.training.session import Job
+from lra.training.trainer import Place
+
+
+def estimated(items: Sequence[Item], place: Place, share: Share, *, probe: bool, on_gpu: bool) -> None:
+    """Give each item that is left its estimate. A probe has the `share` of the machine that a run will have.
+
+    What is shorter than its probe, or has no data yet, is not probed.
+    """
+    left = [item for item in items if item.run is not None and not item.finished]
+    if not left:
+        return
+    known, probed = Known.of(place.results, on_gpu), dict[str, RunCost]()
+    for item in left:
+        assert item.run is not None
+        item.estimate = known.estimate(item.run)
+        if item.estimate is UNKNOWN and probe and item.work is not None and item.run.train.steps >= WORTH:
+            key = _alike(item.run)
+            if key not in probed:
+                console.print(f"two steps of {item.title} …")
+                probed[key] = _probe(item.run, place, share)
+            item.estimate = probed[key]
+
+
+def _alike(run: Run) -> str:
+    """The same for runs that take as long."""
+    same = asdict(replace(run, seed=0))
+    del same["train"]["learning_rate"]
+    return json_text(same, sort_keys=True)
+
+
+def _probe(run: Run, place: Place, share: Share) -> RunCost:
+    child = Child("lra.sweep.worker", visible=False, environment=share.environment)
+    try:
+        answer = child.ask({"probe": Job([run], place).as_values(), "cores": list(share.cores)})
+    finally:
+        child.kill()
+    if not answer or answer["state"] != "done":
+        return RunCost(source=f"its probe failed: {answer['why']}" if answer else "its probe died")
+    return from_probe(run, Probe(**{name: answer[name] for name in ("first", "step", "memory")}))

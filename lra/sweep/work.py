@@ -1,0 +1,156 @@
+"""One run of a sweep, wherever it is performed: claimed, continued or begun, recorded once. Plain values in and out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import dacite
+import numpy as np
+
+import tasks
+from attention_impls.base import AttentionError
+from lra.core.environment import ROOT
+from lra.core.errors import UserError, is_out_of_memory
+from lra.core.identity import run_id
+from lra.core.markup import one_line
+from lra.sweep.lease import Held, Lease, claimed
+from lra.terminal.console import console, errors
+from lra.training import checkpoint, data, record, snapshot
+from lra.training.callbacks import Several, Silent
+from lra.training.history import History
+from lra.training.loop import Diverged, Interrupted
+from lra.training.screen import TrainingScreen, first_line
+from lra.training.session import Job
+from lra.training.trainer import AlreadyTraining, first_steps, train
+from tasks.base import TaskError
+
+State = Literal["done", "failed", "stopped", "held", "died"]
+PROBED = 2  # steps of a probe: the first compiles, the second is timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How an order ended."""
+
+    state: State
+    """done: there is a record; failed: it can have none; stopped: asked to end, and saved; held: another process works
+    on it; died: its process ended without a word."""
+    why: str = ""
+    record: str = ""
+
+    @classmethod
+    def from_values(cls, values: Any) -> Answer:
+        """The inverse of `asdict`."""
+        return dacite.from_dict(cls, values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a few steps of a run took."""
+
+    first: float
+    """Seconds from the start of the process to the end of the first step."""
+    step: float
+    """Seconds of a later one."""
+    memory: int
+    """Peak bytes."""
+
+
+class _Beating(Silent):
+    """A Callback that tells the lease how far the run is, and ends a run that another process took over."""
+
+    def __init__(self, lease: Held) -> None:
+        self._lease = lease
+
+    def starts(self, history: History, facts: dict[str, Any]) -> None:
+        self._lease.step = history.step
+
+    def advances(self, history: History, losses: np.ndarray) -> None:
+        self._lease.step = history.step
+        self._lease.require()
+
+
+def perform(job: Job, alive: Callable[[], object] = lambda: None) -> Answer:
+    """Train the one run of a job unless it has its record or another process has it; continue what was begun.
+
+    `alive` is called every few seconds by another thread, while the run is claimed.
+    """
+    [run], place = job.runs, replace(job.place, resume=True, fresh=False, several=True)
+    prepared = data.prepare(run.task, run.data, data.source(place.raw, place.processes))
+    identity = run_id(run, prepared.hash)
+    work = checkpoint.folder(place.results, identity)
+    console.print(first_line(run, tasks.load(run.task).describe(run.data), ""))
+    with claimed(work, alive) as lease:
+        if isinstance(lease, Lease):
+            return Answer(state="held", why=lease.holder)
+        if path := record.find(place.results, run, identity):
+            snapshot.remove(work)  # killed between the record and the removal
+            return Answer(state="done", record=str(path))
+        try:
+            _, path = train(run, prepared, place, Several(TrainingScreen(run), _Beating(lease)))
+        except AlreadyTraining as error:
+            return Answer(state="held", why=str(error))
+        except Interrupted as stop:
+            return Answer(state="stopped", why=str(stop))
+        return Answer(state="done", record=str(path))
+
+
+def probe(job: Job) -> Probe:
+    """Take the first steps of a job's run; nothing is recorded. UserError and others where it cannot take them."""
+    [run] = job.runs
+    with tempfile.TemporaryDirectory(prefix="lra-probe-") as folder:
+        place = replace(job.place, results=Path(folder), tensorboard=None, resume=False)
+        prepared = data.prepare(run.task, run.data, data.source(place.raw, place.processes))
+        first, step, memory = first_steps(run, prepared, place, PROBED)
+    return Probe(first=first, step=step, memory=memory)
+
+
+def benchmark(words: Sequence[str], results: Path) -> Answer:
+    """Run `bench` with these flags, in a process of its own."""
+    code = "import sys; from lra.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-P", "-c", code, "bench", *words, *elsewhere(results)]
+    child = subprocess.Popen(line, start_new_session=True)
+    try:
+        ended = child.wait()
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.wait()
+    return Answer(state="done") if ended == 0 else Answer(state="failed", why=f"bench ended with exit code {ended}")
+
+
+def elsewhere(results: Path) -> list[str]:
+    """The flag that names a folder of results, where it is not the usual one."""
+    return [] if results.absolute() == ROOT / "results" else ["--results", str(results)]
+
+
+def attempted(action: Callable[[], Answer]) -> Answer:
+    """The action's answer; a failure is one, whatever it is. What asks the process to end goes through."""
+    try:
+        return action()
+    except (UserError, TaskError, AttentionError, Diverged) as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except Exception as error:  # whatever it is, it shall not end the sweep
+        traceback.print_exc()
+        if is_out_of_memory(error):
+            return _failed(f"not enough memory: {error or 'nothing is left'}: take a smaller model, batch or length")
+        return _failed(f"{type(error).__name__}: {error}")
+
+
+def _failed(why: str) -> Answer:
+    errors.print(f"error: {why}")
+    return Answer(state="failed", why=one_line(why))
+
+
+def values_of(answer: Answer | Probe) -> dict[str, Any]:
+    """Plain values, for another process."""
+    return asdict(answer)
