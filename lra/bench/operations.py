@@ -15,6 +15,7 @@ writes three. Real code needs more; the share of the measured bandwidth is what 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +73,11 @@ def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[in
     tokens = batch * blueprint.towers * length
     projections = sum(letter in PROJECTIONS for letter in blueprint.inputs)
     block = [(tokens, model.width, projections * model.width)] if projections else []
-    block += [(tokens, model.width, model.width)]
-    block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)]
+    block += [(tokens, model.width, model.width)] if model.projection else []
+    block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)] if model.ffn else []
     features = model.width * (4 if blueprint.towers == 2 else 1)
-    head = [(batch, features, model.classifier), (batch, model.classifier, blueprint.classes)]
-    return block * model.depth + head
+    sizes = [features, model.classifier, blueprint.classes] if model.classifier else [features, blueprint.classes]
+    return block * model.depth + [(batch, *each) for each in itertools.pairwise(sizes)]
 
 
 def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, *, backward: bool) -> Cost:

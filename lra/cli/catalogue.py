@@ -12,7 +12,7 @@ from attention_impls import BACKENDS, Mechanism
 from attention_impls.equation import Equation, rendered
 from lra.core.config import resolve
 from lra.core.frameworks import installed
-from lra.core.presets import PRESETS, preset_values
+from lra.core.presets import PRESETS, preset_values, presets_of
 from lra.model.weights import initial_weights, parameter_count
 from lra.terminal.console import console
 from lra.terminal.mathematics import unicode_line
@@ -23,6 +23,7 @@ MEANING = {
     "smoke": "is it wired: seconds",
     "quick": "does it learn: about 90 s for elfatt on two CPU cores; ranks nothing",
     "standard": "the 2-layer, 64-wide, 2-head protocol that the leaderboard ranks",
+    "s4": "S4's recipe, 6 layers of up to 512 channels: days of a GPU; a board of its own, not reproduced yet",
 }
 
 
@@ -112,8 +113,9 @@ def _parameters(attn: str) -> int:
 def _presets() -> Table:
     table = _table("Presets, steps × batch", "task", *PRESETS)
     for name in tasks.names():
-        plans = [preset_values(name, preset)["train"] for preset in PRESETS]
-        table.add_row(name, *(f"{plan['steps']:,} × {plan['batch_size']}" for plan in plans))
+        plans = {preset: preset_values(name, preset)["train"] for preset in presets_of(name)}
+        shown = {preset: f"{plan['steps']:,} × {plan['batch_size']}" for preset, plan in plans.items()}
+        table.add_row(name, *(shown.get(preset, "") for preset in PRESETS))
     absent = [name for name in ("torch", "jax") if not installed(name)]
     lines = [f"{preset}: {MEANING[preset]}" for preset in PRESETS]
     table.caption = "\n".join(lines + ([f"not installed here: {', '.join(absent)}"] if absent else []))
