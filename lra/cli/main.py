@@ -76,6 +76,8 @@ TYPED = (
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),
     Verb("report", "lra.report.command", "report", "ReportFlags"),
     Verb("check", "lra.regression.command", "check", "CheckFlags"),
+    Verb("verify", "lra.verification.command", "verify", "VerifyFlags"),
+    Verb("submit", "lra.verification.submit", "submit", "SubmitFlags"),
     Verb("schema", "lra.cli.schema", "schema", "SchemaFlags"),
 )
 # Those of "train" and "data" depend on the task and the mechanism that are named.

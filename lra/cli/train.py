@@ -128,6 +128,7 @@ def _description(base: Run) -> str:
         f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
         "name others to see theirs. "
         "Other commands: run_lra.py sweep; run_lra.py bench; run_lra.py evaluate RECORD; run_lra.py leaderboard; "
-        "run_lra.py report; run_lra.py check; run_lra.py list; run_lra.py schema; run_lra.py data list; "
+        "run_lra.py report; run_lra.py check; run_lra.py verify RECORD; run_lra.py submit RECORD; run_lra.py list; "
+        "run_lra.py schema; run_lra.py data list; "
         "run_lra.py data prepare|verify|show --task TASK."
     )
