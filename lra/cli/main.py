@@ -71,6 +71,7 @@ def _data(argv: Sequence[str]) -> int:
 TYPED = (
     Verb("list", "lra.cli.catalogue", "show", "ListFlags"),
     Verb("sweep", "lra.sweep.command", "sweep", "SweepFlags"),
+    Verb("cost", "lra.sweep.cost", "cost", "CostFlags"),
     Verb("bench", "lra.cli.bench", "bench", "BenchFlags"),
     Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags"),
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),

@@ -127,8 +127,8 @@ def _description(base: Run) -> str:
         "Train attention mechanisms on one task, evaluate them, and leave a record of each under results/runs.\n\n"
         f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
         "name others to see theirs. "
-        "Other commands: run_lra.py sweep; run_lra.py bench; run_lra.py evaluate RECORD; run_lra.py leaderboard; "
-        "run_lra.py report; run_lra.py check; run_lra.py verify RECORD; run_lra.py submit RECORD; run_lra.py list; "
-        "run_lra.py schema; run_lra.py data list; "
+        "Other commands: run_lra.py sweep; run_lra.py cost; run_lra.py bench; run_lra.py evaluate RECORD; "
+        "run_lra.py leaderboard; run_lra.py report; run_lra.py check; run_lra.py verify RECORD; "
+        "run_lra.py submit RECORD; run_lra.py list; run_lra.py schema; run_lra.py data list; "
         "run_lra.py data prepare|verify|show --task TASK."
     )
