@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --
 GPU_TESTED := results/.work/gpu-tests.passed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run leaderboard test test-slow test-all test-optimised test-gpu gpu smoke-all lint format clean
+.PHONY: help setup run leaderboard docs test test-slow test-all test-optimised test-gpu gpu smoke-all lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,10 @@ run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--
 
 leaderboard: .venv/.ready ## write the tables and plots under results/ from the records
 	@$(BIN)/python run_lra.py leaderboard
+
+docs: .venv/.ready ## write and build the documentation into docs/site; every link is checked
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/zensical build --strict --config-file docs/mkdocs.yml
 
 test: .venv/.ready ## the quick tests (minutes): units, laws, parity, a smoke run in each framework
 	@$(PYTEST) $(ARGS)
@@ -51,19 +55,20 @@ gpu: .venv/.ready ## all that needs a GPU, in pieces: make gpu ARGS="--minutes 9
 smoke-all: .venv/.ready ## every mechanism on every task in both frameworks for a few steps, into results/evidence
 	@XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m tests.evidence.smoke $(ARGS)
 
-lint: .venv/.ready ## style, types, import floors, spelling
+lint: .venv/.ready ## style, types, import floors, spelling, plain words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/codespell
+	@$(BIN)/python docs/prose.py
 
 format: .venv/.ready ## put the code into the shape that lint asks for
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv and the tools' caches; results and prepared data stay
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache docs/site docs/.cache *.egg-info
 
 .venv/.ready: requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' here; Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }

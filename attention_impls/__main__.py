@@ -41,7 +41,8 @@ def references() -> str:
     return "\n\n".join(papers[key].bibtex() for key in sorted(papers)) + "\n"
 
 
-def _section(mechanism: Mechanism) -> str:
+def facts(mechanism: Mechanism) -> dict[str, str]:
+    """What a card says besides its equations: title -> text, without what does not apply."""
     card, options = mechanism.card, mechanism.card.options()
     chosen = ", ".join(f"`{field.name}={getattr(options, field.name)!r}`" for field in fields(options)) or "none"
     rows = {
@@ -57,13 +58,18 @@ def _section(mechanism: Mechanism) -> str:
         "More than one graph under torch.compile": "" if card.one_graph is True else card.one_graph,
         "Laws that are off": "; ".join(f"{law}: {reason}" for law, reason in _broken(card.laws).items()),
     }
-    lines = [f"- {title}: {text}" for title, text in rows.items() if text]
-    papers = [f"{_linked(paper)} (`{paper.key}`)" for paper in card.papers] or [str(card.paper)]
+    return {title: text for title, text in rows.items() if text}
+
+
+def _section(mechanism: Mechanism) -> str:
+    card = mechanism.card
+    lines = [f"- {title}: {text}" for title, text in facts(mechanism).items()]
+    papers = [f"{linked(paper)} (`{paper.key}`)" for paper in card.papers] or [str(card.paper)]
     head = [f"## {mechanism.name}: {card.title} ({card.year})", "", "; ".join(papers) + ".", ""]
     return "\n".join([*head, *(_equation(each) for each in card.formulas), *lines, ""])
 
 
-def _linked(paper: Citation) -> str:
+def linked(paper: Citation) -> str:
     """The citation as Markdown, its title a link."""
     return str(paper).replace(paper.title, f"[{paper.title}]({paper.url})") if paper.url else str(paper)
 
@@ -82,14 +88,17 @@ def costs(mechanism: Mechanism) -> str:
     options = card.options()
     products = card.operations(options, SIZE, SIZE.max_length)
     transforms = card.transforms(options, SIZE, SIZE.max_length, False)
+    scans = card.scans(options, SIZE, SIZE.max_length)
     work = f"{products / 1e6:,.0f} million multiply-adds"
     if transforms:
         work += f", {transforms / 1e6:,.0f} million operations of Fourier transforms"
+    if scans:
+        work += f", {scans / 1e6:,.0f} million elementwise of recurrences"
     arrays = card.params(options, SIZE, np.random.default_rng(0))
     own = sum(array.size for array in arrays.values())
     held = card.memory(options, SIZE, SIZE.max_length) / card.memory(options, SIZE, SIZE.max_length // 4)
     return (
-        f"{work} ({(products + transforms / 2) / SOFTMAX:.1%} of softmax) and {own:,} parameters "
+        f"{work} ({(products + transforms / 2 + scans) / SOFTMAX:.1%} of softmax) and {own:,} parameters "
         f"of its own in a layer of {SIZE.heads} heads of {SIZE.head_dim}; {held:.1f} times the memory of 1,024"
     )
 

@@ -119,8 +119,8 @@ class Laws:
     shape_and_dtype_kept: Law = True
     """The output has the shape and the dtype of v."""
     cost_grows_as_claimed: Law = True
-    """Matrix products cost what `operations` says, Fourier transforms what `transforms` says, and the arrays alive at
-    once grow as `memory` says."""
+    """Matrix products cost what `operations` says, Fourier transforms what `transforms` says, recurrences what `scans`
+    says, and the arrays alive at once grow as `memory` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +158,11 @@ def _no_transforms(options: Any, dims: Dims, length: int, ragged: bool) -> int:
     return 0
 
 
+def _no_scans(options: Any, dims: Dims, length: int) -> int:
+    """The recurrences of a mechanism that runs none."""
+    return 0
+
+
 def _each_anew(options: Any, dims: Dims, length: int) -> Once:
     """What a batch needs once of a mechanism that shares nothing between examples."""
     return Once()
@@ -188,6 +193,9 @@ class Attention:
     transforms: Callable[[Any, Dims, int, bool], int] = _no_transforms
     """(options, dims, length, ragged) -> floating-point operations of all Fourier transforms in one example's forward
     pass: 5 N log₂ N for N complex numbers, half for real ones. `ragged`: whether `lengths` are given."""
+    scans: Callable[[Any, Dims, int], int] = _no_scans
+    """(options, dims, length) -> multiply-adds of all linear recurrences in one example's forward pass, elementwise:
+    one for each state and token, four where they are complex."""
     once: Callable[[Any, Dims, int], Once] = _each_anew
     """(options, dims, length) -> the work among these that examples share, such as making a kernel."""
     rounding: str = ""

@@ -117,16 +117,21 @@ def find(mechanism: str | Mechanism) -> tuple[Mechanism, dict[str, Any]]:
 
 
 def _longest(mechanism: Mechanism, options: Any, backend: str, sizes: Mapping[str, Any]) -> int:
-    """The most tokens where nobody says how many; AttentionError where it decides the size of an array."""
+    """The most tokens where nobody says how many; AttentionError where it decides an array, in size or numbers."""
     if sizes["grid"] is not None:
         return math.prod(sizes["grid"])
     short, long = (
-        Choice(mechanism, options, _dims(mechanism.name, **{**sizes, "max_length": tokens}), backend).shapes()
+        Choice(mechanism, options, _dims(mechanism.name, **{**sizes, "max_length": tokens}), backend).arrays(0)
         for tokens in (64, 128)
     )
-    if short != long:
+    if not all(_equal(*pair) for pair in zip(short, long, strict=True)):
         raise AttentionError(f"{mechanism.name} has arrays for max_length tokens: give max_length")
     return LONGEST
+
+
+def _equal(first: Arrays, second: Arrays) -> bool:
+    """Whether arrays have the same names, shapes and numbers."""
+    return first.keys() == second.keys() and all(np.array_equal(array, second[name]) for name, array in first.items())
 
 
 def _dims(title: str, *, width: Any = None, **sizes: Any) -> Dims:

@@ -62,7 +62,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Inputs:
-    """One call's arguments in NumPy; `arrays` holds the card's inputs by letter."""
+    """One call's arguments in NumPy: the card's inputs by letter, and in `arrays` too the stream as "residual"."""
 
     dims: Dims
     arrays: Arrays
@@ -152,10 +152,10 @@ def draw(
     card.check(case.options, dims)
     rng = np.random.default_rng(seed)
     batch = batch if lengths is None else len(lengths)
-    shapes = {"x": (batch, tokens, dims.width)}
+    shapes = dict.fromkeys(("x", "residual"), (batch, tokens, dims.width))
     arrays = {
         letter: rng.normal(size=shapes.get(letter, (batch, tokens, dims.heads, dims.head_dim)))
-        for letter in card.inputs_of(case.options)
+        for letter in (*card.inputs_of(case.options), *(["residual"] if card.residual else []))
     }
     return Inputs(
         dims=dims,
@@ -210,7 +210,8 @@ def reference_loss(case: Case, inputs: Inputs, cotangent: np.ndarray) -> float:
 
 def _reference(case: Case, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     given = [inputs.arrays[letter] for letter in case.mechanism.card.inputs_of(case.options)]
-    found = case.mechanism.reference()(*given, **keywords_of(case, inputs), lengths=inputs.lengths)
+    keywords = keywords_of(case, inputs) | {"residual": inputs.arrays.get("residual")}
+    found = case.mechanism.reference()(*given, **keywords, lengths=inputs.lengths)
     out, penalty, _ = case.mechanism.card.parts(found)
     return out, np.zeros(()) if penalty is None else penalty
 
@@ -239,7 +240,7 @@ def _torch(case: Case, inputs: Inputs, cotangent: np.ndarray | None, dtype: str)
     params = dict(layer.named_parameters())
     lengths = None if inputs.lengths is None else torch.tensor(inputs.lengths)
     with torch.set_grad_enabled(learns):
-        out, penalty, _ = layer.parts(given, lengths)
+        out, penalty, _ = layer.parts(given, lengths, residual=given.get("residual"))
     assert out.dtype == kind
     found = out.detach().to(torch.promote_types(out.dtype, torch.float32)).numpy()
     if cotangent is None:
@@ -285,7 +286,7 @@ def jax_call(attend: Any, case: Case, dims: Dims) -> Any:
             named |= {("constants", name): array for name, array in constants.items()}
             layer = nnx.merge(graph, nnx.from_flat_state(named))
             assert layer._choice.attend is attend, "the key of the cache is what the layer calls"
-            out, penalty, _ = layer.parts(given, lengths)
+            out, penalty, _ = layer.parts(given, lengths, residual=given.get("residual"))
             if weight is None:
                 return out.sum(), out
             return (out * weight).sum() + (0 if penalty is None else penalty.sum()), out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from attention_cases import Case, Inputs, dims_for, draw, jax_call, keywords_of
 
 from attention_impls.ops.fourier import transform_operations
+from attention_impls.ops.scan import scan_operations
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Footprint:
     """In matrix products."""
     transforms: int
     """Floating-point operations of Fourier transforms, 5 N log₂ N for N complex numbers, half for real ones."""
+    scans: int
+    """Multiply-adds of linear recurrences, elementwise: one for each state and token, four where they are complex."""
     largest: int
     """Elements of the largest array on the way."""
     peak: int
@@ -57,7 +60,7 @@ def jaxpr_footprint(jaxpr: Any) -> Footprint:
     """
     last = {var: i for i, equation in enumerate(jaxpr.eqns) for var in _variables(equation.invars)}
     last |= dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
-    products, transforms, largest, live, peak = 0, 0, 0, 0, 0
+    products, transforms, scans, largest, live, peak = 0, 0, 0, 0, 0, 0
     own: dict[Any, int] = {}
     for i, equation in enumerate(jaxpr.eqns):
         sizes = {out: math.prod(out.aval.shape) for out in equation.outvars}
@@ -69,11 +72,12 @@ def jaxpr_footprint(jaxpr: Any) -> Footprint:
         times = equation.params["length"] if equation.primitive.name == "scan" else 1
         products += _products(equation) + times * sum(each.multiply_adds for each in inner)
         transforms += _transforms(equation) + times * sum(each.transforms for each in inner)
+        scans += _scans(equation) + times * sum(each.scans for each in inner)
         largest = max([largest, *sizes.values(), *(each.largest for each in inner)])
         own |= sizes
         live += sum(size for out, size in sizes.items() if last.get(out, i) > i)
         live -= sum(own[var] for var in set(_variables(equation.invars)) if var in own and last[var] == i)
-    return Footprint(products, transforms, largest, peak)
+    return Footprint(products, transforms, scans, largest, peak)
 
 
 def _variables(values: Any) -> Iterator[Any]:
@@ -98,6 +102,19 @@ def _transforms(equation: Any) -> int:
     return transform_operations(length, lead, real=equation.params["fft_type"] in (2, 3))
 
 
+def _scans(equation: Any) -> int:
+    """Multiply-adds of a recurrence, by the name of the function that runs it and the shape of its states."""
+    if equation.params.get("name") != "states_of" or not equation.outvars:
+        return 0
+    states = equation.outvars[0].aval
+    return _recurrence(states.shape, of_complex=states.dtype.kind == "c")
+
+
+def _recurrence(shape: Sequence[int], *, of_complex: bool) -> int:
+    """Multiply-adds for inputs (B, N, …)."""
+    return scan_operations(math.prod(shape) // max(shape[1], 1), shape[1], of_complex=of_complex)
+
+
 def _bodies(params: dict[str, Any]) -> list[Any]:
     """The jaxprs inside an equation's parameters."""
     found = [item for value in params.values() for item in (value if isinstance(value, tuple | list) else [value])]
@@ -115,20 +132,22 @@ def _torch_footprint(case: Case, inputs: Inputs, tokens: int) -> Footprint:
 
     # The counter knows the fused attention of GPUs only.
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    missing = {fused: lambda q, k, v, *args, **keywords: sdpa_flop_count(q, k, v)} | torch_transforms()
-    attend = case.mechanism.attend("torch")
+    missing = {fused: lambda q, k, v, *args, **keywords: sdpa_flop_count(q, k, v)}
+    missing |= torch_transforms() | torch_scans()
+    attend, letters = case.mechanism.attend("torch"), case.mechanism.card.inputs_of(case.options)
     with FakeTensorMode(), torch.no_grad():
         params, constants = empty(inputs.params), empty(inputs.constants)
         given, lengths = empty(inputs.arrays, 1, tokens), torch.empty(1, dtype=torch.int32)
         keywords = keywords_of(case, inputs) | {"params": params, "constants": constants}
         live = live_elements([lengths, *given.values(), *params.values(), *constants.values()])
         with FlopCounterMode(display=False, custom_mapping=missing) as flops, live:
-            attend(*given.values(), lengths=lengths, **keywords)
+            attend(*(given[letter] for letter in letters), residual=given.get("residual"), lengths=lengths, **keywords)
     counted = flops.get_flop_counts()["Global"]
     transforms = sum(count for op, count in counted.items() if "_fft_" in str(op))
+    scans = sum(count for op, count in counted.items() if "_scan" in str(op))
     short_convolutions = sum(count for op, count in counted.items() if "convolution" in str(op))
-    products = (sum(counted.values()) - transforms - short_convolutions) // 2
-    return Footprint(products, transforms, live.largest, live.peak)
+    products = (sum(counted.values()) - transforms - scans - short_convolutions) // 2
+    return Footprint(products, transforms, scans // 2, live.largest, live.peak)
 
 
 def torch_transforms() -> dict[Any, Any]:
@@ -145,6 +164,19 @@ def torch_transforms() -> dict[Any, Any]:
 
     aten = torch.ops.aten
     return {aten._fft_c2c: counts(False), aten._fft_r2c: counts(True), aten._fft_c2r: counts(True)}
+
+
+def torch_scans() -> dict[Any, Any]:
+    """What PyTorch's counter lacks: linear recurrences, two operations for a multiply-add."""
+    import torch
+
+    import attention_impls.ops.scan_torch  # noqa: F401, it defines the operator
+
+    def count(decay: torch.Tensor, inputs: torch.Tensor, *rest: Any, **keywords: Any) -> int:
+        return 2 * _recurrence(inputs.shape, of_complex=inputs.dtype.is_complex)
+
+    count._get_raw = True  # the tensors and not their shapes, for their dtype
+    return {torch.ops.attention_impls.linear_scan: count}
 
 
 def live_elements(held: list[Any]) -> Any:

@@ -25,6 +25,7 @@ def test_cost_grows_as_claimed(case: Case, backend: str) -> None:
     for tokens in lengths:
         assert found[tokens].multiply_adds == pytest.approx(claimed[tokens], rel=0.15)
         assert found[tokens].transforms == pytest.approx(transforms[tokens], rel=0.01)
+        assert found[tokens].scans == card.scans(case.options, dims, tokens)
     for short, long in itertools.pairwise(lengths):
         if claimed[short]:  # a mechanism may have no matrix product
             work = found[long].multiply_adds / found[short].multiply_adds

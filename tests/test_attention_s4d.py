@@ -10,8 +10,9 @@ import pytest
 from attention_cases import dims_for
 from scipy.linalg import expm
 
+from attention_impls.ops.fourier import piece
 from attention_impls.ops.hippo import legs, normal_legs, rank_one
-from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, CARD, DECAY, FREQUENCY, STEP, Options, piece
+from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, CARD, DECAY, FREQUENCY, STEP, Options
 
 DIMS = dims_for(300, heads=1, head_dim=3)
 BACKENDS = ("torch", "jax")

@@ -11,7 +11,7 @@ from board_records import made, write, write_timing
 
 from lra.core.config import Train, from_dict
 from lra.core.errors import UserError
-from lra.leaderboard.page import facts
+from lra.leaderboard.page import about_speeds
 from lra.scores import overrides as variant
 from lra.scores import speeds
 from lra.scores.board import FIVE, boards, read
@@ -238,11 +238,10 @@ def test_the_device_with_most_cells_is_shown_and_the_others_are_named(tmp_path: 
     assert chosen.device.startswith("new")
     assert chosen.others == ("old, float32, 2 heads of 32",)
     assert {each.device for each in chosen.timings} == {chosen.device}
-    (board,) = boards([made("listops", "softmax", 0.5)], chosen)
-    (fact,) = [fact for fact in facts(board) if fact.startswith("Speed")]
-    assert "4,096 tokens, batch 8" in fact
-    assert "one device, that with most: new, float32" in fact
-    assert fact.endswith("other devices, by --device: old, float32, 2 heads of 32")
+    about = about_speeds(chosen)
+    assert "At 4,096 tokens the batch is 8." in about
+    assert about.startswith("Device, the one with most of the bench records: new, float32")
+    assert about.endswith("Other devices, by `--device`: old, float32, 2 heads of 32.")
 
 
 def test_of_devices_with_as_many_cells_the_one_timed_last_is_shown(tmp_path: Path) -> None:

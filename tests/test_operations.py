@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from attention_meter import torch_transforms
+from attention_meter import torch_scans, torch_transforms
 from small import MODEL, blueprint
 
 from attention_impls.base import Once
@@ -45,7 +45,7 @@ def counted(plan: Blueprint, backward: bool) -> int:
             lambda grad, q, k, v, *args, **keywords: 2 * sdpa_flop_count(q, k, v)
         ),
     }
-    mapping |= torch_transforms()
+    mapping |= torch_transforms() | torch_scans()
     model = encoder(plan)
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter, torch.set_grad_enabled(backward):
         loss = forward(plan, model)
@@ -55,7 +55,7 @@ def counted(plan: Blueprint, backward: bool) -> int:
 
 
 @pytest.mark.parametrize("towers", [1, 2])
-@pytest.mark.parametrize("attn", ["softmax", "linear", "efficient", "elfatt", "fnet", "window_conv"])
+@pytest.mark.parametrize("attn", ["softmax", "linear", "efficient", "elfatt", "fnet", "window_conv", "lru"])
 def test_operations_are_what_the_counter_of_pytorch_sees(attn: str, towers: int) -> None:
     plan = blueprint(attn, towers=towers, length=LENGTH)
     assert infer_cost(plan, BATCH, LENGTH, FLOAT32).flop == counted(plan, backward=False)

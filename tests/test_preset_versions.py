@@ -17,6 +17,7 @@ from lra.core import presets
 from lra.core.config import as_dict, from_dict
 from lra.core.errors import UserError
 from lra.core.spec import Spec
+from lra.plotting.figures import pictures
 from lra.scores import board, overrides
 from lra.scores.tables import heading
 from lra.training.record import Record
@@ -53,6 +54,7 @@ def test_each_version_has_its_board_and_no_words_in_it() -> None:
     assert [row.words for each in (today, superseded) for row in each.rows] == [(), ()]
     assert "older values" in heading(superseded)
     assert superseded.slug == "quick-v1"
+    assert [each.preset for each in pictures([today, superseded])] == ["quick", "quick"]  # the older one is a table
 
 
 @pytest.mark.usefixtures("versioned")

@@ -56,6 +56,11 @@ def _smooth(number: int) -> bool:
     return number == 1
 
 
+def piece(length: int) -> int:
+    """Lags of one piece of a kernel, about √length: e^{(a + b)Δλ} is made of as many powers in a as in b."""
+    return 1 << math.ceil(math.log2(max(length, 1)) / 2)
+
+
 def transform_operations(length: int, count: int, *, real: bool) -> int:
     """Floating-point operations of so many FFTs: 5 N log₂ N each, half of that where one side is real."""
     return round((2.5 if real else 5) * length * math.log2(max(length, 1)) * count)

@@ -1,6 +1,7 @@
 """The arrays and the cost of what state-space models put behind their convolution: GELU, and a gated linear unit.
 
-It is an option, `glu`, of every convolution mixer, so that they differ in their kernels alone.
+It is an option, `glu`, of every convolution mixer, so that they differ in their kernels alone. Where it is no switch it
+says which unit: "full", that of the others, or one whose gates act on g (half1) or on y (half2) themselves.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from attention_impls.base import Arrays, Dims
 from attention_impls.equation import Equation
 
 DIFFERS = (
-    " Dropout before the gated unit is drawn for each position, where the authors' may be tied. The encoder's output "
-    "projection follows the unit, where the authors' block ends."
+    " Dropout before the gated unit is drawn for each position, unless the model ties it. The encoder's output "
+    "projection follows the unit, unless the model has none; the authors' block ends there."
 )
 OUTPUT = Equation(
     "output",
@@ -25,17 +26,29 @@ OUTPUT = Equation(
 SKIP, WEIGHT, BIAS = "skip", "glu.weight", "glu.bias"
 
 
+def unit(options: Any) -> str:
+    """Which unit the option `glu` says: none, full, half1 or half2."""
+    if isinstance(options.glu, bool):
+        return "full" if options.glu else "none"
+    return options.glu
+
+
+def _outputs(options: Any, dims: Dims) -> int:
+    """Numbers that the unit's product has for each token."""
+    return {"none": 0, "full": 2}.get(unit(options), 1) * dims.width
+
+
 def gated_params(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """Weight (C, 2C) and bias (2C) where `options.glu` is on, uniform within ±1/√C: PyTorch's default."""
-    if not options.glu:
+    """Weight (C, 2C or C) and bias (2C or C) where `options.glu` is on, uniform within ±1/√C: PyTorch's default."""
+    outputs, bound = _outputs(options, dims), 1 / math.sqrt(dims.width)
+    if not outputs:
         return {}
-    bound = 1 / math.sqrt(dims.width)
     return {
-        WEIGHT: rng.uniform(-bound, bound, (dims.width, 2 * dims.width)),
-        BIAS: rng.uniform(-bound, bound, 2 * dims.width),
+        WEIGHT: rng.uniform(-bound, bound, (dims.width, outputs)),
+        BIAS: rng.uniform(-bound, bound, outputs),
     }
 
 
 def gated_operations(options: Any, dims: Dims, length: int) -> int:
     """Multiply-adds of the unit's product."""
-    return 2 * dims.width**2 * length if options.glu else 0
+    return dims.width * _outputs(options, dims) * length

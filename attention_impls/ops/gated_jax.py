@@ -11,15 +11,20 @@ from jax import Array
 from jaxtyping import Float
 
 from attention_impls.base import Layer
-from attention_impls.ops.gated import BIAS, WEIGHT
+from attention_impls.ops.gated import BIAS, WEIGHT, unit
 from attention_impls.ops.jax_ops import Tokens
 
 
 def gated(y: Float[Array, "B N C"], layer: Layer[Any]) -> Tokens:
-    """GELU(y), the layer's dropout, and where `options.glu` is on a·σ(b) with (a, b) = W y + c; C as heads."""
-    wide = y.astype(jnp.promote_types(y.dtype, jnp.float32))
-    y = (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(y.dtype)
-    y = y if layer.drop is None else layer.drop(y)
-    if layer.options.glu:
-        y = jax.nn.glu(y @ layer.params[WEIGHT] + layer.params[BIAS])
-    return y.reshape(*y.shape[:2], layer.dims.heads, layer.dims.head_dim)
+    """g = GELU(y), the layer's dropout, and where `options.glu` is on a·σ(b) with (a, b) = W g + c; C as heads.
+
+    Half a unit has b = W g + c alone, and g or y as a.
+    """
+    kind, wide = unit(layer.options), y.astype(jnp.promote_types(y.dtype, jnp.float32))
+    g = (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(y.dtype)
+    g = g if layer.drop is None else layer.drop(g)
+    if kind == "full":
+        g = jax.nn.glu(g @ layer.params[WEIGHT] + layer.params[BIAS])
+    elif kind != "none":
+        g = (g if kind == "half1" else y) * jax.nn.sigmoid(g @ layer.params[WEIGHT] + layer.params[BIAS])
+    return g.reshape(*y.shape[:2], layer.dims.heads, layer.dims.head_dim)

@@ -9,14 +9,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.base import Layer
-from attention_impls.ops.gated import BIAS, WEIGHT
+from attention_impls.ops.gated import BIAS, WEIGHT, unit
 from attention_impls.ops.torch_ops import Tokens
 
 
 def gated(y: Float[Tensor, "B N C"], layer: Layer[Any]) -> Tokens:
-    """GELU(y), the layer's dropout, and where `options.glu` is on a·σ(b) with (a, b) = W y + c; C as heads."""
-    y = F.gelu(y)
-    y = y if layer.drop is None else layer.drop(y)
-    if layer.options.glu:
-        y = F.glu(y @ layer.params[WEIGHT] + layer.params[BIAS])
-    return y.unflatten(2, (layer.dims.heads, layer.dims.head_dim))
+    """g = GELU(y), the layer's dropout, and where `options.glu` is on a·σ(b) with (a, b) = W g + c; C as heads.
+
+    Half a unit has b = W g + c alone, and g or y as a.
+    """
+    kind, g = unit(layer.options), F.gelu(y)
+    g = g if layer.drop is None else layer.drop(g)
+    if kind == "full":
+        g = F.glu(g @ layer.params[WEIGHT] + layer.params[BIAS])
+    elif kind != "none":
+        g = (g if kind == "half1" else y) * (g @ layer.params[WEIGHT] + layer.params[BIAS]).sigmoid()
+    return g.unflatten(2, (layer.dims.heads, layer.dims.head_dim))

@@ -36,9 +36,21 @@ def normal_legs(state: int) -> Normal:
     An eigenvector has no phase of its own, and libraries choose different ones. The authors clip what imaginary part of
     B theirs leaves; here there is none.
     """
-    matrix, inputs = legs(state)
+    frequencies, basis = _eigen(state)
+    return Normal(-0.5 + 1j * frequencies, np.abs(basis.conj().T @ legs(state)[1]))
+
+
+def normal_basis(state: int) -> Complex[np.ndarray, "N n"]:
+    """The eigenvectors that belong to `normal_legs`, one a column, turned so that B is real and positive in them."""
+    basis = _eigen(state)[1]
+    found = basis.conj().T @ legs(state)[1]
+    return basis * (found / np.abs(found))
+
+
+def _eigen(state: int) -> tuple[Float[np.ndarray, " n"], Complex[np.ndarray, "N n"]]:
+    """Negative imaginary parts of the eigenvalues, and eigenvectors of any phase."""
+    matrix, _ = legs(state)
     p = rank_one(state)
     skew = matrix + np.outer(p, p) + 0.5 * np.eye(state)
     frequencies, basis = np.linalg.eigh(-1j * skew)  # Hermitian, so the basis is unitary; in rising order
-    half = state // 2
-    return Normal(-0.5 + 1j * frequencies[:half], np.abs(basis.conj().T @ inputs)[:half])
+    return frequencies[: state // 2], basis[:, : state // 2]

@@ -32,10 +32,10 @@ def each_example(
 
 
 def each_sequence(
-    x: Float[np.ndarray, "B N C"], layer: Layer[Any], mix_one: Callable[[Float[np.ndarray, "n C"]], np.ndarray]
+    x: Float[np.ndarray, "B N channels"], layer: Layer[Any], mix_one: Callable[[np.ndarray], np.ndarray]
 ) -> Tokens:
-    """Apply `mix_one` to the real tokens of each example's normed input; zeros elsewhere. C as heads."""
-    dims, out = layer.dims, np.zeros(x.shape)
+    """Apply `mix_one` to the real tokens of each example, (n, channels) -> (n, C); zeros elsewhere. C as heads."""
+    dims, out = layer.dims, np.zeros((*x.shape[:2], layer.dims.width))
     for i in range(len(x)):
         n = x.shape[1] if layer.lengths is None else int(layer.lengths[i])
         if n > 0:
@@ -55,11 +55,18 @@ def two_sided_sum(
 
 
 def gated(y: Float[np.ndarray, "n C"], layer: Layer[Any]) -> Float[np.ndarray, "n C"]:
-    """y Φ(y), and where `options.glu` is on a gated linear unit of it: half of the outputs times σ of the others."""
-    y = y * (1 + erf(y / math.sqrt(2))) / 2
-    if not layer.options.glu:
-        return y
-    values, gates = np.split(y @ layer.params[WEIGHT] + layer.params[BIAS], 2, axis=1)
+    """g = y Φ(y), and where `options.glu` is on a gated linear unit of it: half of the outputs times σ of the others.
+
+    Half a unit multiplies g, or y, with σ of all outputs.
+    """
+    g = y * (1 + erf(y / math.sqrt(2))) / 2
+    if layer.options.glu in (False, "none"):
+        return g
+    mixed = g @ layer.params[WEIGHT] + layer.params[BIAS]
+    if layer.options.glu in ("half1", "half2"):
+        values, gates = (g if layer.options.glu == "half1" else y), mixed
+    else:
+        values, gates = np.split(mixed, 2, axis=1)
     return values / (1 + np.exp(-gates))
 
 

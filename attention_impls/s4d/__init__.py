@@ -12,7 +12,7 @@ from annotated_types import Interval
 from attention_impls.base import Arrays, Attention, Count, Dims, Once
 from attention_impls.citation import Citation
 from attention_impls.equation import Equation
-from attention_impls.ops.fourier import ROUNDING, TWO_SIDED, conv_transforms, kernel_transforms
+from attention_impls.ops.fourier import ROUNDING, TWO_SIDED, conv_transforms, kernel_transforms, piece
 from attention_impls.ops.gated import DIFFERS, OUTPUT, SKIP, gated_operations, gated_params
 from attention_impls.ops.hippo import Normal, normal_legs
 
@@ -71,11 +71,6 @@ def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
         C_IMAG: rng.normal(0, math.sqrt(0.5), (2, *pairs)),
         SKIP: rng.normal(size=width),
     } | gated_params(options, dims, rng)
-
-
-def piece(length: int) -> int:
-    """Lags of one piece of a kernel, about √length: e^{(a + b)Δλ} is made of as many powers in a as in b."""
-    return 1 << math.ceil(math.log2(max(length, 1)) / 2)
 
 
 def once(options: Options, dims: Dims, length: int) -> Once:

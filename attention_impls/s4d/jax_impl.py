@@ -8,11 +8,12 @@ from jax import Array
 from jaxtyping import Float
 
 from attention_impls.base import Layer
+from attention_impls.ops.fourier import piece
 from attention_impls.ops.fourier_jax import two_sided_conv
 from attention_impls.ops.gated import SKIP
 from attention_impls.ops.gated_jax import gated
 from attention_impls.ops.jax_ops import Tokens
-from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, DECAY, FREQUENCY, STEP, Options, piece
+from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, DECAY, FREQUENCY, STEP, Options
 
 Pair = tuple[Array, Array]
 """Real and imaginary part."""

@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attention_impls.base import Layer
+from attention_impls.ops.fourier import piece
 from attention_impls.ops.fourier_torch import two_sided_conv
 from attention_impls.ops.gated import SKIP
 from attention_impls.ops.gated_torch import gated
 from attention_impls.ops.torch_ops import Tokens
-from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, DECAY, FREQUENCY, STEP, Options, piece
+from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, DECAY, FREQUENCY, STEP, Options
 
 Pair = tuple[Tensor, Tensor]
 """Real and imaginary part."""

@@ -1,10 +1,11 @@
 """How many operations and bytes a forward pass or a training step needs at least, counted by formula.
 
-Operations are those of matrix products, two for a multiply-add, and of Fourier transforms, 5 N log₂ N for N complex
-numbers and half for real ones: those of the attention come from the mechanism's card, those of the encoder around it
-from its layers. A training step has each product three times: once forward, and once each for the gradients of its two
-factors. It has each transform twice, since the gradient of one is one. Nothing else counts: no exponentials, norms,
-short convolutions or optimiser, and nothing that an implementation computes twice.
+Operations are those of matrix products, two for a multiply-add, of Fourier transforms, 5 N log₂ N for N complex
+numbers and half for real ones, and of linear recurrences, a multiply-add for each state and token: those of the
+attention come from the mechanism's card, those of the encoder around it from its layers. A training step has each
+product three times: once forward, and once each for the gradients of its two factors. It has each transform and each
+recurrence twice, since the gradient of one is one. Nothing else counts: no exponentials, norms, short convolutions or
+optimiser, and nothing that an implementation computes twice.
 
 Bytes are what has to cross the memory's bus if every matrix product reads its factors and writes its result once, and
 what stands between products is fused into them: the attention reads its inputs and writes its output, and backward
@@ -14,6 +15,7 @@ writes three. Real code needs more; the share of the measured bandwidth is what 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,11 +73,11 @@ def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[in
     tokens = batch * blueprint.towers * length
     projections = sum(letter in PROJECTIONS for letter in blueprint.inputs)
     block = [(tokens, model.width, projections * model.width)] if projections else []
-    block += [(tokens, model.width, model.width)]
-    block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)]
+    block += [(tokens, model.width, model.width)] if model.projection else []
+    block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)] if model.ffn else []
     features = model.width * (4 if blueprint.towers == 2 else 1)
-    head = [(batch, features, model.classifier), (batch, model.classifier, blueprint.classes)]
-    return block * model.depth + head
+    sizes = [features, model.classifier, blueprint.classes] if model.classifier else [features, blueprint.classes]
+    return block * model.depth + [(batch, *each) for each in itertools.pairwise(sizes)]
 
 
 def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, *, backward: bool) -> Cost:
@@ -100,9 +102,10 @@ def _attention_flop(blueprint: Blueprint, sequences: int, length: int, *, backwa
         products, transforms, once = card.operations(*given), card.transforms(*given, False), card.once(*given)
     except ValueError:
         return None
+    scans = 2 * sequences * card.scans(*given)
     products = sequences * (products - once.operations) + once.operations
     transforms = sequences * (transforms - once.transforms) + once.transforms
-    return 2 * products * (3 if backward else 1) + transforms * (2 if backward else 1)
+    return 2 * products * (3 if backward else 1) + (transforms + scans) * (2 if backward else 1)
 
 
 def _attention_elements(blueprint: Blueprint, sequences: int, length: int, *, backward: bool) -> int:

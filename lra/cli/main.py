@@ -11,7 +11,7 @@ import tyro
 
 from lra.core.allocator import keep_buffers
 from lra.core.errors import UserError, did_you_mean
-from lra.terminal.console import open_streams
+from lra.terminal.console import DOCUMENTATION, open_streams
 from lra.terminal.failures import told
 from tasks.places import settle_matplotlib
 
@@ -25,18 +25,21 @@ class Verb(NamedTuple):
     module: str
     function: str
     flags: str
+    computes: bool = False
+    """Whether this process runs models itself."""
 
     def __call__(self, argv: Sequence[str]) -> int:
         """Read the arguments and run it; the exit code."""
         module = import_module(self.module)
-        program, text = f"run_lra.py {self.name}", module.DESCRIPTION
+        if self.computes:
+            keep_buffers()
+        program, text = f"run_lra.py {self.name}", f"{module.DESCRIPTION}\n\n{DOCUMENTATION}"
         flags = tyro.cli(getattr(module, self.flags), args=list(argv), prog=program, description=text)
         return getattr(module, self.function)(flags)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 asked for the impossible, 130 asked to end."""
-    keep_buffers()
     open_streams()
     settle_matplotlib()
     return told(lambda: _command(list(argv)))
@@ -59,7 +62,8 @@ def _command(argv: list[str]) -> int:
 def _train(argv: Sequence[str]) -> int:
     from lra.cli.train import train
 
-    return train(argv)
+    keep_buffers()
+    return train(argv, [name for name in VERBS if name != "train"])
 
 
 def _data(argv: Sequence[str]) -> int:
@@ -72,12 +76,12 @@ TYPED = (
     Verb("list", "lra.cli.catalogue", "show", "ListFlags"),
     Verb("sweep", "lra.sweep.command", "sweep", "SweepFlags"),
     Verb("cost", "lra.sweep.cost", "cost", "CostFlags"),
-    Verb("bench", "lra.cli.bench", "bench", "BenchFlags"),
-    Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags"),
+    Verb("bench", "lra.cli.bench", "bench", "BenchFlags", computes=True),
+    Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags", computes=True),
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),
     Verb("report", "lra.report.command", "report", "ReportFlags"),
-    Verb("check", "lra.regression.command", "check", "CheckFlags"),
-    Verb("verify", "lra.verification.command", "verify", "VerifyFlags"),
+    Verb("check", "lra.regression.command", "check", "CheckFlags", computes=True),
+    Verb("verify", "lra.verification.command", "verify", "VerifyFlags", computes=True),
     Verb("submit", "lra.verification.submit", "submit", "SubmitFlags"),
     Verb("schema", "lra.cli.schema", "schema", "SchemaFlags"),
 )

@@ -11,6 +11,7 @@ import tyro
 import attention_impls
 import tasks
 from lra.bench.record import BenchRecord
+from lra.core.collector import resting_collector
 from lra.core.config import BackendName
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError, did_you_mean
@@ -39,7 +40,7 @@ class LeaderboardFlags:
 
     format: Literal["csv", "md", "latex", "json"] | None = None
     """Print the table in this form; Markdown where only another flag asks for printing."""
-    preset: Literal["standard", "quick"] | None = None
+    preset: Literal["standard", "s4", "quick"] | None = None
     """Only this preset's table."""
     task: str | None = None
     """Only this task's columns."""
@@ -72,6 +73,7 @@ class _Found:
     """Every bench record with its file's name."""
 
 
+@resting_collector()
 def leaderboard(flags: LeaderboardFlags) -> int:
     """Run the command: 0 done, 1 stale files or records that cannot be read (the others are shown)."""
     if flags.check and flags.prints:

@@ -7,11 +7,13 @@ from typing import Any
 
 import attention_impls
 from lra.core.markup import in_markdown
+from lra.scores import beside
 from lra.scores.board import Board, Row
 from lra.scores.published import Table
 from lra.scores.significance import LEVEL
 from lra.scores.speeds import Speeds
-from lra.scores.tables import NONE, grid, labels, markdown, origins
+from lra.scores.tables import grid, labels, markdown, origins
+from lra.scores.throughput import ABOUT, TITLE, throughput
 
 HEAD = """# Leaderboard
 
@@ -57,26 +59,34 @@ FAMILIES = {
 
 def page(boards: Sequence[Board], published: Sequence[Table], pictures: dict[str, dict[str, str]]) -> str:
     """The whole file. `pictures` maps a preset, or "" for all, to {file: alternative text}."""
-    parts = [HEAD]
-    for board in boards:
-        parts += _section(board, pictures.get(board.preset, {}))
-    if growths := pictures.get(""):
-        parts += [f"## {GROWTH}", f"{about_growth(boards[0].speeds)}", *_images(growths)]
+    first, *others = boards
+    parts = [HEAD, *_section(first, pictures.get(first.preset, {}), published, LEGEND)]
+    parts += _throughput(first.speeds, pictures.get("", {}))
+    for board in others:
+        parts += _section(board, pictures.get(board.preset, {}), published)
     return "\n\n".join([*parts, *_published(published)]) + "\n"
 
 
-def _section(board: Board, pictures: dict[str, str]) -> list[str]:
-    table = grid(board)
-    parts = [f"## {table.title}", markdown(table), LEGEND]
-    found = controls(board)
-    if found:
-        parts += ["### ELFATT and its controls", WHY_CONTROLS, markdown(grid(board, found))]
+def _section(board: Board, pictures: dict[str, str], published: Sequence[Table], *legend: str) -> list[str]:
+    table = grid(board, speeds=False)
+    parts = [f"## {table.title}", markdown(table), *legend]
+    if near := beside.beside(board, published):
+        parts += [f"### {beside.TITLE}", beside.ABOUT, markdown(beside.grid(near))]
+    if found := controls(board):
+        parts += ["### ELFATT and its controls", WHY_CONTROLS, markdown(grid(board, found, speeds=False))]
     return [
         *parts,
         *_images(pictures),
         "### Behind the numbers",
         "\n".join(f"- {in_markdown(fact, FACT)}" for fact in facts(board)),
     ]
+
+
+def _throughput(speeds: Speeds | None, growths: dict[str, str]) -> list[str]:
+    if speeds is None:
+        return [f"## {TITLE}", "There are no bench records of a whole model yet."]
+    parts = [f"## {TITLE}", f"{ABOUT}\n\n{about_speeds(speeds)}", markdown(throughput(speeds))]
+    return [*parts, f"### {GROWTH}", about_growth(speeds), *_images(growths)] if growths else parts
 
 
 def _images(pictures: dict[str, str]) -> list[str]:
@@ -116,20 +126,18 @@ def facts(board: Board) -> list[str]:
         f"{label}: {column.examples:,} test examples; validation: {column.validation}; data {column.data_hash[:8]}"
         for label, column in zip(labels(board), board.columns, strict=True)
     ]
-    found.append(f"Speed and memory: {_timed(board.speeds)}")
     for name, values in origins([run for row in board.rows for run in row.runs]).items():
         found.append(f"{name}: {'; '.join(values)}")
     return found + _laws(board)
 
 
-def _timed(speeds: Speeds | None) -> str:
-    if speeds is None:
-        return f"{NONE}, since there are no bench records of a whole model yet"
+def about_speeds(speeds: Speeds) -> str:
+    """What stands beside every table with speeds: what was timed, and where."""
     batches = " or ".join(f"{batch:,}" for batch in speeds.batches())
-    others = f"; other devices, by --device: {'; '.join(speeds.others)}" if speeds.others else ""
+    others = f" Other devices, by `--device`: {'; '.join(map(in_markdown, speeds.others))}." if speeds.others else ""
     return (
-        f"the standard model at {speeds.length:,} tokens, batch {batches}, by the newest bench records of one device, "
-        f"that with most: {speeds.device}{others}"
+        f"Device, the one with most of the bench records: {in_markdown(speeds.device)}. Each figure is its newest. "
+        f"At {speeds.length:,} tokens the batch is {batches}.{others}"
     )
 
 

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Literal, cast
 
 from lra.core.markup import in_path
-from lra.scores.board import FIVE, Board, Cell, Row
+from lra.scores.board import FIVE, PRESETS, Board, Cell, Row
 from lra.scores.significance import Estimate
 from lra.scores.tables import best_rule, heading, labels
 from lra.training.record import Record
@@ -109,9 +109,9 @@ class Picture:
 
 
 def pictures(boards: Sequence[Board]) -> list[Picture]:
-    """Every plot that the boards have numbers for; those of speed need bench records, the bubbles an average too."""
+    """Every plot of today's presets that has numbers; those of speed need bench records, the bubbles an average too."""
     found = []
-    for board in map(_drawable, boards):
+    for board in map(_drawable, (each for each in boards if each.preset in PRESETS)):
         found += [_accuracy(board), *_curves(board), *_fronts(board), *_bubbles(board)]
     return found
 

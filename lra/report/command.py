@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from lra.core.collector import resting_collector
 from lra.core.documents import json_text
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.leaderboard.page import FAMILIES, GROWTH, LEGEND, PUBLISHED, WHY_CONTROLS, about_growth
 from lra.plotting.growth import growth
-from lra.report.data import board_values, mechanism_values, picture_values
+from lra.report.data import board_values, mechanism_values, picture_values, published_values, throughput_values
 from lra.report.mathematics import mathml, words_and_mathml
 from lra.report.model_index import find, model_index
 from lra.report.runs import Values, identities, packed, run_columns
-from lra.scores import board, published, speeds
+from lra.scores import beside, board, published, speeds
 from lra.scores.board import Board
 from lra.scores.tables import NONE
 from lra.terminal.arguments import Where
@@ -52,6 +53,7 @@ class ReportFlags:
     """Print the record of this run, named by its id or the beginning of it, as Hugging Face's model-index in YAML."""
 
 
+@resting_collector()
 def report(flags: ReportFlags) -> int:
     """Run the command: 0 done, 1 records that cannot be read (the page has the others)."""
     mechanisms = [] if flags.model_index is not None else mechanism_values()  # its memory is free again for the records
@@ -76,7 +78,9 @@ def report(flags: ReportFlags) -> int:
 
 def page(boards: Sequence[Board], runs: Mapping[str, Record], mechanisms: Sequence[Values]) -> str:
     """The whole file, the same for the same records."""
-    growths = growth(boards[0].speeds)
+    timed = boards[0].speeds
+    growths = growth(timed)
+    tables = published.load()
     environment = Environment(
         loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -89,17 +93,19 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record], mechanisms: Sequen
         "with_mathml": words_and_mathml,
     }
     return environment.get_template("page.html").render(
-        boards=[board_values(each, runs) for each in boards],
+        boards=[board_values(each, runs, tables) for each in boards],
+        about_beside=(beside.TITLE, beside.ABOUT),
+        throughput=throughput_values(timed) if timed else None,
         mechanisms=mechanisms,
         counts=Counter(each.attn for each in runs.values()),
         runs=len(runs),
         packed=packed(runs),
-        published=published.load(),
+        published=[asdict(each) | {"printed": published_values(each)} for each in tables],
         about_published=PUBLISHED,
         families=FAMILIES,
         legend=LEGEND,
         why_controls=WHY_CONTROLS,
-        growth=(GROWTH, about_growth(boards[0].speeds)) if growths else None,
+        growth=(GROWTH, about_growth(timed)) if growths else None,
         style=Markup((WEB / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup((WEB / name).read_text(encoding="utf-8")) for name in SCRIPTS],
         data=_embedded({"runs": run_columns(runs), "pictures": picture_values(boards, growths)}),

@@ -12,12 +12,16 @@ from docstring_parser import parse_from_object
 import attention_impls
 import tasks
 from attention_impls.__main__ import costs
-from lra.leaderboard.page import controls, facts
+from lra.leaderboard.page import about_speeds, controls, facts
 from lra.plotting.figures import Growth, Panel, Picture, pareto, pictures
 from lra.report.runs import Values, named
+from lra.scores.beside import beside, grid
 from lra.scores.board import FOREIGN, GENERATED, OFFICIAL, Board, Cell, Column, Row
+from lra.scores.published import Table
 from lra.scores.significance import Estimate
-from lra.scores.tables import NO_RULE, best_rule, heading, labels, parameters, rate
+from lra.scores.speeds import Speeds
+from lra.scores.tables import NO_RULE, Grid, best_rule, heading, labels, parameters, rate
+from lra.scores.throughput import ABOUT, TITLE, throughput
 from lra.training.record import Record
 
 ORIGINS = {
@@ -27,7 +31,7 @@ ORIGINS = {
 }
 
 
-def board_values(board: Board, runs: Mapping[str, Record]) -> Values:
+def board_values(board: Board, runs: Mapping[str, Record], tables: Sequence[Table]) -> Values:
     """One preset's table; columns of one origin stand together, and apart from the others."""
     names = {id(each): identity for identity, each in runs.items()}
     order = sorted(range(len(board.columns)), key=lambda i: [*ORIGINS].index(board.columns[i].origin))
@@ -47,8 +51,23 @@ def board_values(board: Board, runs: Mapping[str, Record]) -> Values:
             {"title": title} | (_row(board, row, order, best[id(row)], names) if row else {})
             for title, row in controls(board)
         ],
+        "beside": _printed(grid(near)) if (near := beside(board, tables)) else None,
         "facts": facts(board),
     }
+
+
+def throughput_values(speeds: Speeds) -> Values:
+    """The table of speeds, and what stands above it."""
+    return {"title": TITLE, "about": (ABOUT, about_speeds(speeds)), "printed": _printed(throughput(speeds))}
+
+
+def published_values(table: Table) -> Values:
+    """A published table as the page prints it."""
+    return {"head": ("model", *table.columns), "rows": [(name, *cells) for name, cells in table.rows.items()]}
+
+
+def _printed(table: Grid) -> Values:
+    return {"head": table.head, "rows": [[cell.text for cell in row] for row in table.rows]}
 
 
 def _column(column: Column, label: str) -> Values:

@@ -29,6 +29,8 @@ class Table:
     """What keeps its numbers apart from ours and from other tables'."""
     columns: list[str]
     rows: dict[str, list[str]]
+    mechanisms: dict[str, str] = field(default_factory=dict)
+    """Rows that are a mechanism of ours with its default options, and its name here."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -40,6 +42,8 @@ def load(path: Path = PATH) -> list[Table]:
     except (AttributeError, TypeError, dacite.DaciteError) as error:
         raise UserError(f"{path}: {error}") from error
     for table in tables:
+        if strange := table.mechanisms.keys() - table.rows.keys():
+            raise UserError(f"{path}: {table.id}: mechanisms names {min(strange)!r}, which is no row of the table")
         for name, cells in table.rows.items():
             if len(cells) != len(table.columns):
                 raise UserError(

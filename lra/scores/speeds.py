@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from lra.bench import record as bench_record
 from lra.bench.record import BenchRecord, Timing
-from lra.bench.summary import Measured, summarize
+from lra.bench.summary import BASELINE, Measured, ratio, summarize
 from lra.core.errors import UserError
 from lra.scores.overrides import defaults
 
@@ -27,6 +27,8 @@ class RowSpeed:
     what: What
     started: str
     """When its benchmark began; the newest of several holds."""
+    over_baseline: float | None
+    """How many times as fast as softmax in the same record, backend and length: the median over paired rounds."""
 
     @property
     def cell(self) -> Timing:
@@ -100,16 +102,19 @@ def _timings(record: BenchRecord) -> list[RowSpeed]:
     """The cells that were measured; attention alone is not a model's speed, nor are a task's documents full ones."""
     if record.what not in ("train", "infer") or record.documents:
         return []
-    return [_timing(record, each) for each in summarize(record).cells if each]
+    measured = [each for each in summarize(record).cells if each]
+    usual = {(each.cell.backend, each.cell.length): each.cell for each in measured if each.cell.label == BASELINE}
+    return [_timing(record, each, usual.get((each.cell.backend, each.cell.length))) for each in measured]
 
 
-def _timing(record: BenchRecord, measured: Measured) -> RowSpeed:
+def _timing(record: BenchRecord, measured: Measured, usual: Timing | None) -> RowSpeed:
     cell = measured.cell
     return RowSpeed(
         measured=replace(measured, cell=replace(cell, options=defaults(cell.attn) | cell.options)),
         device=f"{device_of(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
         started=record.started,
+        over_baseline=ratio(cell, usual).spread.median if usual else None,
     )
 
 

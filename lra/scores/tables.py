@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lra.core.markup import in_code, in_latex, in_markdown, one_line
-from lra.scores.board import LEARNING, RANKED, Board, Cell, Column, Row
+from lra.scores.board import LEARNING, RANKED, RECIPE, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
 from lra.scores.speeds import RowSpeed
 from lra.training.record import Record
@@ -16,9 +16,11 @@ from lra.training.record import Record
 NONE = "–"
 HEADINGS = {
     RANKED: "Preset standard: 2 layers, 64 wide, 2 heads",
+    RECIPE: "Preset s4: S4's recipe for each task, not reproduced yet",
     LEARNING: "Preset quick – does it learn: undertrained, not a ranking",
 }
 SUPERSEDED = "Preset {0} – older values of preset {1}; today's runs stand above"
+SPEEDS = 3  # columns of time and memory, the last ones
 NO_RULE = ("chance", "majority")
 REFERENCES = (*NO_RULE, "best trivial rule")
 
@@ -51,10 +53,16 @@ def labels(board: Board) -> list[str]:
     ]
 
 
-def grid(board: Board, rows: Sequence[tuple[str, Row | None]] | None = None, relative_to: str | None = None) -> Grid:
+def grid(
+    board: Board,
+    rows: Sequence[tuple[str, Row | None]] | None = None,
+    relative_to: str | None = None,
+    speeds: bool = True,
+) -> Grid:
     """The board's table, or one of some of its rows under names given beside them; None is a row that was not run.
 
-    Bold is every cell that the data cannot tell from the best of its column in the whole board.
+    Bold is every cell that the data cannot tell from the best of its column in the whole board. Without `speeds` it
+    ends before the columns of time and memory.
     """
     chosen = rows if rows is not None else [(row.name, row) for row in board.rows]
     style = "plain" if rows is not None else "code"
@@ -66,7 +74,10 @@ def grid(board: Board, rows: Sequence[tuple[str, Row | None]] | None = None, rel
         body.append((TableText(text=name, style=style), *_cells(board, row, bold, base, relative_to is not None)))
     lead = _references(board)
     title = heading(board) + (f"; relative to {relative_to}" if relative_to else "")
-    return Grid(title=title, head=_head(board), rows=(*lead, *body), lead=len(lead))
+    width = len(_head(board)) - (0 if speeds else SPEEDS)
+    return Grid(
+        title=title, head=_head(board)[:width], rows=tuple(row[:width] for row in (*lead, *body)), lead=len(lead)
+    )
 
 
 def heading(board: Board) -> str:
@@ -101,9 +112,9 @@ def _references(board: Board) -> list[tuple[TableText, ...]]:
 
 def _reference(column: Column, name: str) -> str:
     if name in column.references:
-        return _percent(column.references[name])
+        return percent(column.references[name])
     rule = best_rule(column)
-    return f"{_percent(column.references[rule])} ({rule})" if rule else NONE
+    return f"{percent(column.references[rule])} ({rule})" if rule else NONE
 
 
 def best_rule(column: Column) -> str | None:
@@ -143,11 +154,11 @@ def score(cell: Cell | None, estimate: Estimate | None) -> str:
     if estimate is None:
         return NONE
     if cell is None:
-        return f"{_percent(estimate.mean)} ± {_percent(estimate.error)}"
-    error = f"{_percent(estimate.error)}†" if math.isinf(estimate.freedom) else _percent(cell.std or 0.0)
+        return f"{percent(estimate.mean)} ± {percent(estimate.error)}"
+    error = f"{percent(estimate.error)}†" if math.isinf(estimate.freedom) else percent(cell.std or 0.0)
     count = len(cell.runs)
     left = "" if cell.converged == count else f", converged {cell.converged} of {count}"
-    return f"{_percent(estimate.mean)} ± {error} ({count}){left}"
+    return f"{percent(estimate.mean)} ± {error} ({count}){left}"
 
 
 def _difference(one: Estimate | None, other: Estimate | None, same: bool) -> str:
@@ -157,7 +168,7 @@ def _difference(one: Estimate | None, other: Estimate | None, same: bool) -> str
     if same:
         return "0"
     points = f"{100 * (one.mean - other.mean):+.1f}".replace("-", "−")
-    return f"{points} ± {_percent(math.hypot(one.error, other.error))}"
+    return f"{points} ± {percent(math.hypot(one.error, other.error))}"
 
 
 def parameters(row: Row) -> str:
@@ -177,7 +188,8 @@ def _figure(value: float | None, base: float | None, relative: bool) -> str:
     return f"{value / base:.2f}×" if relative and base else f"{value:,.1f}"
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
+    """With the one digit that accuracies are shown with."""
     return f"{100 * fraction:.1f}"
 
 

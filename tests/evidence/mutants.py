@@ -193,15 +193,15 @@ NAMED = (
     ),
 )
 
+MUTATED = ("elfatt", "nystrom", "performer", "bigbird", "s4d", "mega", "s4", "s5")
+
 # Code that decides numbers, and the tests of each module.
 RANDOM = {
-    "attention_impls/elfatt/torch_impl.py": f"{LAWS} 'elfatt and torch'",
+    **{f"attention_impls/{name}/torch_impl.py": f"{LAWS} '{name} and torch'" for name in MUTATED},
     "attention_impls/elfatt/jax_impl.py": f"{LAWS} 'elfatt and jax'",
-    "attention_impls/nystrom/torch_impl.py": f"{LAWS} 'nystrom and torch'",
-    "attention_impls/performer/torch_impl.py": f"{LAWS} 'performer and torch'",
-    "attention_impls/bigbird/torch_impl.py": f"{LAWS} 'bigbird and torch'",
     "attention_impls/ops/torch_ops.py": f"{LAWS} 'elfatt and torch'",
-    "attention_impls/s4d/torch_impl.py": f"{LAWS} 's4d and torch'",
+    "attention_impls/ops/scan_torch.py": "tests/test_attention_scan.py",
+    "attention_impls/ops/diagonal_torch.py": f"{LAWS} 's5 and torch'",
     "lra/model/groups.py": "tests/test_groups.py",
     "lra/model/batches.py": RUNS,
     "lra/model/padding.py": RUNS,

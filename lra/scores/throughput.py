@@ -1,0 +1,79 @@
+"""Speed and memory as a table of its own: every mechanism that was timed, whether it was trained or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lra.bench.summary import BASELINE
+from lra.scores.overrides import option_words
+from lra.scores.speeds import RowSpeed, Speeds, What
+from lra.scores.tables import NONE, Grid, TableText
+
+TITLE = "Throughput"
+STEPS: dict[What, str] = {"train": "training", "infer": "inference"}
+ABOUT = f"""The standard model on full sequences: examples a second by the median step, and in brackets how many times
+as fast as `{BASELINE}`, round by round within one benchmark. Memory is the peak of a training step, a batch's
+examples each taking an equal share. A dash was not timed. Rows stand by their training speed at the shortest length."""
+
+Column = tuple[What, int]
+
+
+def throughput(speeds: Speeds) -> Grid:
+    """A row for each mechanism, its options and its framework, a column for each kind of step at each length."""
+    columns: list[Column] = [(what, length) for what in STEPS for length in _lengths(speeds, what)]
+    memory = _lengths(speeds, "train")
+    rows: dict[tuple[str, str, str], dict[Column, RowSpeed]] = {}
+    for each in speeds.timings:
+        rows.setdefault(each.mechanism, {})[each.what, each.cell.length] = each
+    ordered = sorted(rows.values(), key=lambda found: _order(found, columns))
+    return Grid(
+        title=f"{TITLE}: {speeds.device}",
+        head=(
+            "attention",
+            "backend",
+            *(f"{STEPS[what]} examples/s at {length:,}" for what, length in columns),
+            *(f"training MB an example at {length:,}" for length in memory),
+        ),
+        rows=tuple(_row(found, columns, memory) for found in ordered),
+    )
+
+
+def timed_name(each: RowSpeed) -> str:
+    """The mechanism as a command line names it."""
+    cell = each.cell
+    return " ".join([Path(cell.attn).name, *option_words(cell.attn, cell.options)])
+
+
+def _lengths(speeds: Speeds, what: What) -> list[int]:
+    return sorted({each.cell.length for each in speeds.timings if each.what == what})
+
+
+def _order(found: dict[Column, RowSpeed], columns: list[Column]) -> tuple:
+    """By the first column, the fastest first; rows without a figure there come last."""
+    one = found.get(columns[0])
+    any_of = next(iter(found.values()))
+    return one is None, -one.samples_per_second if one else 0.0, timed_name(any_of), any_of.cell.backend
+
+
+def _row(found: dict[Column, RowSpeed], columns: list[Column], memory: list[int]) -> tuple[TableText, ...]:
+    any_of = next(iter(found.values()))
+    texts = [TableText(text=timed_name(any_of), style="code"), TableText(text=any_of.cell.backend)]
+    texts += [TableText(text=_speed(found.get(column))) for column in columns]
+    return (*texts, *(TableText(text=_memory(found.get(("train", length)))) for length in memory))
+
+
+def _speed(each: RowSpeed | None) -> str:
+    if each is None:
+        return NONE
+    times = "" if each.over_baseline is None else f" ({each.over_baseline:.2f}×)"
+    return f"{_digits(each.samples_per_second)}{times}"
+
+
+def _memory(each: RowSpeed | None) -> str:
+    used = each.measured.example_bytes if each else None
+    return NONE if used is None else _digits(used / 1e6)
+
+
+def _digits(value: float) -> str:
+    """Three digits, and all of a whole number's."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:#.3g}"
