@@ -92,6 +92,15 @@ def choose(mechanism: str | Mechanism, backend: str, options: Mapping[str, Any],
     return Choice(found, chosen, dims, backend)
 
 
+def require_no_carry(mechanism: Mechanism) -> None:
+    """AttentionError for a mechanism that hands on what layers of other models do not pass to each other."""
+    if mechanism.card.carries:
+        raise AttentionError(
+            f"{mechanism.name} hands something on from layer to layer, which these layers do not: take Attention, and "
+            "give each the carry of the one below"
+        )
+
+
 def options_of(mechanism: Mechanism, values: Mapping[str, Any]) -> Any:
     """The card's options with these changed; AttentionError for an unknown one, or one out of its range."""
     kind = mechanism.card.options

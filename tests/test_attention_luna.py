@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,24 @@ def test_a_training_of_two_layers_agrees_in_both_frameworks() -> None:
     after = backend.weights(state)[0]
     for name in (START, ASK, TELL):
         assert np.abs(after[f"layers.0.attention.{name}"] - weights[f"layers.0.attention.{name}"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_layer_that_hands_nothing_on_is_refused(backend: str) -> None:
+    """In MultiheadAttention every layer would begin anew, which is another model."""
+    pytest.importorskip(backend)
+    if backend == "torch":
+        from attention_impls.torch import MultiheadAttention
+
+        made: Any = partial(MultiheadAttention, 8, 2)
+    else:
+        from flax import nnx
+
+        from attention_impls.flax import MultiHeadAttention
+
+        made = partial(MultiHeadAttention, 2, 8, rngs=nnx.Rngs(0))
+    with pytest.raises(AttentionError, match=r"^luna hands something on from layer to layer, .*: take Attention"):
+        made(mechanism="luna")
 
 
 def test_heads_that_do_not_make_the_width_are_refused() -> None:
