@@ -156,7 +156,7 @@ class Encoder(nnx.Module):
         model = self._model
         if model.pixels == "continuous":
             numbers = (tokens.astype(self.pixels.kernel.dtype) - model.pixel_mean) / model.pixel_std
-            x = numbers[..., None] * self.pixels.kernel[...] + self.pixels.bias[...]
+            x = self.pixels(numbers[..., None])
         else:
             # By index, since calling an nnx.Embed casts to the dtype that it was made with.
             x = self.tokens.embedding[tokens]
