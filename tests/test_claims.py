@@ -143,6 +143,14 @@ def test_a_command_that_would_measure_a_claim_is_one(command: str, capsys: pytes
         assert main([*one, "--print-config"]) == 0, capsys.readouterr().err
 
 
+def test_a_plan_and_a_page_near_a_claim_stand_with_what_is_not_measured() -> None:
+    text = page(listed(open="Power", plan="Measure it.\n", near="evidence/swap.md"), [], [])
+    assert "- Power: not measured yet. No command here measures it.\n- Plan: Measure it.\n" in text
+    assert "- Near it, and no measurement of the claim: [evidence/swap.md](evidence/swap.md)" in text
+    for each in CLAIMS.claims:
+        assert not each.near or (claims.PATH.parent / each.near).is_file(), each.near
+
+
 def test_the_claims_hold_the_papers_figures_and_no_decimals_but_those() -> None:
     stated = {"vision-softmax": "4–7×", "vision-flash": "2–3×", "lra-speed": "1.2–2.3×", "edge": "1.6–2.0×"}
     for each in CLAIMS.claims:

@@ -131,6 +131,10 @@ def _missing(claim: Claim, timed: Sequence[Factor], scored: Sequence[Standing]) 
             found.append(f"Preset {preset}, elfatt beside others, on {', '.join(left)}: {MISSING}. {_would(*commands)}")
     if claim.open:
         found.append(f"{in_markdown(claim.open, LONG)}: {MISSING}. {_would()}")
+    if claim.plan:
+        found.append(f"Plan: {in_markdown(claim.plan.strip(), LONG)}")
+    if claim.near:
+        found.append(f"Near it, and no measurement of the claim: [{in_markdown(claim.near)}]({claim.near})")
     return found
 
 

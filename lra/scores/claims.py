@@ -63,6 +63,10 @@ class Claim:
     accuracy: AccuracyClaim | None = None
     open: str = ""
     """What no command of ours measures."""
+    plan: str = ""
+    """How that could be measured."""
+    near: str = ""
+    """A page under results that has something near it, and no measurement of the claim."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,8 @@ def recorded(blueprint: Blueprint, weights: Weights, split: Split, count: int) -
     encoder = Encoder(blueprint, "float32")
     encoder.load(weights, torch.device("cpu"))
     found: list[Arrays] = []
-    for layer in encoder.layers:
+    blocks: list[Any] = list(encoder.layers)
+    for layer in blocks:
         own = layer.attention.parts
 
         def spy(inputs: Arrays, lengths: Any, own: Any = own, **context: Any) -> Any:
@@ -105,8 +106,8 @@ def output_errors(blueprint: Blueprint, layers: Sequence[Arrays]) -> list[float]
 
     encoder = Encoder(blueprint, "float32")
     encoder.load(initial_weights(blueprint), torch.device("cpu"))
-    found = []
-    for layer, given in zip(encoder.layers, layers, strict=True):
+    found, blocks = [], list[Any](encoder.layers)
+    for layer, given in zip(blocks, layers, strict=True):
         with torch.inference_mode():
             inputs = {letter: given[letter] for letter in blueprint.inputs}
             out = layer.attention.parts(inputs, given["lengths"]).out
@@ -240,7 +241,7 @@ def about(run: Run, known: Record, tested: int) -> str:
     )
 
 
-def blocks(attn: str) -> str:
+def of_blocks(attn: str) -> str:
     """How many tokens a block has, where the card says so and not the spelling."""
     spec = Spec.parse(attn)
     size = getattr(mechanism_options(spec.name, dict(spec.options)), "block_size", None)
@@ -251,7 +252,7 @@ def page(sections: Sequence[str], words: str) -> str:
     """The whole file."""
     facts, commit = environment(), git_state()
     at = f"commit {(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
-    named = "\n".join(f"- {title}: {in_code(attn)}{blocks(attn)}" for attn, title in SWAPS.items())
+    named = "\n".join(f"- {title}: {in_code(attn)}{of_blocks(attn)}" for attn, title in SWAPS.items())
     return (
         "\n\n".join([HEAD, named, *sections, PLAN, f"`{words}` on {facts['cpu']}, {facts['cores']} cores, {at}."])
         + "\n"
