@@ -56,7 +56,7 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
             del small["--lengths"]
         return [*words[2:], *(word for pair in small.items() for word in pair)]
     if "sweep" in words and "--dry-run" in words:
-        return [*(str(ROOT / word) if word.endswith(".yaml") else word for word in words[2:]), "--no-probe"]
+        return [*(str(ROOT / word) if word.startswith("configs/") else word for word in words[2:]), "--no-probe"]
     words += ["--preset", "smoke"]
     if "data" not in words:
         return [*words[2:], "--device", "cpu", "--results", str(tmp)]
