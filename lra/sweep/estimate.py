@@ -12,7 +12,7 @@ from typing import Any
 import tasks
 from lra.bench.record import MEASURED, BenchRecord
 from lra.bench.summary import Measured
-from lra.core.config import Run
+from lra.core.config import Run, neutral
 from lra.core.environment import environment
 from lra.core.errors import UserError
 from lra.scores import speeds
@@ -141,11 +141,13 @@ def _device(facts: dict[str, Any]) -> str:
 
 def _alike(each: Record, run: Run) -> bool:
     """Whether a record is of the same work a step: all but the seed, the rates and how many steps."""
-    return (each.task, each.attn, each.backend, each.preset) == (run.task, run.attn, run.backend, run.preset) and (
-        _work(each.config) == _work(asdict(run))
-    )
-
-
-def _work(config: dict[str, Any]) -> tuple[Any, ...]:
-    data = {name: value for name, value in config["data"].items() if name != "seed"}
-    return data, config["options"], config["model"], config["train"]["batch_size"]
+    if (each.task, each.attn, each.backend, each.preset) != (run.task, run.attn, run.backend, run.preset):
+        return False
+    own = asdict(run)
+    # Fields that came after the record are at their neutral value in it.
+    parts = {"data": type(run.data), "options": type(run.options), "model": type(run.model)}
+    made = {part: neutral(kind) | each.config[part] for part, kind in parts.items()}
+    for values in (made, own):
+        values["data"] = {name: value for name, value in values["data"].items() if name != "seed"}
+    same_batch = each.config["train"]["batch_size"] == run.train.batch_size
+    return same_batch and all(made[part] == own[part] for part in parts)

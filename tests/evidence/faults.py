@@ -163,7 +163,7 @@ def _version() -> str:
     return f"{(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
 
 
-def main(trials: int = 40, seed: int = 0, *names: str) -> int:
+def main(*names: str, trials: int = 40, seed: int = 0) -> int:
     """Run the campaign, or that of these inputs, and write the page; the exit code, 1 where a trial was bad."""
     began, found = time.time(), []
     console.quiet = errors.quiet = True  # what runs show is not of interest
@@ -181,4 +181,5 @@ def main(trials: int = 40, seed: int = 0, *names: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:3]), *sys.argv[3:]))
+    numbers = dict(zip(("trials", "seed"), map(int, sys.argv[1:3]), strict=False))
+    sys.exit(main(*sys.argv[3:], **numbers))
