@@ -12,7 +12,7 @@ from rich.table import Table
 from lra.bench.plan import BenchCell
 from lra.bench.record import MEASURED, Timing
 from lra.bench.summary import BASELINE, Summary, parity_error
-from lra.bench.table import amount, growth_rows, number, percent, quartiles, tokens
+from lra.bench.table import amount, each_second, growth_rows, number, percent, quartiles, tokens
 from lra.terminal.console import LINE_EVERY_SECONDS, console, in_lines
 
 
@@ -67,7 +67,7 @@ class BenchScreen:
 
 def tables(summary: Summary) -> list[Table]:
     """The figures that fit a terminal: cells, ratios, growth; the written report has the rest."""
-    cells = _table("attention", "backend", "tokens", "ms", "examples/s", "memory MB", "% of limit")
+    cells = _table("attention", "backend", "tokens", "ms", each_second(summary.record), "memory MB", "% of limit")
     for cell, got in zip(summary.record.cells, summary.cells, strict=True):
         start = (in_lines(cell.label), cell.backend, escape(tokens(cell)))
         if got is None:
@@ -77,7 +77,7 @@ def tables(summary: Summary) -> list[Table]:
         cells.add_row(*start, *figures, percent(got.share_of_limit))
     ratios = _table("first", "second", "tokens", "first is as fast, times", "quartiles")
     for each in summary.ratios:
-        row = (in_lines(each.first), in_lines(each.second), f"{each.length:,}", number(each.spread.median))
+        row = (in_lines(each.first), in_lines(each.second), escape(tokens(each)), number(each.spread.median))
         ratios.add_row(*row, quartiles(each.spread))
     growth = _table("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}")
     for row in growth_rows(summary):
@@ -94,5 +94,5 @@ def _table(*columns: str) -> Table:
 
 
 def _where(cell: BenchCell | Timing) -> str:
-    shape = f" · {cell.length:,} tokens × {cell.batch}" if cell.length else ""
-    return f"{cell.label} · {cell.backend}{shape}"
+    size = f" · {cell.shape or f'{cell.length:,} tokens'} × {cell.batch}" if cell.length else ""
+    return f"{cell.label} · {cell.backend}{size}"

@@ -12,6 +12,20 @@ from lra.core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Patches:
+    """Images in the place of documents: each token is a square of pixels (Dosovitskiy et al., arXiv 2010.11929)."""
+
+    side: int
+    """Pixels of a square's side."""
+    channels: int
+
+    @property
+    def numbers(self) -> int:
+        """Those that one token is made of."""
+        return self.side**2 * self.channels
+
+
+@dataclass(frozen=True, kw_only=True)
 class Blueprint:
     """What a backend builds and trains: the encoder, its attention and the optimiser's settings."""
 
@@ -23,6 +37,8 @@ class Blueprint:
     classes: int
     towers: int
     seed: int
+    patches: Patches | None = None
+    """Given, documents are images of `dims.grid` squares: raster scans of pixels from 0 to 255, their channels last."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ def _encoder_size(blueprint: Blueprint) -> int:
     """Numbers in the embeddings and the dense layers, biases and norms left out."""
     model, features = blueprint.model, blueprint.model.width * (4 if blueprint.towers == 2 else 1)
     rows = 1 if model.pixels == "continuous" else model.vocabulary
+    rows = rows if blueprint.patches is None else blueprint.patches.numbers
     rows += blueprint.dims.max_length if model.positions == "learned" else 0
     projections = model.projection + sum(letter in PROJECTIONS for letter in blueprint.inputs)
     block = model.width * (projections * model.width + 2 * model.ffn)
@@ -106,9 +107,11 @@ def _norm(name: str, width: int) -> Weights:
 
 
 def _inputs(blueprint: Blueprint, draw: _Draw) -> Weights:
-    """What makes vectors of tokens, or of numbers, and of their positions."""
+    """What makes vectors of tokens, of numbers or of squares of pixels, and of their positions."""
     model, weights = blueprint.model, {}
-    if model.pixels == "continuous":
+    if blueprint.patches is not None:
+        weights |= draw.dense("patches", blueprint.patches.numbers, model.width)
+    elif model.pixels == "continuous":
         weights |= draw.dense("pixels", 1, model.width)
     else:
         name, shape = "tokens.embedding", (model.vocabulary, model.width)
@@ -132,7 +135,7 @@ def _block(blueprint: Blueprint, draw: _Draw, layer: int) -> Weights:
         weights |= _norm(f"{at}.ffn_norm", model.width)
         weights |= draw.dense(f"{at}.ffn_in", model.width, model.ffn)
         weights |= draw.dense(f"{at}.ffn_out", model.ffn, model.width)
-    own = card.params(blueprint.options, dims, draw.generator(f"{at}.attention"))
+    own = card.learned(blueprint.options, dims, draw.generator(f"{at}.attention"), layer)
     drawn = card.constants(blueprint.options, dims, draw.generator(f"{CONSTANT}{at}.attention"))
     weights |= {f"{at}.attention.{name}": array for name, array in own.items()}
     weights |= {f"{CONSTANT}{at}.attention.{name}": array for name, array in drawn.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -114,7 +115,10 @@ class Encoder(nnx.Module):
     def __init__(self, blueprint: Blueprint, products: Products, rngs: nnx.Rngs) -> None:
         model = blueprint.model
         self._towers, self._model = blueprint.towers, nnx.static(model)
-        if model.pixels == "continuous":
+        self._patches, self._grid = nnx.static(blueprint.patches), nnx.static(blueprint.dims.grid)
+        if blueprint.patches is not None:
+            self.patches = nnx.Linear(blueprint.patches.numbers, model.width, dtype=_dtype(products), rngs=rngs)
+        elif model.pixels == "continuous":
             self.pixels = nnx.Linear(1, model.width, rngs=rngs)
         else:
             self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
@@ -151,10 +155,12 @@ class Encoder(nnx.Module):
             features = activation(self.classifier_in(features))
         return self.classifier_out(features), penalty.reshape(-1, self._towers).mean(1)
 
-    def _embedded(self, tokens: Int[Array, "B N"]) -> Float[Array, "B N C"]:
-        """A vector of each token, or of each number, and of its position where those are learned."""
+    def _embedded(self, tokens: Int[Array, "B P"]) -> Float[Array, "B N C"]:
+        """A vector of each token, number, or square of pixels, and of its position where those are learned."""
         model = self._model
-        if model.pixels == "continuous":
+        if self._patches is not None:
+            x = _by_rows(self.patches, self._squares(tokens))
+        elif model.pixels == "continuous":
             numbers = (tokens.astype(self.pixels.kernel.dtype) - model.pixel_mean) / model.pixel_std
             x = numbers[..., None] * self.pixels.kernel[...] + self.pixels.bias[...]
         else:
@@ -162,7 +168,16 @@ class Encoder(nnx.Module):
             x = self.tokens.embedding[tokens]
         if model.positions != "learned":
             return x
-        return x + _repeated(self.positions.embedding[: tokens.shape[1]], len(tokens))
+        return x + _repeated(self.positions.embedding[: x.shape[1]], len(tokens))
+
+    def _squares(self, pixels: Int[Array, "B P"]) -> Float[Array, "B N numbers"]:
+        """The squares of images, row by row, their pixels between -1 and 1."""
+        assert self._patches is not None, "the encoder is one of images"
+        assert self._grid is not None, "images have a grid"
+        scaled = pixels.astype(self.patches.kernel.dtype) / 127.5 - 1
+        side, channels = self._patches.side, self._patches.channels
+        sizes = {"r": self._grid[0], "c": self._grid[1], "y": side, "x": side, "h": channels}
+        return rearrange(scaled, "b (r y c x h) -> b (r c) (y x h)", **sizes)
 
 
 def skeleton(blueprint: Blueprint, products: Products) -> nnx.GraphDef:

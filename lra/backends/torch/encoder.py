@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -105,7 +106,10 @@ class Encoder(nn.Module):
         model = blueprint.model
         self._products, self._towers, self._model = products, blueprint.towers, model
         self.dropping = Dropping(blueprint.seed, model.dropout, model.tied_dropout)
-        if model.pixels == "continuous":
+        self._patches, self._grid = blueprint.patches, blueprint.dims.grid
+        if blueprint.patches is not None:
+            self.patches = nn.Linear(blueprint.patches.numbers, model.width)
+        elif model.pixels == "continuous":
             self.pixels = nn.Linear(1, model.width)
         else:
             self.tokens = nn.Embedding(model.vocabulary, model.width)
@@ -143,15 +147,27 @@ class Encoder(nn.Module):
             features = activation(self.classifier_in(features))
         return self.classifier_out(features), penalty.unflatten(0, (-1, self._towers)).mean(1)
 
-    def _embedded(self, tokens: Int[Tensor, "B N"]) -> Float[Tensor, "B N C"]:
-        """A vector of each token, or of each number, and of its position where those are learned."""
+    def _embedded(self, tokens: Int[Tensor, "B P"]) -> Float[Tensor, "B N C"]:
+        """A vector of each token, number, or square of pixels, and of its position where those are learned."""
         model = self._model
-        if model.pixels == "continuous":
+        if self._patches is not None:
+            with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self._products == "bfloat16"):
+                x = self.patches(self._squares(tokens))
+        elif model.pixels == "continuous":
             numbers = (tokens.to(self.pixels.weight.dtype) - model.pixel_mean) / model.pixel_std
             x = self.pixels(numbers[..., None])
         else:
             x = self.tokens(tokens)
-        return x + self.positions.weight[: tokens.shape[1]] if model.positions == "learned" else x
+        return x + self.positions.weight[: x.shape[1]] if model.positions == "learned" else x
+
+    def _squares(self, pixels: Int[Tensor, "B P"]) -> Float[Tensor, "B N numbers"]:
+        """The squares of images, row by row, their pixels between -1 and 1."""
+        assert self._patches is not None, "the encoder is one of images"
+        assert self._grid is not None, "images have a grid"
+        scaled = pixels.to(self.patches.weight.dtype) / 127.5 - 1
+        side, channels = self._patches.side, self._patches.channels
+        sizes = {"r": self._grid[0], "c": self._grid[1], "y": side, "x": side, "h": channels}
+        return rearrange(scaled, "b (r y c x h) -> b (r c) (y x h)", **sizes)
 
     def load(self, weights: Weights, device: torch.device) -> None:
         """Take over weights named as in lra.model.weights, in their dtype."""
