@@ -121,7 +121,9 @@ def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
     return train_all(runs, flags.seeds, place, why)
 
 
-def _read(chosen: Chosen, spec: Spec | None, argv: Sequence[str], others: Sequence[str]) -> tuple[Run, TrainFlags, str]:
+def _read(
+    chosen: Chosen, spec: Spec | None, argv: Sequence[str], others: Sequence[str] = ()
+) -> tuple[Run, TrainFlags, str]:
     """The run of one mechanism, the other arguments, and why its preset was chosen."""
     base, why = chosen.run(spec)
     spec = spec or Spec(base.attn)
