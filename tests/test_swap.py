@@ -18,6 +18,7 @@ from lra.model.batches import gatherers
 from lra.model.blueprint import Blueprint
 from lra.model.weights import initial_weights
 from tests.evidence import swap
+from tests.evidence.recorded import Arrays, mean_errors, output_errors, recorded, some
 
 torch = pytest.importorskip("torch")
 
@@ -27,15 +28,15 @@ def with_options(attn: str, **options: object) -> Blueprint:
     return replace(made, options=replace(made.options, **options))
 
 
-def layers() -> list[swap.Arrays]:
+def layers() -> list[Arrays]:
     plan = blueprint("softmax")
-    return swap.recorded(plan, initial_weights(plan), split(), 4)
+    return recorded(plan, initial_weights(plan), split(), 4)
 
 
 def test_the_examples_are_spread_over_a_sorted_split() -> None:
     whole = split(examples=10)
-    assert swap.some(whole, 4).examples[:, 0].tolist() == [0, 3, 6, 9]
-    assert swap.some(whole, 10).labels.tolist() == whole.labels.tolist()
+    assert some(whole, 4).examples[:, 0].tolist() == [0, 3, 6, 9]
+    assert some(whole, 10).labels.tolist() == whole.labels.tolist()
 
 
 def test_the_same_function_has_no_error_and_another_has_one() -> None:
@@ -43,9 +44,9 @@ def test_the_same_function_has_no_error_and_another_has_one() -> None:
     assert [given["q"].shape for given in found] == MODEL.depth * [(4, found[0]["q"].shape[1], 2, 8)]
     whole = with_options("elfatt", local_conv=False, global_share=0.0, block_size=64)
     for same in (blueprint("softmax"), whole):  # one block that covers every token is softmax
-        assert max(swap.output_errors(same, found)) < 1e-5
+        assert max(output_errors(same, found)) < 1e-5
     for other in (blueprint("efficient"), with_options("local", block_size=8)):
-        assert min(swap.output_errors(other, found)) > 1e-2
+        assert min(output_errors(other, found)) > 1e-2
 
 
 def test_the_mean_of_the_values_is_that_of_real_tokens() -> None:
@@ -55,7 +56,7 @@ def test_the_mean_of_the_values_is_that_of_real_tokens() -> None:
     for number, length in enumerate(given["lengths"].flatten().tolist()):
         mean[number, :length] = given["v"][number, :length].numpy().mean(0)
     expected = np.linalg.norm(mean - exact) / np.linalg.norm(exact)
-    assert swap.mean_errors([given]) == pytest.approx([expected], rel=1e-4)
+    assert mean_errors([given]) == pytest.approx([expected], rel=1e-4)
 
 
 def test_every_swap_has_the_arrays_of_softmax_and_one_with_arrays_of_its_own_is_refused() -> None:
@@ -90,11 +91,15 @@ def small_run() -> Run:
     return replace(run, train=replace(run.train, steps=300, batch_size=4, warmup=30, evaluate_every=100, chunk=2))
 
 
-def test_a_page_says_what_was_swapped_and_draws_no_conclusion() -> None:
-    text = swap.page([swap.row("elfatt", swap.Swapped(errors=[0.5, 0.25], right=30, later=None), 100)], "the command")
+def test_a_page_says_what_was_swapped_and_keeps_the_sections_of_other_data() -> None:
+    found = swap.Swapped(errors=[0.5, 0.25], right=30, later=None)
+    one, other = (f"## {title}\n\n{swap.row('elfatt', found, 100)}" for title in ("16", "32"))
+    text = swap.page([one, other])
     assert "| elfatt | 0.500 | 0.250 | 30.0 ± 4.6 | – |" in text
     assert "- elfatt: `elfatt@local_conv=false`, blocks of 128\n" in text
     assert "Not measured: diffusion" in text
+    assert swap.sections_of(text) == {"16": one, "32": other}
+    assert swap.page(list(swap.sections_of(text).values())) == text
 
 
 def test_another_run_than_softmax_is_refused_in_one_line(

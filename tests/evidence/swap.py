@@ -2,12 +2,12 @@
 
     python -m tests.evidence.swap RECORD ... [--examples 1000]
 
-Writes results/evidence/swap.md. Each record is of a run with softmax in PyTorch, whose best weights are still beside
-it. Queries, keys and values are recorded in every layer of the trained encoder, and given to each attention: how far
-is its output from softmax's? Then the attention takes softmax's place in all layers, with the weights as they are:
-how many test examples are right? Then the whole encoder is trained on for 1 % of the run's steps; softmax too, which
-shows what that much more training does by itself. ELFATT's convolution of the values is left out: its weights would
-be untrained.
+Writes results/evidence/swap.md, where sections of other data stay. Each record is of a run with softmax in PyTorch,
+whose best weights are still beside it. Queries, keys and values are recorded in every layer of the trained encoder,
+and given to each attention: how far is its output from softmax's? Then the attention takes softmax's place in all
+layers, with the weights as they are: how many test examples are right? Then the whole encoder is trained on for 1 %
+of the run's steps; softmax too, which shows what that much more training does by itself. ELFATT's convolution of the
+values is left out: its weights would be untrained.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import tasks
 from lra import backends
 from lra.backends import Backend
@@ -33,7 +31,6 @@ from lra.core.markup import in_code, in_markdown
 from lra.core.spec import Spec
 from lra.model.batches import Epochs, Gatherer, chunk_bounds, gatherers, training_chunks
 from lra.model.blueprint import Blueprint
-from lra.model.padding import WHOLE
 from lra.model.schedule import one_cycle
 from lra.model.weights import Weights, initial_weights
 from lra.training import checkpoint, data, record
@@ -41,6 +38,7 @@ from lra.training.evaluation import run_of, weights_of
 from lra.training.record import Record, standard_error
 from lra.training.trainer import make_blueprint
 from tasks.base import Split
+from tests.evidence.recorded import mean_errors, output_errors, recorded, some
 
 PAGE = ROOT / "results" / "evidence" / "swap.md"
 EXACT = ("softmax", "flash")  # one function of q, k and v
@@ -55,88 +53,15 @@ SWAPS: dict[str, str] = {
 }
 RECORDED = 32  # test examples whose q, k and v are recorded
 SHARE = 100  # a run's steps over those that are trained on
-Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Swapped:
-    """What one attention does in the place of softmax."""
+    """What one attention does in the place of softmax: errors of its output by layer, and examples that are right."""
 
     errors: list[float]
-    """Of its output in each layer, from q, k and v of the encoder as it was trained."""
-    right: int | None = None
-    """Examples with the weights as they are; None where it was not tried."""
-    later: int | None = None
-    """Examples after it was trained on."""
-
-
-def recorded(blueprint: Blueprint, weights: Weights, split: Split, count: int) -> list[Arrays]:
-    """Inputs by letter, lengths and softmax's output, as tensors, of each layer for the first examples of a split."""
-    import torch
-
-    from lra.backends.torch.encoder import Encoder
-    from lra.backends.torch.step import batches
-
-    encoder = Encoder(blueprint, "float32")
-    encoder.load(weights, torch.device("cpu"))
-    found: list[Arrays] = []
-    blocks: list[Any] = list(encoder.layers)
-    for layer in blocks:
-        own = layer.attention.parts
-
-        def spy(inputs: Arrays, lengths: Any, own: Any = own, **context: Any) -> Any:
-            parts = own(inputs, lengths, **context)
-            found.append({**inputs, "lengths": lengths, "out": parts.out})
-            return parts
-
-        layer.attention.parts = spy  # an attribute of this object only
-    gather = gatherers({"train": some(split, count)}, count, 1, WHOLE)["train"]
-    with torch.inference_mode():
-        for batch in batches(next(gather.evaluation(count)), torch.device("cpu")):
-            for group in batch.groups:
-                encoder(group.tokens, group.lengths)
-    return found
-
-
-def output_errors(blueprint: Blueprint, layers: Sequence[Arrays]) -> list[float]:
-    """|out − softmax's| / |softmax's|, Frobenius norms over examples, tokens and channels, layer by layer."""
-    import torch
-
-    from lra.backends.torch.encoder import Encoder
-
-    encoder = Encoder(blueprint, "float32")
-    encoder.load(initial_weights(blueprint), torch.device("cpu"))
-    found, blocks = [], list[Any](encoder.layers)
-    for layer, given in zip(blocks, layers, strict=True):
-        with torch.inference_mode():
-            inputs = {letter: given[letter] for letter in blueprint.inputs}
-            out = layer.attention.parts(inputs, given["lengths"]).out
-        found.append(_relative(out, given["out"]))
-    return found
-
-
-def mean_errors(layers: Sequence[Arrays]) -> list[float]:
-    """The same of the mean of the values, which looks at no query and no key."""
-    import torch
-
-    found = []
-    for given in layers:
-        v, lengths = given["v"], given["lengths"]
-        real = torch.ones(v.shape[:2]) if lengths is None else torch.arange(v.shape[1]) < lengths.flatten()[:, None]
-        real = real[:, :, None, None].to(v.dtype)
-        mean = (v * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
-        found.append(_relative(mean * real, given["out"]))
-    return found
-
-
-def _relative(out: Any, exact: Any) -> float:
-    return float((out - exact).norm() / exact.norm())
-
-
-def some(split: Split, count: int) -> Split:
-    """So many examples of a split, evenly spaced: some tasks have them sorted."""
-    chosen = np.linspace(0, len(split) - 1, count).round().astype(int)
-    return replace(split, examples=split.examples[chosen], labels=split.labels[chosen])
+    right: int | None = None  # with the weights as they are; None where it was not tried
+    later: int | None = None  # after it was trained on
 
 
 def right_answers(backend: Backend, state: Any, gather: Gatherer, batch: int) -> int:
@@ -205,11 +130,21 @@ def section(path: Path, examples: int) -> str:
         for title, each in measured(run, weights, prepared.splits, tested):
             rows.append(row(title, each, tested))
             print(rows[-1], flush=True)
-    depth = range(1, run.model.depth + 1)
-    head = ["attention", *(f"error of the output, layer {n}" for n in depth), "right without training, %"]
-    head += [f"right after {more_steps(run):,} steps, %"]
-    table = [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]
-    return "\n\n".join([f"## {title_of(run)}", about(run, known, tested), "\n".join(table)])
+    return "\n\n".join(
+        [f"## {in_markdown(title_of(run))}", about(run, known, tested), table(run, rows), made(path, tested)]
+    )
+
+
+def table(run: Run, rows: Sequence[str]) -> str:
+    """The rows below their head."""
+    errors = [f"error of the output, layer {n}" for n in range(1, run.model.depth + 1)]
+    head = ["attention", *errors, "right without training, %", f"right after {more_steps(run):,} steps, %"]
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows])
+
+
+def title_of(run: Run) -> str:
+    """The task and its data."""
+    return f"{run.task}: {tasks.load(run.task).describe(run.data)}"
 
 
 def row(title: str, each: Swapped, tested: int) -> str:
@@ -220,14 +155,7 @@ def row(title: str, each: Swapped, tested: int) -> str:
 
 def score(right: int | None, tested: int) -> str:
     """A share in per cent with its standard error."""
-    if right is None:
-        return "–"
-    return f"{100 * right / tested:.1f} ± {100 * standard_error(right / tested, tested):.1f}"
-
-
-def title_of(run: Run) -> str:
-    """The task and its data."""
-    return in_markdown(f"{run.task}: {tasks.load(run.task).describe(run.data)}")
+    return "–" if right is None else f"{100 * right / tested:.1f} ± {100 * standard_error(right / tested, tested):.1f}"
 
 
 def about(run: Run, known: Record, tested: int) -> str:
@@ -248,15 +176,24 @@ def of_blocks(attn: str) -> str:
     return "" if size is None or "block_size" in attn else f", blocks of {size}"
 
 
-def page(sections: Sequence[str], words: str) -> str:
-    """The whole file."""
+def made(path: Path, tested: int) -> str:
+    """The command, the machine and the commit."""
     facts, commit = environment(), git_state()
     at = f"commit {(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
+    words = f"python -m tests.evidence.swap {path.name} --examples {tested}"
+    return f"`{words}` on {in_markdown(facts['cpu'])}, {facts['cores']} cores, {at}."
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """The measured sections of a page by their titles."""
+    parts = {part.partition("\n")[0]: f"## {part.strip()}" for part in f"\n{text}".split("\n## ")[1:]}
+    return {title: part for title, part in parts.items() if not PLAN.startswith(f"## {title}\n")}
+
+
+def page(sections: Sequence[str]) -> str:
+    """The whole file."""
     named = "\n".join(f"- {title}: {in_code(attn)}{of_blocks(attn)}" for attn, title in SWAPS.items())
-    return (
-        "\n\n".join([HEAD, named, *sections, PLAN, f"`{words}` on {facts['cpu']}, {facts['cores']} cores, {at}."])
-        + "\n"
-    )
+    return "\n\n".join([HEAD, named, *sections, PLAN]) + "\n"
 
 
 HEAD = f"""# Softmax replaced without training
@@ -283,7 +220,7 @@ GPU:
 
 
 def main() -> int:
-    """Measure the records that are named, and write the page."""
+    """Measure the records that are named, and put them in their places on the page."""
     parser = argparse.ArgumentParser(prog="python -m tests.evidence.swap", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("records", nargs="+", type=Path, help="records of runs with softmax in PyTorch")
     parser.add_argument("--examples", type=int, default=1000, help="test examples that are asked (1000)")
@@ -295,9 +232,9 @@ def main() -> int:
         sections = [section(path, given.examples) for path in given.records]
     except UserError as error:
         parser.error(str(error))
-    names = " ".join(path.name for path in given.records)
-    text = page(sections, f"python -m tests.evidence.swap {names} --examples {given.examples}")
-    write_atomically(text.encode(), given.page)
+    before = sections_of(given.page.read_text(encoding="utf-8")) if given.page.exists() else {}
+    found = before | sections_of("\n\n".join(sections))
+    write_atomically(page(list(found.values())).encode(), given.page)
     return 0
 
 
