@@ -154,7 +154,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Call], str]] = {
     "flow": ("thuml+Flowformer", flow, ""),
     "linear": ("idiap+fast-transformers", linear, ""),
     "reformer": ("lucidrains+reformer-pytorch", reformer, ""),
-    "performer": ("lucidrains+performer-pytorch", performer, ""),
+    "performer": ("lucidrains+performer-pytorch", performer, "no gradient through the maximum"),
     "cosformer": ("OpenNLPLab+cosFormer", cosformer, ""),
     "nystrom": (
         NYSTROMFORMER,
@@ -251,7 +251,8 @@ def main() -> None:
         f"One layer's attention in PyTorch, forward and backward, float32, {BATCH} × {TOKENS:,} tokens, {HEADS} heads "
         f"of {DIM}, nothing padded, {torch.get_num_threads()} threads: at commit {commit_of(Path(before))}, now, and "
         "in the authors' or the most used code with the same inputs, its projections left out. All in turn in one "
-        f"process; medians of {ROUNDS} calls, and of their ratios. The step is one of `standard`, {STEPS} of each.",
+        f"process; medians of {ROUNDS} calls, and of their ratios. The step is one of `standard`, {STEPS} of each. "
+        "Where the code has not changed, the ratio shows the noise.",
         "| mechanism | before | now | before / now | same of a training step | theirs | theirs / now | whose |",
         [(name, before, others) for name in SOURCES],
     )
