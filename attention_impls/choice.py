@@ -43,10 +43,11 @@ class Choice:
         """The mechanism's."""
         return self.mechanism.card
 
-    def arrays(self, seed: Any) -> tuple[Arrays, Arrays]:
-        """The learned arrays and the constants that its card draws from this seed, float64, by name."""
+    def arrays(self, seed: Any, index: int = 0) -> tuple[Arrays, Arrays]:
+        """The learned arrays and the constants of the layer at that place, from this seed, float64, by name."""
         rng = np.random.default_rng(seed)
-        return self.card.params(self.options, self.dims, rng), self.card.constants(self.options, self.dims, rng)
+        learned = self.card.learned(self.options, self.dims, rng, index)
+        return learned, self.card.constants(self.options, self.dims, rng)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of all its arrays, by name."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 VENUES = {
     "AAAI": "Proceedings of the AAAI Conference on Artificial Intelligence",
     "ACM MM": "Proceedings of the ACM International Conference on Multimedia",
+    "COLM": "Conference on Language Modeling",
     "ECCV": "European Conference on Computer Vision",
     "ICCV": "Proceedings of the IEEE/CVF International Conference on Computer Vision",
     "ICLR": "International Conference on Learning Representations",

@@ -19,6 +19,8 @@ from attention_impls.base import Arrays, AttentionError
 CONSTANT = "constant/"
 """Stands before the name of an array that is drawn and stored, but not learned."""
 BEST = "best.safetensors"
+LONGEST = "max_length"
+"""The fact that says for how many tokens the arrays of a best.safetensors are made."""
 FACTS = "lra"
 """The only key of a file's metadata: what it says of itself, with the checksum, as JSON."""
 
@@ -43,7 +45,7 @@ def read_run(path: Path | str, layer: int, grid: tuple[int, int] | None) -> Save
     """
     record, best = _files(Path(path))
     told = _record(record)
-    weights = _weights(best, told["run_id"])
+    weights, longest = _weights(best, told["run_id"])
     model = told["config"]["model"]
     if not 0 <= layer < model["depth"]:
         raise AttentionError(f"layer is {layer}, expected 0 to {model['depth'] - 1}, those that {record} has")
@@ -56,7 +58,7 @@ def read_run(path: Path | str, layer: int, grid: tuple[int, int] | None) -> Save
             "heads": model["heads"],
             "head_dim": model["width"] // model["heads"],
             "width": model["width"],
-            "max_length": len(weights["positions.embedding"]),
+            "max_length": longest,
             "grid": grid,
             "index": layer,
             "depth": model["depth"],
@@ -128,8 +130,8 @@ def _record(path: Path) -> dict[str, Any]:
     return told
 
 
-def _weights(path: Path, run: str) -> Arrays:
-    """All arrays of the encoder of that run."""
+def _weights(path: Path, run: str) -> tuple[Arrays, int]:
+    """All arrays of the encoder of that run, and the length that they are made for."""
     try:
         with safe_open(path, framework="numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
@@ -138,12 +140,15 @@ def _weights(path: Path, run: str) -> Arrays:
             raise ValueError("its checksum does not fit its content")
         if facts.get("run") != run:
             raise ValueError(f"it is of run {facts.get('run')}, the record of {run}")
-        len(weights["positions.embedding"])
+        # Files from before the fact have learned positions.
+        longest = facts[LONGEST] if LONGEST in facts else len(weights["positions.embedding"])
+        if type(longest) is not int or longest < 1:
+            raise ValueError(f"it is made for {longest} tokens")
     except OSError as error:
         raise AttentionError(f"{path} cannot be read: the weights stay where the run was trained") from error
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AttentionError(f"{path} holds no weights of a run ({_line(error)}): train it again") from error
-    return weights
+    return weights, longest
 
 
 def _require_revision(told: Mapping[str, Any], record: Path) -> None:

@@ -52,7 +52,7 @@ def _help(verb: str) -> str:
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         main([*([] if verb == "train" else [verb]), "--help"])
     # The paths of this checkout and what this machine has are no part of the command.
-    text = said.getvalue().replace(str(ROOT), "").strip()
+    text = said.getvalue().replace(f"{ROOT}/", "").strip()
     return f"\n## {verb}\n\n```text\n{text}\n```\n"
 
 

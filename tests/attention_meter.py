@@ -103,11 +103,11 @@ def _transforms(equation: Any) -> int:
 
 
 def _scans(equation: Any) -> int:
-    """Multiply-adds of a recurrence, by the name of the function that runs it and the shape of what goes in."""
-    if equation.params.get("name") != "states_of":
+    """Multiply-adds of a recurrence, by the name of the function that runs it and the shape of its states."""
+    if equation.params.get("name") != "states_of" or not equation.outvars:
         return 0
-    inputs = equation.invars[1].aval
-    return _recurrence(inputs.shape, of_complex=inputs.dtype.kind == "c")
+    states = equation.outvars[0].aval
+    return _recurrence(states.shape, of_complex=states.dtype.kind == "c")
 
 
 def _recurrence(shape: Sequence[int], *, of_complex: bool) -> int:

@@ -16,7 +16,7 @@ from lra.core.config import Model, Run, Train, resolve
 from lra.model.batches import Chunk, Epochs, chunk_bounds, gatherers, training_chunks
 from lra.model.blueprint import Blueprint
 from lra.model.padding import WHOLE, Grouping
-from lra.model.schedule import one_cycle
+from lra.model.schedule import schedule
 from lra.training.history import History
 from lra.training.trainer import Place
 from tasks.base import Split
@@ -78,10 +78,9 @@ def split(towers: int = 1, examples: int = 10, full: bool = False) -> Split:
 
 def chunks(data: Split, plan: Train = TRAIN, steps: int | None = None, grouping: Grouping = WHOLE) -> list[Chunk]:
     """The training chunks of the small data set."""
-    rate = lambda s: one_cycle(s, peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)  # noqa: E731
     bounds = chunk_bounds(0, steps or plan.steps, plan.evaluate_every, plan.chunk)
     gather = gatherers({"train": data}, plan.batch_size, plan.steps, grouping)["train"]
-    return list(training_chunks(gather, Epochs(len(data), 0), bounds, plan.batch_size, rate))
+    return list(training_chunks(gather, Epochs(len(data), 0), bounds, plan.batch_size, schedule(plan)))
 
 
 def rows(chunk: Chunk, of: slice) -> Chunk:

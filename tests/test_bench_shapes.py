@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from dataclasses import asdict, replace
 from typing import Any
@@ -10,17 +12,21 @@ import numpy as np
 import pytest
 import tyro
 from bench_records import bench_record, timing
+from rich.console import Console
 
 from lra import backends
 from lra.bench import parity, shapes
 from lra.bench.plan import Plan, blueprint_of, make_plan
 from lra.bench.record import BenchRecord
+from lra.bench.screen import tables
 from lra.bench.subjects import subject
 from lra.bench.summary import summarize
-from lra.bench.table import markdown
+from lra.bench.table import comma_separated, markdown
 from lra.cli.bench import BenchFlags
 from lra.core.errors import UserError
 from lra.core.layout import built
+from lra.plotting.growth import record_growth
+from lra.plotting.plots import draw
 from lra.terminal.flags import command_line
 
 RIVALS = "softmax,flash,efficient,linear,agent,focused_linear"
@@ -79,7 +85,12 @@ def test_every_shape_holds_its_tokens_and_those_of_the_check_before_the_clock(na
     [
         (("--shape", "vit-s-225"), "no such shape: did you mean 'vit-s-224'"),
         (("--shape", "vit-s-224,sd-512"), "other heads than one another: time them apart"),
-        (("--shape", "sd-512", "--what", "train"), "--shape is for --what attend"),
+        (("--shape", "sd-512", "--what", "train"), "--shape is for --what attend, model, model-infer"),
+        (("--what", "model"), "name its sizes, as --shape vit-s-224"),
+        (
+            ("--what", "model", "--shape", "sd-512", "--as", "standard", "--task", "text"),
+            "model takes no step of a run",
+        ),
         (("--shape", "sd-512", "--heads", "2"), "leave --heads and --head-dim out"),
         (("--shape", "sd-512", "--lengths", "64"), "leave --lengths out"),
         (("--shape", "sd-512,sd-1024", "--batch", "1,2,3"), "as many as there are shapes (2)"),
@@ -109,7 +120,20 @@ def record() -> BenchRecord:
     found = [
         timing(name, length, [1.0, 1.0], shape=f"vit-s-{length}") for name in ("elfatt", "linear") for length in (3, 4)
     ]
-    return bench_record(cells=found)
+    return bench_record(cells=found, compare=[["elfatt", "linear"]])
+
+
+def test_every_table_and_picture_names_the_shape() -> None:
+    summary = summarize(record())
+    rows = list(csv.DictReader(io.StringIO(comma_separated(summary))))
+    assert [(row["length"], row["shape"]) for row in rows] == 2 * [("3", "vit-s-3"), ("4", "vit-s-4")]
+    drawn = draw(record_growth(summary), ("svg",))["growth.svg"].decode()
+    assert "<!-- vit-s-3 -->" in drawn
+    console = Console(width=200)
+    with console.capture() as shown:
+        for table in tables(summary):
+            console.print(table)
+    assert shown.get().count("3 (vit-s-3)") == 3  # two cells and their ratio
 
 
 def test_a_record_tells_its_shapes_and_older_records_have_none() -> None:
@@ -117,7 +141,10 @@ def test_a_record_tells_its_shapes_and_older_records_have_none() -> None:
     assert made.shapes == ["vit-s-3", "vit-s-4"]
     text = markdown(summarize(made))
     assert "vit-s-3, vit-s-4" in text
-    assert "| 4 (vit-s-4) |" in text
+    assert "| tokens | shape | batch |" in text
+    assert "| `linear` | torch | 4 | vit-s-4 | 2 |" in text
+    assert "| elfatt (torch) | linear (torch) | 4 | vit-s-4 | 1.00 |" in text
+    assert "shape" not in markdown(summarize(bench_record()))
     older = asdict(bench_record())
     for cell in (*older["cells"], *older["ceilings"]):
         del cell["shape"]

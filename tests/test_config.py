@@ -138,7 +138,7 @@ WRONG = [
     ("train", "steps", 10**18, "expected at least 1 and at most 1,000,000,000"),
     ("train", "batch_size", 10**12, "expected at least 1 and at most 1,000,000"),
     ("model", "width", 0, "expected at least 1 and at most 100,000"),
-    ("model", "classifier", 10**15, "expected at least 1 and at most 1,000,000"),
+    ("model", "classifier", 10**15, "expected at least 0 and at most 1,000,000"),
     ("data", "seed", -1, "expected at least 0 and less than 4,294,967,296"),
     ("data", "max_depth", 10**18, "expected at least 1 and at most 1,000"),
     ("options", "rank", 0, "expected at least 1 and at most 1,000"),
@@ -161,7 +161,7 @@ def test_every_way_in_has_the_same_ranges(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"preset": "mine"}, "preset is 'mine', expected 'smoke' or 'quick' or 'standard'"),
+        ({"preset": "mine"}, "preset is 'mine', expected 'smoke' or 'quick' or 'standard' or 's4'"),
         ({"backend": []}, "backend is [], expected 'torch' or 'jax'"),
         ({"seed": True}, "seed is True, expected a whole number, at least 0 and less than 4,294,967,296"),
         ({"seed": 2**32}, "seed is 4294967296, expected at least 0 and less than 4,294,967,296"),
@@ -193,7 +193,7 @@ def test_a_refused_file_leaves_nothing_behind(tmp_path: Path, capsys: pytest.Cap
     assert main(["--config", str(tmp_path / "a.yaml"), "--results", str(results)]) == 2
     told = capsys.readouterr()
     assert told.err.splitlines() == [
-        f"error: {tmp_path}/a.yaml: preset is 'mine', expected 'smoke' or 'quick' or 'standard'"
+        f"error: {tmp_path}/a.yaml: preset is 'mine', expected 'smoke' or 'quick' or 'standard' or 's4'"
     ]
     assert told.out == ""
     assert not results.exists()

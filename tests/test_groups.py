@@ -15,7 +15,7 @@ from lra.core.config import as_dict, from_dict, resolve
 from lra.core.documents import read_yaml
 from lra.core.errors import UserError
 from lra.core.identity import canonical_text, revisions, run_id
-from lra.core.presets import CONFIGS, PRESETS, preset_values
+from lra.core.presets import CONFIGS, PRESETS, preset_values, presets_of
 from lra.model.blueprint import Blueprint
 from lra.model.groups import Setting, setting
 from lra.model.weights import Weights, initial_weights, learned
@@ -165,7 +165,7 @@ def test_a_preset_sets_the_groups_that_a_mechanism_has(monkeypatch: pytest.Monke
 def test_every_task_sets_every_group(path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with_groups(monkeypatch)
     blocks = read_yaml(path)
-    assert all(set(blocks[preset].get("groups", {})) <= {"state", "step", "kernel"} for preset in PRESETS)
+    assert all(set(blocks[preset].get("groups", {})) <= {"state", "step", "kernel"} for preset in presets_of(path.stem))
     usual, quick = (resolve(path.stem, "window_conv", preset=preset).train for preset in ("standard", "quick"))
     assert usual.state_decay == usual.step_decay == quick.state_decay == quick.step_decay == 0.0
     for train in (usual, quick):

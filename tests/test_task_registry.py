@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from lra.core.presets import PRESETS, preset_values
+from lra.core.presets import preset_values, presets_of
 from tasks.base import SPLITS, TaskError
 
 SUITE = ["listops", "text", "retrieval", "retrieval-aan1818", "image", "pathfinder", "pathx", "path256"]
@@ -87,8 +87,7 @@ def test_the_standard_preset_is_a_tasks_own_defaults(name: str) -> None:
     assert asdict(options(**preset_values(name, "standard")["data"])) == asdict(options())
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize(("name", "preset"), [(name, each) for name in tasks.names() for each in presets_of(name)])
 def test_every_preset_describes_possible_data(name: str, preset: str) -> None:
     task = tasks.load(name)
     options = task.options(**preset_values(name, preset)["data"])

@@ -15,8 +15,8 @@ from attention_impls.base import Arrays, Dims
 from attention_impls.equation import Equation
 
 DIFFERS = (
-    " Dropout before the gated unit is drawn for each position, where the authors' may be tied. The encoder's output "
-    "projection follows the unit, where the authors' block ends."
+    " Dropout before the gated unit is drawn for each position, unless the model ties it. The encoder's output "
+    "projection follows the unit, unless the model has none; the authors' block ends there."
 )
 OUTPUT = Equation(
     "output",

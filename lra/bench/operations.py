@@ -15,6 +15,7 @@ writes three. Real code needs more; the share of the measured bandwidth is what 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,16 +68,16 @@ def ragged_cost(
 
 
 def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[int, int, int]]:
-    """(rows, inputs, outputs) of every dense matrix product; those of q, k and v are one."""
+    """(rows, inputs, outputs) of every dense matrix product; those of q, k and v are one; without that of patches."""
     model = blueprint.model
     tokens = batch * blueprint.towers * length
     projections = sum(letter in PROJECTIONS for letter in blueprint.inputs)
     block = [(tokens, model.width, projections * model.width)] if projections else []
-    block += [(tokens, model.width, model.width)]
-    block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)]
+    block += [(tokens, model.width, model.width)] if model.projection else []
+    block += [(tokens, model.width, model.ffn), (tokens, model.ffn, model.width)] if model.ffn else []
     features = model.width * (4 if blueprint.towers == 2 else 1)
-    head = [(batch, features, model.classifier), (batch, model.classifier, blueprint.classes)]
-    return block * model.depth + head
+    sizes = [features, model.classifier, blueprint.classes] if model.classifier else [features, blueprint.classes]
+    return block * model.depth + [(batch, *each) for each in itertools.pairwise(sizes)]
 
 
 def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, *, backward: bool) -> Cost:
@@ -85,11 +86,14 @@ def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, 
     attention = _attention_flop(blueprint, documents, length, backward=backward)
     multiply_adds = sum(rows * inputs * outputs for rows, inputs, outputs in layers)
     dense = sum(rows * (inputs + outputs) + inputs * outputs for rows, inputs, outputs in layers)
-    embedding = 2 * documents * length * model.width
-    elements = times * dense + (2 if backward else 1) * embedding
+    patches = 0 if blueprint.patches is None else blueprint.patches.numbers
+    rows, once = documents * length, 2 if backward else 1  # nobody asks for the gradient of pixels
+    multiply_adds = times * multiply_adds + once * rows * patches * model.width
+    embedding = 2 * rows * model.width + (rows + model.width) * patches
+    elements = times * dense + once * embedding
     elements += model.depth * _attention_elements(blueprint, documents, length, backward=backward)
     return Cost(
-        flop=None if attention is None else 2 * times * multiply_adds + model.depth * attention,
+        flop=None if attention is None else 2 * multiply_adds + model.depth * attention,
         bytes=itemsize * elements,
     )
 

@@ -10,7 +10,7 @@ import attention_impls
 import tasks
 from attention_impls.base import Dims
 from lra.bench import shapes
-from lra.bench.record import What
+from lra.bench.record import MODELS, TRAINING, What
 from lra.bench.shapes import SHAPES
 from lra.bench.wanted import Dtype, Wanted
 from lra.core.config import BackendName, Run, mechanism_options, resolve
@@ -19,10 +19,11 @@ from lra.core.frameworks import Device, require_installed
 from lra.core.spec import Spec
 from lra.model.blueprint import Blueprint
 
-Kind = Literal["attend", "train", "infer", "product", "copy"]
+Kind = Literal["attend", "train", "infer", "model", "model-infer", "product", "copy"]
 
 TASK = "text"  # whose standard model is trained: one document of bytes an example, two classes
 TOKENS = 32_768  # tokens of a batch where none is given
+IMAGE_TOKENS: dict[Device, int] = {"cpu": 2048, "gpu": TOKENS}  # the same of a whole encoder of images, which is large
 CHUNK_TOKENS, CHUNK = 16_384, 4  # a call takes at most so many steps, fewer where documents are long
 PRODUCT_SIDE = {"cpu": 2048, "gpu": 8192}  # rows and columns of the matrices of the ceiling
 COPY_BYTES = {"cpu": 1 << 28, "gpu": 1 << 30}
@@ -55,6 +56,11 @@ class BenchCell:
     """Whose grid of tokens it has, of `lra.bench.shapes`; empty for a sequence."""
     memory: int | None = None
     """Bytes it may take on a CPU; None is nine tenths of what is free."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it takes optimiser steps."""
+        return self.kind in TRAINING
 
     @property
     def label(self) -> str:
@@ -124,7 +130,7 @@ def make_plan(wanted: Wanted, device: Device) -> Plan:
 def blueprint_of(cell: BenchCell, length: int | None = None) -> Blueprint:
     """The layer or model of a cell, at another length where one is given; UserError for options that cannot be."""
     run: Run = resolve(TASK, Spec(cell.attn), backend=cell.backend, preset="standard", seed=cell.seed)
-    task = tasks.load(TASK)
+    task, of_images = tasks.load(TASK), cell.kind in MODELS
     mechanism = attention_impls.load(cell.attn).on(cell.backend)
     options = mechanism_options(cell.attn, cell.options)
     width = cell.heads * cell.head_dim
@@ -135,15 +141,17 @@ def blueprint_of(cell: BenchCell, length: int | None = None) -> Blueprint:
         mechanism.card.check(options, dims)
     except ValueError as error:
         raise UserError(f"--attn {cell.label}: {error}") from error
+    model = replace(run.model, dropout=cell.dropout, heads=cell.heads, width=width)
     return Blueprint(
-        model=replace(run.model, dropout=cell.dropout, heads=cell.heads, width=width),
+        model=shapes.encoder(cell.shape, run.model, cell.dropout) if of_images else model,
         train=replace(run.train, precision=cell.dtype),
         mechanism=mechanism,
         options=options,
         dims=dims,
-        classes=task.classes,
+        classes=shapes.CLASSES if of_images else task.classes,
         towers=task.towers,
         seed=cell.seed,
+        patches=shapes.SHAPES[cell.shape].patches if of_images else None,
     )
 
 
@@ -183,7 +191,7 @@ def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> B
 def _of_lengths(wanted: Wanted, kinds: list[BenchCell]) -> list[BenchCell]:
     return [
         replace(cell, shape=shape, length=length, batch=batch, chunk=_chunk(wanted, length))
-        for (shape, length), batch in zip(_sizes(wanted), _batches(wanted), strict=True)
+        for (shape, length), batch in zip(_sizes(wanted), _batches(wanted, kinds), strict=True)
         for cell in kinds
     ]
 
@@ -213,15 +221,18 @@ def _sizes(wanted: Wanted) -> list[tuple[str, int]]:
     return [(name, SHAPES[name].tokens) for name in wanted.shape] or [("", length) for length in wanted.lengths]
 
 
-def _batches(wanted: Wanted) -> tuple[int, ...]:
+def _batches(wanted: Wanted, kinds: list[BenchCell]) -> tuple[int, ...]:
     sizes = _sizes(wanted)
     if wanted.batch is None:
-        return tuple(max(TOKENS // length, 1) for _, length in sizes)
+        most = IMAGE_TOKENS[kinds[0].device] if kinds and wanted.what in MODELS else TOKENS
+        return tuple(max(most // length, 1) for _, length in sizes)
     return wanted.batch if len(wanted.batch) > 1 else wanted.batch * len(sizes)
 
 
 def _chunk(wanted: Wanted, length: int) -> int:
-    return 1 if wanted.what == "attend" else wanted.chunk or max(min(CHUNK_TOKENS // length, CHUNK), 1)
+    if wanted.what == "attend":
+        return 1
+    return wanted.chunk or (1 if wanted.what in MODELS else max(min(CHUNK_TOKENS // length, CHUNK), 1))
 
 
 def _pairs(wanted: Wanted, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -16,8 +16,10 @@ from lra.core.files import write_atomically, write_new
 from lra.core.layout import Count, Holds, Line, Whole, built
 
 SCHEMA = 1
-What = Literal["attend", "train", "infer"]
+What = Literal["attend", "train", "infer", "model", "model-infer"]
 Status = Literal["measured", "out of memory", "unequal", "failed", "stopped"]
+MODELS: tuple[What, ...] = ("model", "model-infer")  # the whole encoders of images
+TRAINING: tuple[What, ...] = ("train", "model")
 MEASURED: Status = "measured"
 OUT_OF_MEMORY: Status = "out of memory"
 UNEQUAL: Status = "unequal"
@@ -86,11 +88,18 @@ class BenchRecord:
     command: str
     documents: Line = ""
     """Preset and task whose first real documents were taken, as "listops standard"; empty for random full ones."""
+    encoder: Line = ""
+    """Sizes of the whole encoder of a shape, in words; empty where none was timed."""
 
     @property
     def shapes(self) -> list[str]:
         """Names of the shapes that were timed, in their order; none in a benchmark of lengths."""
         return list(dict.fromkeys(cell.shape for cell in self.cells if cell.shape))
+
+    @property
+    def of_images(self) -> bool:
+        """Whether whole encoders of images were timed."""
+        return self.what in MODELS
 
     @property
     def cores(self) -> int:

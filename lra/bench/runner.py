@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from lra.bench import presets
+from lra.bench import presets, shapes
 from lra.bench import record as bench_record
 from lra.bench.plan import BenchCell, Plan, as_values
-from lra.bench.record import FAILED, MEASURED, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
+from lra.bench.record import FAILED, MEASURED, MODELS, OUT_OF_MEMORY, SCHEMA, STOPPED, BenchRecord, Status, Timing
 from lra.bench.screen import BenchScreen
 from lra.core.environment import environment, git_state
 from lra.core.files import require_writable
@@ -170,6 +170,7 @@ class Bench:
             git=self._git,
             command=self.command,
             documents=f"{cell.task} {cell.preset}" if cell.preset else "",
+            encoder=shapes.told(cell.shape) if cell.kind in MODELS else "",
         )
 
     def _prepare(self, processes: list[_Process]) -> None:

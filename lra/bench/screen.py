@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -11,8 +12,8 @@ from rich.table import Table
 from lra.bench.plan import BenchCell
 from lra.bench.record import MEASURED, Timing
 from lra.bench.summary import BASELINE, Summary, parity_error
-from lra.bench.table import amount, growth_rows, number, percent, quartiles, tokens
-from lra.terminal.console import LINE_EVERY_SECONDS, console
+from lra.bench.table import amount, each_second, growth_rows, number, percent, quartiles, tokens
+from lra.terminal.console import LINE_EVERY_SECONDS, console, in_lines
 
 
 class BenchScreen:
@@ -66,9 +67,9 @@ class BenchScreen:
 
 def tables(summary: Summary) -> list[Table]:
     """The figures that fit a terminal: cells, ratios, growth; the written report has the rest."""
-    cells = _table("attention", "backend", "tokens", "ms", "examples/s", "memory MB", "% of limit")
+    cells = _table("attention", "backend", "tokens", "ms", each_second(summary.record), "memory MB", "% of limit")
     for cell, got in zip(summary.record.cells, summary.cells, strict=True):
-        start = (escape(cell.label), cell.backend, escape(tokens(cell)))
+        start = (in_lines(cell.label), cell.backend, escape(tokens(cell)))
         if got is None:
             cells.add_row(*start, cell.status)
             continue
@@ -76,21 +77,22 @@ def tables(summary: Summary) -> list[Table]:
         cells.add_row(*start, *figures, percent(got.share_of_limit))
     ratios = _table("first", "second", "tokens", "first is as fast, times", "quartiles")
     for each in summary.ratios:
-        row = (escape(each.first), escape(each.second), f"{each.length:,}", number(each.spread.median))
+        row = (in_lines(each.first), in_lines(each.second), escape(tokens(each)), number(each.spread.median))
         ratios.add_row(*row, quartiles(each.spread))
     growth = _table("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}")
     for row in growth_rows(summary):
-        growth.add_row(escape(row[0]), *row[1:])
+        growth.add_row(in_lines(row[0]), *row[1:])
     return [table for table in (cells, ratios, growth) if table.row_count]
 
 
 def _table(*columns: str) -> Table:
     table = Table()
     for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place < 2 else "right", overflow="fold")
+        justify: Literal["left", "right"] = "left" if place < 2 else "right"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column == "attention")
     return table
 
 
 def _where(cell: BenchCell | Timing) -> str:
-    shape = f" · {cell.length:,} tokens × {cell.batch}" if cell.length else ""
-    return f"{cell.label} · {cell.backend}{shape}"
+    size = f" · {cell.shape or f'{cell.length:,} tokens'} × {cell.batch}" if cell.length else ""
+    return f"{cell.label} · {cell.backend}{size}"

@@ -1,8 +1,9 @@
-"""What is timed: a mechanism alone, steps of the standard model, or what the device can do at best."""
+"""What is timed: a mechanism alone, steps of a whole model, or what the device can do at best."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,7 @@ from lra.bench import parity as bench_parity
 from lra.bench.operations import Cost
 from lra.bench.plan import COPY_BYTES, PRODUCT_SIDE, BenchCell, blueprint_of
 from lra.model.batches import Chunk
+from lra.model.blueprint import Blueprint
 from lra.model.padding import WHOLE, Grouping, plan_padding
 from lra.model.weights import initial_weights, parameter_count
 
@@ -58,14 +60,17 @@ class Attending:
 
 
 class Stepping:
-    """Training steps, or forward passes, of the standard model, as the backend takes them."""
+    """Training steps, or forward passes, of the standard model or of a shape's, as the backend takes them."""
 
     def __init__(self, cell: BenchCell, clock: Clock) -> None:
         self._cell = cell
         self._blueprint = presets.blueprint(cell) if cell.preset else blueprint_of(cell)
         self._backend = backends.get(cell.backend, [self._blueprint], cell.device)
         self._weights = initial_weights(self._blueprint)
-        self._chunk = (presets.first_chunk if cell.preset else random_chunk)(cell, self._backend.grouping)
+        grouping = self._backend.grouping
+        self._chunk = presets.first_chunk(cell, grouping) if cell.preset else random_chunk(cell, grouping)
+        if self._blueprint.patches is not None:
+            self._chunk = of_images(self._chunk, self._blueprint, cell.seed)
         self._state: Any = None
 
     def load(self) -> None:
@@ -75,13 +80,13 @@ class Stepping:
         self._state = None
 
     def call(self) -> Any:
-        if self._cell.kind == "infer":
+        if not self._cell.learns:
             return self._backend.evaluate(self._state, self._chunk)
         self._state, _ = self._backend.train_steps(self._state, [self._chunk])
         return self._state
 
     def cost(self) -> Cost:
-        train, parameters = self._cell.kind == "train", parameter_count(self._weights)
+        train, parameters = self._cell.learns, parameter_count(self._weights)
         itemsize = ITEMSIZE[self._cell.dtype]
         if (lengths := self._chunk.lengths) is not None:
             return operations.ragged_cost(self._blueprint, lengths, itemsize, parameters, train=train)
@@ -143,10 +148,23 @@ def random_chunk(cell: BenchCell, grouping: Grouping = WHOLE) -> Chunk:
         lengths=None,
         labels=rng.integers(0, 2, shape, dtype=np.int32),
         steps=np.arange(cell.chunk, dtype=np.int32),
-        rates=np.full(cell.chunk, 1e-4 if cell.kind == "train" else 0.0),
+        rates=np.full(cell.chunk, 1e-4 if cell.learns else 0.0),
         places=np.tile(np.arange(cell.batch, dtype=np.int32), (cell.chunk, 1)),
         sizes=padding.sizes,
         size_of=np.zeros((cell.chunk, padding.groups), np.int32),
+    )
+
+
+def of_images(chunk: Chunk, blueprint: Blueprint, seed: int) -> Chunk:
+    """The same steps of random images, and labels of as many classes as the encoder tells apart."""
+    assert blueprint.patches is not None, "the encoder is one of images"
+    rng = np.random.default_rng(seed)
+    pixels = blueprint.dims.max_length * blueprint.patches.numbers
+    return replace(
+        chunk,
+        tokens=rng.integers(0, 256, (*chunk.tokens.shape[:3], pixels), dtype=np.uint8),
+        labels=rng.integers(0, blueprint.classes, chunk.labels.shape, dtype=np.int32),
+        sizes=(pixels,),
     )
 
 

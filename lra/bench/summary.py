@@ -90,6 +90,8 @@ class Ratio:
     second: str
     length: int
     rounds: list[float]
+    shape: str = ""
+    """As a cell has it."""
 
     @property
     def spread(self) -> Spread:
@@ -110,6 +112,11 @@ class Scaling:
     def cell(self) -> Timing:
         """Its first cell, for what all have in common: mechanism, options, framework."""
         return self.cells[0].cell
+
+    @property
+    def shapes(self) -> dict[int, str]:
+        """The names of its lengths that have one."""
+        return {each.cell.length: each.cell.shape for each in self.cells if each.cell.shape}
 
     @cached_property
     def time(self) -> Curve:
@@ -184,7 +191,7 @@ def ratio(one: Timing, other: Timing) -> Ratio:
     """Two measured cells of one record at one length; a run that was stopped has rounds of the first alone."""
     names = [f"{cell.label} ({cell.backend})" for cell in (one, other)]
     rounds = [b / a for a, b in zip(step_seconds(one), step_seconds(other), strict=False)]
-    return Ratio(first=names[0], second=names[1], length=one.length, rounds=rounds)
+    return Ratio(first=names[0], second=names[1], length=one.length, shape=one.shape, rounds=rounds)
 
 
 def step_seconds(cell: Timing) -> list[float]:

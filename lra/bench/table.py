@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Sequence
 
-from lra.bench.record import Timing
+from lra.bench.record import TRAINING, BenchRecord, Timing
 from lra.bench.statistics import Crossover, Curve, Spread
-from lra.bench.summary import BASELINE, Measured, Summary, parity_error
+from lra.bench.summary import BASELINE, Measured, Ratio, Summary, parity_error
 from lra.core.markup import in_code, in_csv, in_markdown, one_line
 from lra.training.disturbance import ALONE
 
@@ -18,13 +18,11 @@ TIMED = {
     "attend": "one layer's attention alone, forward and backward",
     "train": "a whole training step of the standard model",
     "infer": "a forward pass of the standard model",
+    "model": "a training step of a whole encoder of images",
+    "model-infer": "a forward pass of a whole encoder of images",
 }
-HEAD = (
-    *("attention", "backend", "tokens", "batch", "ms", "quartiles", "examples/s", "memory MB"),
-    *("GFLOP/s", "% of product", "GB/s", "% of copy", "% of limit"),
-)
 COLUMNS = (
-    *("attention", "backend", "length", "batch", "status", "seconds_median", "seconds_low", "seconds_high"),
+    *("attention", "backend", "length", "shape", "batch", "status", "seconds_median", "seconds_low", "seconds_high"),
     *("examples_per_second", "memory_bytes", "flop", "bytes", "flop_per_second", "bytes_per_second"),
     *("share_of_product", "share_of_copy", "share_of_limit", "samples", "calls", "steps", "parity_error", "warnings"),
 )
@@ -32,27 +30,44 @@ COLUMNS = (
 
 def markdown(summary: Summary) -> str:
     """The whole report: what was timed and where, cells, ratios, growth, and what went wrong."""
-    cells = zip(summary.record.cells, summary.cells, strict=True)
-    parts = [_title(summary), _table(HEAD, [_row(cell, got) for cell, got in cells])]
-    if summary.ratios:
-        rows = [
-            (
-                in_markdown(each.first),
-                in_markdown(each.second),
-                f"{each.length:,}",
-                number(each.spread.median),
-                quartiles(each.spread),
-            )
-            for each in summary.ratios
-        ]
-        head = ("first", "second", "tokens", "first is as fast, times", "quartiles of the rounds")
-        parts.append(_table(head, rows))
+    parts = [_title(summary), _cells(summary), _ratios(summary)]
     if growth := growth_rows(summary):
         rows = [(in_code(label), *rest) for label, *rest in growth]
         parts.append(_table(("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}"), rows))
     parts += ["\n".join(f"- {_harmless(note)}" for note in notes(summary))]
     parts.append(f"Again: {in_code(summary.record.command, WHY)}")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _cells(summary: Summary) -> str:
+    """A row for each cell; the shape has a column where there are shapes."""
+    record, head = summary.record, ("attention", "backend", "tokens", *_shape_column(summary), "batch")
+    figures = ("ms", "quartiles", each_second(record), "memory MB", "GFLOP/s", "% of product", "GB/s", "% of copy")
+    rows = [_row(cell, got, bool(record.shapes)) for cell, got in zip(record.cells, summary.cells, strict=True)]
+    return _table((*head, *figures, "% of limit"), rows)
+
+
+def _ratios(summary: Summary) -> str:
+    """A row for each pair at each length; nothing without pairs."""
+    rows = [
+        (
+            *(in_markdown(each.first), in_markdown(each.second), f"{each.length:,}"),
+            *((in_markdown(each.shape),) if summary.record.shapes else ()),
+            *(number(each.spread.median), quartiles(each.spread)),
+        )
+        for each in summary.ratios
+    ]
+    head = ("first", "second", "tokens", *_shape_column(summary), "first is as fast, times", "quartiles of the rounds")
+    return _table(head, rows) if rows else ""
+
+
+def _shape_column(summary: Summary) -> tuple[str, ...]:
+    return ("shape",) if summary.record.shapes else ()
+
+
+def each_second(record: BenchRecord) -> str:
+    """What is counted in a second."""
+    return "images/s" if record.of_images else "examples/s"
 
 
 def _harmless(note: str) -> str:
@@ -66,7 +81,7 @@ def comma_separated(summary: Summary) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for cell, got in zip(summary.record.cells, summary.cells, strict=True):
-        known = [cell.label, cell.backend, cell.length, cell.batch, cell.status]
+        known = [cell.label, cell.backend, cell.length, cell.shape, cell.batch, cell.status]
         ends = [len(cell.samples), sum(cell.calls), cell.steps, parity_error(cell)]
         warnings = "; ".join(got.warnings) if got else ""
         figures = [None] * 12 if got is None else _figures(got)
@@ -146,7 +161,8 @@ def _title(summary: Summary) -> str:
         in_markdown(f"{facts['framework']} on {facts['device']}") for facts in record.environment["backends"].values()
     )
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}"
-    dropout = "" if record.what != "train" else f", dropout {record.dropout}"
+    dims += f", {in_markdown(record.encoder)}" if record.encoder else ""
+    dropout = f", dropout {record.dropout}" if record.what in TRAINING else ""
     documents = f"documents of {record.documents}" if record.documents else "full sequences"
     documents = f"{in_markdown(', '.join(record.shapes), WHY)}" if record.shapes else documents
     machine = f"{in_markdown(record.environment['cpu'])}, {record.cores} cores"
@@ -156,8 +172,9 @@ def _title(summary: Summary) -> str:
     )
 
 
-def _row(cell: Timing, got: Measured | None) -> tuple[str, ...]:
-    start = (in_code(cell.label), cell.backend, in_markdown(tokens(cell)), str(cell.batch))
+def _row(cell: Timing, got: Measured | None, shaped: bool) -> tuple[str, ...]:
+    shape = (in_markdown(cell.shape),) if shaped else ()
+    start = (in_code(cell.label), cell.backend, f"{cell.length:,}", *shape, str(cell.batch))
     if got is None:
         return (*start, cell.status, *["—"] * 8)
     return (
@@ -178,7 +195,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
-def tokens(cell: Timing) -> str:
+def tokens(cell: Timing | Ratio) -> str:
     """How many, and of which shape."""
     return f"{cell.length:,} ({cell.shape})" if cell.shape else f"{cell.length:,}"
 

@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from attention_impls.ranges import problems
 from lra.bench import shapes
-from lra.bench.record import What
+from lra.bench.record import MODELS, What
 from lra.core.config import BackendName
 from lra.core.errors import UserError
 from lra.core.frameworks import usual
@@ -31,13 +31,14 @@ class Wanted:
     shape: Annotated[tuple[str, ...], words("shape")] = ()
     """Instead of lengths and heads: vit-s-224, -512, -1024, -2048, swin-t-224, sd-512, -1024; windows for elfatt."""
     what: What = "attend"
-    """The mechanism, forward and backward; a training step of the standard model; a forward pass of it."""
+    """The mechanism, forward and backward; a training step of the standard model, a forward pass of it; the same two
+    of a whole encoder of images, that of --shape."""
     backend: Annotated[tuple[BackendName, ...], backends()] = field(
         default_factory=lambda: (usual(),), metadata={"neutral": ("torch",)}
     )
     """Which framework: torch, jax, or torch,jax; the one that is installed."""
     batch: Annotated[tuple[int, ...], numbers("batch")] | None = None
-    """Examples: one number, or one a length; else 32,768 tokens' worth."""
+    """Examples: one number, or one a length; else 32,768 tokens' worth, of a model on a CPU 2,048."""
     dtype: Dtype | None = None
     """float32 on a CPU, bfloat16 on a GPU."""
     samples: Annotated[int, Interval(ge=2, le=100_000)] = 15
@@ -45,7 +46,7 @@ class Wanted:
     compare: Annotated[tuple[tuple[str, str], ...], pairs("compare")] | None = None
     """Pairs FIRST:SECOND of attentions or frameworks; else the first with all."""
     chunk: Count | None = None
-    """Steps in one call of the framework, for train and infer."""
+    """Steps in one call of the framework, but for attend."""
     heads: Count | None = None
     """Heads, for attend; those of the standard model else."""
     head_dim: Count | None = None
@@ -72,13 +73,15 @@ class Wanted:
             given, what = ",".join(map(str, self.batch)), "shapes" if self.shape else "lengths"
             raise UserError(f"--batch {given}: expected one number, or as many as there are {what} ({many})")
         if self.what != "attend" and (self.heads or self.head_dim):
-            raise UserError(f"--heads and --head-dim are for --what attend: {self.what} times the standard model")
+            raise UserError(f"--heads and --head-dim are for --what attend: {self.what} times a whole model")
         self._require_preset()
 
     def _require_shape(self) -> None:
         shapes.check(self.shape)
-        if self.shape and self.what != "attend":
-            raise UserError(f"--shape is for --what attend: {self.what} times the standard model")
+        if self.shape and self.what not in ("attend", *MODELS):
+            raise UserError(f"--shape is for --what attend, model, model-infer: {self.what} times the standard model")
+        if self.what in MODELS and not self.shape:
+            raise UserError(f"--what {self.what} times an encoder of images: name its sizes, as --shape vit-s-224")
         if self.shape and (self.heads or self.head_dim):
             raise UserError("--shape decides heads and their width: leave --heads and --head-dim out")
         if self.shape and self.lengths != Wanted.lengths:
@@ -87,7 +90,7 @@ class Wanted:
     def _require_preset(self) -> None:
         if bool(self.preset) != bool(self.task):
             raise UserError("--as and --task go together: --as standard --task listops")
-        if self.preset and self.what == "attend":
-            raise UserError("--as is for --what train or infer: attend times a mechanism alone")
+        if self.preset and self.what not in ("train", "infer"):
+            raise UserError(f"--as is for --what train or infer: {self.what} takes no step of a run")
         if self.preset and (self.batch or self.chunk or self.dropout):
             raise UserError(f"--as {self.preset} decides batch, chunk and dropout: leave those flags out")

@@ -14,6 +14,7 @@ from lra.core.config import Run, at_most
 from lra.core.errors import UserError
 from lra.core.presets import Preset
 from lra.terminal.arguments import Number, Where
+from lra.terminal.console import DOCUMENTATION
 
 ACTIONS = ("prepare", "verify", "show", "list")
 DESCRIPTION = (
@@ -57,7 +58,7 @@ def data(argv: Sequence[str]) -> int:
         default=DataFlags(task=base.task, preset=base.preset, data=base.data),
         args=list(words),
         prog=f"run_lra.py data {action or 'prepare'}",
-        description=DESCRIPTION,
+        description=f"{DESCRIPTION}\n\n{DOCUMENTATION}",
     )
     return _act(action or "prepare", given, at_most(replace(base, data=given.data), given.count))
 

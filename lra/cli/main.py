@@ -11,7 +11,7 @@ import tyro
 
 from lra.core.allocator import keep_buffers
 from lra.core.errors import UserError, did_you_mean
-from lra.terminal.console import open_streams
+from lra.terminal.console import DOCUMENTATION, open_streams
 from lra.terminal.failures import told
 from tasks.places import settle_matplotlib
 
@@ -33,7 +33,7 @@ class Verb(NamedTuple):
         module = import_module(self.module)
         if self.computes:
             keep_buffers()
-        program, text = f"run_lra.py {self.name}", module.DESCRIPTION
+        program, text = f"run_lra.py {self.name}", f"{module.DESCRIPTION}\n\n{DOCUMENTATION}"
         flags = tyro.cli(getattr(module, self.flags), args=list(argv), prog=program, description=text)
         return getattr(module, self.function)(flags)
 
@@ -63,7 +63,7 @@ def _train(argv: Sequence[str]) -> int:
     from lra.cli.train import train
 
     keep_buffers()
-    return train(argv)
+    return train(argv, [name for name in VERBS if name != "train"])
 
 
 def _data(argv: Sequence[str]) -> int:
@@ -75,11 +75,14 @@ def _data(argv: Sequence[str]) -> int:
 TYPED = (
     Verb("list", "lra.cli.catalogue", "show", "ListFlags"),
     Verb("sweep", "lra.sweep.command", "sweep", "SweepFlags"),
+    Verb("cost", "lra.sweep.cost", "cost", "CostFlags"),
     Verb("bench", "lra.cli.bench", "bench", "BenchFlags", computes=True),
     Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags", computes=True),
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),
     Verb("report", "lra.report.command", "report", "ReportFlags"),
     Verb("check", "lra.regression.command", "check", "CheckFlags", computes=True),
+    Verb("verify", "lra.verification.command", "verify", "VerifyFlags", computes=True),
+    Verb("submit", "lra.verification.submit", "submit", "SubmitFlags"),
     Verb("schema", "lra.cli.schema", "schema", "SchemaFlags"),
 )
 # Those of "train" and "data" depend on the task and the mechanism that are named.

@@ -18,13 +18,27 @@ from lra.core.frameworks import Device
 from lra.core.presets import Preset
 from lra.core.spec import Spec, Specs
 from lra.terminal.arguments import Number, Where, devices, specs
-from lra.terminal.console import write_document
+from lra.terminal.console import DOCUMENTATION, write_document
 
 ATTN = (
     f"Which attention: {', '.join(attention_impls.names())}; with options, as elfatt@block_size=64; several with "
     "commas, or all. A folder's path needs quotes only beside others or with options: '\"my,folder/a\"@x=1'. "
     "A folder is code that runs: name only what you trust."
 )
+SUMMARIES = {
+    "data": "prepare, verify, show or list the data of tasks",
+    "list": "tasks, mechanisms and presets, or one mechanism's card",
+    "sweep": "many runs side by side, from a plan",
+    "cost": "what a plan costs, from measured steps",
+    "bench": "time mechanisms against length",
+    "evaluate": "score a finished run on any split, or beside another",
+    "leaderboard": "tables and plots of all records",
+    "report": "one HTML page of all records",
+    "check": "the regression test",
+    "verify": "check records of others",
+    "submit": "what a pull request with records needs",
+    "schema": "the layout of a record as JSON Schema",
+}
 Data = TypeVar("Data")
 Options = TypeVar("Options")
 
@@ -36,41 +50,41 @@ class TrainFlags(Generic[Data, Options]):
     task: TaskName
     """Which task."""
     attn: Annotated[Specs, specs(), tyro.conf.arg(name="attn", help=ATTN)]
-    backend: BackendName
-    """Which framework."""
     preset: Preset
     """smoke: is it wired; quick: does it learn, in minutes on a CPU; standard: ranked."""
-    seed: Seed
-    """Decides initial weights, batches and dropout."""
-    data: Data
-    options: Annotated[Options, tyro.conf.arg(name="attn")]
-    model: Model
-    train: Train
-    config: Where | None = None
-    """Take the configuration from a record or from --print-config; flags still win. One that names a mechanism's
-    folder runs the code there."""
-    count: Number | None = None
-    """At most so many examples in each split."""
+    backend: BackendName
+    """Which framework."""
     seeds: int = 1
     """How many seeds, from --seed on; JAX trains them in one program."""
-    device: Annotated[Device, devices()] | None = None
-    """Where to train; a GPU where the framework sees one."""
-    results: Where = RESULTS
-    """Where records and checkpoints go."""
-    raw: Where | None = None
-    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
-    processes: Number | None = None
-    """Processes that prepare data; as many as there are usable cores."""
     resume: Switch = False
     """Continue what was begun with this configuration; of several runs, skip the finished and start the others."""
     fresh: Switch = False
     """Start over, discarding an unfinished run of this configuration."""
+    device: Annotated[Device, devices()] | None = None
+    """Where to train; a GPU where the framework sees one."""
+    raw: Where | None = None
+    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
+    results: Where = RESULTS
+    """Where records and snapshots go."""
+    config: Where | None = None
+    """Take the configuration from a record or from --print-config; flags still win. One that names a mechanism's
+    folder runs the code there."""
+    print_config: Switch = False
+    """Print the resolved configuration and stop."""
+    seed: Seed
+    """Decides initial weights, batches and dropout."""
+    count: Number | None = None
+    """At most so many examples in each split."""
+    processes: Number | None = None
+    """Processes that prepare data; as many as there are usable cores."""
     padded: Switch = False
     """Pad every example to the longest: the same result, slower; to see what padding costs."""
     tensorboard: Where | None = None
     """Write TensorBoard event files too, in a folder of the run's own."""
-    print_config: Switch = False
-    """Print the resolved configuration and stop."""
+    data: Data
+    options: Annotated[Options, tyro.conf.arg(name="attn")]
+    model: Model
+    train: Train
 
     def run(self, spec: Spec) -> Run:
         """The run that they describe; `spec` names its mechanism."""
@@ -79,13 +93,13 @@ class TrainFlags(Generic[Data, Options]):
         return at_most(run, self.count)
 
 
-def train(argv: Sequence[str]) -> int:
-    """Run the command; the exit code."""
+def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
+    """Run the command; the exit code. `others` are the commands that --help names beside it."""
     chosen = Chosen.of(argv)
     chosen.require("task", "attn")
     named = chosen.specs()
     # All are read, and so refused, before the first is trained; --help shows the first.
-    read = [_read(chosen, spec, argv) for spec in named[: 1 if chosen.help else None]]
+    read = [_read(chosen, spec, argv, others) for spec in named[: 1 if chosen.help else None]]
     runs, flags, why = [run for run, _, _ in read], read[0][1], read[0][2]
     if flags.print_config:
         if len(runs) > 1:
@@ -107,7 +121,7 @@ def train(argv: Sequence[str]) -> int:
     return train_all(runs, flags.seeds, place, why)
 
 
-def _read(chosen: Chosen, spec: Spec | None, argv: Sequence[str]) -> tuple[Run, TrainFlags, str]:
+def _read(chosen: Chosen, spec: Spec | None, argv: Sequence[str], others: Sequence[str]) -> tuple[Run, TrainFlags, str]:
     """The run of one mechanism, the other arguments, and why its preset was chosen."""
     base, why = chosen.run(spec)
     spec = spec or Spec(base.attn)
@@ -117,17 +131,25 @@ def _read(chosen: Chosen, spec: Spec | None, argv: Sequence[str]) -> tuple[Run, 
         default=TrainFlags(attn=Specs((spec,)), **parts),
         args=list(argv),
         prog="run_lra.py",
-        description=_description(base),
+        description=_description(base, others),
     )
     return flags.run(spec), flags, why
 
 
-def _description(base: Run) -> str:
-    return (
-        "Train attention mechanisms on one task, evaluate them, and leave a record of each under results/runs.\n\n"
-        f"Options below are those of --task {base.task} --attn {base.attn} --preset {base.preset}; "
-        "name others to see theirs. "
-        "Other commands: run_lra.py sweep; run_lra.py bench; run_lra.py evaluate RECORD; run_lra.py leaderboard; "
-        "run_lra.py report; run_lra.py check; run_lra.py list; run_lra.py schema; run_lra.py data list; "
-        "run_lra.py data prepare|verify|show --task TASK."
+def _description(base: Run, others: Sequence[str]) -> str:
+    """What the command does, and where more is said, in lines for 80 columns: tyro breaks none."""
+    commands = [f"  {name:<12} {SUMMARIES.get(name, '')}".rstrip() for name in others]
+    return "\n".join(
+        [
+            "Train attention mechanisms on one task, score them, and leave a record of each.",
+            "",
+            "  python run_lra.py --task listops --attn elfatt --preset smoke",
+            "",
+            "Other commands; each has --help:",
+            *commands,
+            "",
+            DOCUMENTATION,
+            "",
+            f"Below: --task {base.task} --attn {base.attn} --preset {base.preset}; name others for theirs.",
+        ]
     )

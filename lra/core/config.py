@@ -18,7 +18,7 @@ from attention_impls.base import GROUPS, AttentionError
 from attention_impls.ranges import problems, problems_in, shown
 from lra.core.errors import UserError, did_you_mean
 from lra.core.frameworks import BackendName, usual
-from lra.core.presets import PRESETS, Preset, preset_values
+from lra.core.presets import PRESETS, Preset, preset_options, preset_values
 from lra.core.spec import Spec
 from tasks.base import SPLITS, TaskError
 
@@ -27,6 +27,7 @@ TOLD = 3  # problems that one message lists
 
 # Upper limits are generous, and finite so that nothing is begun that no machine can hold or finish.
 Channels = Annotated[int, Interval(ge=1, le=1_000_000)]
+ChannelsOrNone = Annotated[int, Interval(ge=0, le=1_000_000)]
 Steps = Annotated[int, Interval(ge=1, le=1_000_000_000)]
 Deviation = Annotated[float, Interval(ge=0, le=100)]
 Decay = Annotated[float, Interval(ge=0, lt=1)]
@@ -37,7 +38,7 @@ Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The encoder around the attention: pre-LN blocks, learned positions, mean over real tokens."""
+    """The encoder around the attention: blocks with LayerNorm, mean over real tokens."""
 
     width: Annotated[int, Interval(ge=1, le=100_000)]
     """Channels C of the residual stream."""
@@ -45,10 +46,10 @@ class Model:
     """Number of blocks."""
     heads: Channels
     """Attention heads; head_dim is width / heads."""
-    ffn: Channels
-    """Hidden channels of a block's feed-forward layer."""
-    classifier: Channels
-    """Hidden channels of the classifier."""
+    ffn: ChannelsOrNone
+    """Hidden channels of a block's feed-forward layer; 0: it has none."""
+    classifier: ChannelsOrNone
+    """Hidden channels of the classifier; 0: it is one linear layer."""
     vocabulary: Channels
     """Rows of the token embedding; at least the task's own vocabulary."""
     dropout: Annotated[float, Interval(ge=0, lt=1)]
@@ -57,18 +58,36 @@ class Model:
     """Standard deviation of the initial token embedding."""
     position_std: Deviation
     """Standard deviation of the initial position embedding."""
+    norm: Literal["pre", "post"] = field(default="pre", metadata={"neutral": "pre"})
+    """Whether a layer's input is normed, or its sum with the stream; after the last block there is a norm with pre."""
+    projection: bool = field(default=True, metadata={"neutral": True})
+    """A linear layer behind the attention."""
+    positions: Literal["learned", "rope", "none"] = field(default="learned", metadata={"neutral": "learned"})
+    """Learned vectors that are added to the tokens, rotations of queries and keys, or nothing."""
+    pixels: Literal["embedded", "continuous"] = field(default="embedded", metadata={"neutral": "embedded"})
+    """Whether a pixel is one of 256 tokens, or a number that a linear layer takes."""
+    pixel_mean: Annotated[float, Interval(ge=0, le=255)] = field(default=0.0, metadata={"neutral": 0.0})
+    """What is subtracted from continuous pixels, of 0 to 255."""
+    pixel_std: Annotated[float, Interval(ge=1, le=255)] = field(default=255.0, metadata={"neutral": 255.0})
+    """What they are then divided by."""
+    activation: Literal["relu", "gelu"] = field(default="relu", metadata={"neutral": "relu"})
+    """Of the classifier's hidden channels."""
+    embedding_dropout: Annotated[float, Interval(ge=0, lt=1)] | None = field(default=None, metadata={"neutral": None})
+    """Dropout after the embedding; none: as `dropout`."""
+    tied_dropout: bool = field(default=False, metadata={"neutral": False})
+    """Drop a channel at every position of a document, or at none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Optimisation: AdamW under a one-cycle learning rate, a fixed number of steps."""
+    """Optimisation: AdamW under a learning rate that rises and falls, a fixed number of steps."""
 
     steps: Steps
     """Optimiser steps in all."""
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
     """Examples a step."""
     learning_rate: Annotated[float, Interval(gt=0, le=1e9)]
-    """The peak of the one-cycle schedule; a run that diverges under it says so."""
+    """The peak of the schedule; a run that diverges under it says so."""
     warmup: Steps
     """Steps until the peak."""
     evaluate_every: Steps
@@ -85,6 +104,12 @@ class Train:
     """Steps handed to the framework in one call, at most; evaluations cut it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products and attention; auto: bfloat16 on a GPU. Weights, norms, sums and loss stay float32."""
+    schedule: Literal["one_cycle", "cosine"] = field(default="one_cycle", metadata={"neutral": "one_cycle"})
+    """How the rate falls behind the peak: in a line, or along half a cosine to 0, as it rises from 0 then."""
+    cycle: Steps | None = field(default=None, metadata={"neutral": None})
+    """Steps of the whole schedule, of which `steps` are taken; none: `steps`."""
+    bias_decay: GroupDecay = field(default=None, metadata={"neutral": None})
+    """Weight decay of the blocks' biases and norms; none: weight_decay."""
     state_rate: GroupRate = field(default=None, metadata={"neutral": None})
     """Peak learning rate of arrays that a mechanism's card calls its state matrix; none: learning_rate."""
     state_decay: GroupDecay = field(default=None, metadata={"neutral": None})
@@ -136,15 +161,26 @@ class Run:
 def resolve(
     task: str, attn: str | Spec, *, backend: BackendName | None = None, preset: str = "quick", seed: int = 0
 ) -> Run:
-    """The configuration a preset describes, with the options that stand in `attn`: elfatt@block_size=64.
+    """Make the configuration of a run from a preset.
 
-    Without a `backend` it is PyTorch's, or that of the framework that is installed.
+    Args:
+        task: The name of a task.
+        attn: The name of a mechanism, with options as elfatt@block_size=64, or the path of its folder.
+        backend: "torch" or "jax". PyTorch, or the framework that is installed, if it is left out.
+        preset: The name of a preset.
+        seed: Decides initial weights, batches and dropout.
+
+    Returns:
+        The run, with every value.
+
+    Raises:
+        UserError: A name is unknown, or a value is outside its range.
     """
     if preset not in PRESETS:
         hint = did_you_mean(preset, PRESETS)
         raise UserError(f"unknown preset {preset!r}:{hint} available: {', '.join(PRESETS)}")
     spec = attn if isinstance(attn, Spec) else Spec.parse(attn)
-    options = mechanism_options(spec.name, dict(spec.options))
+    options = mechanism_options(spec.name, preset_options(task, preset, spec.name) | dict(spec.options))
     names = {"task": task, "attn": spec.name, "backend": backend or usual(), "preset": preset, "seed": seed}
     return _built(
         {**names, "options": asdict(options), **preset_values(task, preset, spec.name)}, f"{task}, preset {preset}"

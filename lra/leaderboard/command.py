@@ -40,7 +40,7 @@ class LeaderboardFlags:
 
     format: Literal["csv", "md", "latex", "json"] | None = None
     """Print the table in this form; Markdown where only another flag asks for printing."""
-    preset: Literal["standard", "quick"] | None = None
+    preset: Literal["standard", "s4", "quick"] | None = None
     """Only this preset's table."""
     task: str | None = None
     """Only this task's columns."""

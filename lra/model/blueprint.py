@@ -8,6 +8,21 @@ from typing import Any
 from attention_impls import Mechanism
 from attention_impls.base import Dims
 from lra.core.config import Model, Train
+from lra.core.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """Images in the place of documents: each token is a square of pixels (Dosovitskiy et al., arXiv 2010.11929)."""
+
+    side: int
+    """Pixels of a square's side."""
+    channels: int
+
+    @property
+    def numbers(self) -> int:
+        """Those that one token is made of."""
+        return self.side**2 * self.channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +37,29 @@ class Blueprint:
     classes: int
     towers: int
     seed: int
+    patches: Patches | None = None
+    """Given, documents are images of `dims.grid` squares: raster scans of pixels from 0 to 255, their channels last."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Which of x, q, k, v the mechanism takes."""
         return self.mechanism.card.inputs_of(self.options)
+
+
+def require_input(blueprint: Blueprint, task: str, vocabulary: int) -> None:
+    """UserError where the model cannot take the task's tokens as it says, or their positions with this mechanism."""
+    model, dims = blueprint.model, blueprint.dims
+    if model.pixels == "continuous" and dims.grid is None:
+        raise UserError(f"model.pixels is continuous, expected embedded for {task}: its tokens are no pixels")
+    if model.pixels == "embedded" and model.vocabulary < vocabulary:
+        raise UserError(f"model.vocabulary is {model.vocabulary}, expected at least {vocabulary} for {task}")
+    if model.positions == "rope" and not {"q", "k"} <= set(blueprint.inputs):
+        raise UserError(
+            f"model.positions is rope, expected learned or none: {blueprint.mechanism.name} takes "
+            f"{', '.join(blueprint.inputs)}, and rotations are of q and k"
+        )
+    if model.positions == "rope" and dims.head_dim % 2:
+        raise UserError(f"model.positions is rope, expected heads of an even size: theirs is {dims.head_dim}")
 
 
 def with_kernel(facts: dict[str, Any], blueprint: Blueprint) -> dict[str, Any]:

@@ -60,19 +60,26 @@ def kept(
     site: int,
     channels: int,
     probability: float,
+    *,
+    tied: bool = False,
 ) -> Bool[np.ndarray, "B N C"]:
-    """Which activations of a batch stay, for rows at these places with so many positions each."""
-    a, b = row_words(seed, step, places, positions)
+    """Which activations of a batch stay, for rows at these places with so many positions each.
+
+    Where they are `tied`, every position has what the first one has.
+    """
+    a, b = row_words(seed, step, places, positions, tied=tied)
     words = mix(a[..., None] * channel_words(layer, site, channels) + b[..., None])
     return words >= np.uint32(Rate.of(probability).threshold)
 
 
-def row_words(seed: int, step: int, places: Int[np.ndarray, " B"], positions: int) -> tuple[Words, Words]:
+def row_words(
+    seed: int, step: int, places: Int[np.ndarray, " B"], positions: int, *, tied: bool = False
+) -> tuple[Words, Words]:
     """The two words (a, b), each (B, N), of every position of rows at these places in the batch."""
     a, b = mix(_word(seed) ^ _word(FIRST)), mix(_word(seed) ^ _word(SECOND))
     a, b = _absorb(a, b, _word(step))
     a, b = _absorb(a, b, places.astype(np.uint32)[:, None])
-    a, b = _absorb(a, b, np.arange(positions, dtype=np.uint32))
+    a, b = _absorb(a, b, np.arange(positions, dtype=np.uint32) * np.uint32(not tied))
     return a | np.uint32(1), b
 
 

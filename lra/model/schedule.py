@@ -1,12 +1,17 @@
-"""The learning rate as a plain function of the step: one cycle, linear up and linear down.
+"""The learning rate as a plain function of the step: one cycle, linear up and linear down, or a cosine down.
 
-It equals torch.optim.lr_scheduler.OneCycleLR(anneal_strategy="linear", cycle_momentum=False) with its default
-div_factor 25 and final_div_factor 1e4; the momentum cycle of the old suites is left out on purpose.
+The first equals torch.optim.lr_scheduler.OneCycleLR(anneal_strategy="linear", cycle_momentum=False) with its default
+div_factor 25 and final_div_factor 1e4; the momentum cycle of the old suites is left out on purpose. The second is that
+of S4's configurations: its first step has the rate 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+from lra.core.config import Train
 
 START_DIVISOR = 25.0
 END_DIVISOR = 1e4
@@ -16,3 +21,16 @@ def one_cycle(steps: np.ndarray, *, peak: float, warmup: int, total: int) -> np.
     """Learning rates (float64) of the given steps, counted from 0, for a cycle of `total` steps."""
     start, top, last = peak / START_DIVISOR, max(warmup - 1, 0), total - 1
     return np.interp(steps, [0, top, last], [start, peak, start / END_DIVISOR])
+
+
+def cosine(steps: np.ndarray, *, peak: float, warmup: int, total: int) -> np.ndarray:
+    """The same for a rise in a line from 0 to `peak` at step `warmup`, and half a cosine to 0 at step `total`."""
+    falls = np.clip((steps - warmup) / max(total - warmup, 1), 0, 1)
+    return peak * np.where(steps < warmup, steps / max(warmup, 1), (1 + np.cos(np.pi * falls)) / 2)
+
+
+def schedule(train: Train) -> Callable[[np.ndarray], np.ndarray]:
+    """The learning rates of steps, as a training has them."""
+    kind = {"one_cycle": one_cycle, "cosine": cosine}[train.schedule]
+    total = train.cycle or train.steps
+    return lambda steps: kind(steps, peak=train.learning_rate, warmup=train.warmup, total=total)

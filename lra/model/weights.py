@@ -29,15 +29,14 @@ def initial_weights(blueprint: Blueprint) -> Weights:
     bias alike (PyTorch's default, which the published 2-layer models use); norms start as the identity; a
     mechanism's own arrays come from its card.
     """
-    model, dims = blueprint.model, blueprint.dims
-    draw = _Draw(blueprint.seed)
-    weights = {
-        "tokens.embedding": draw.normal("tokens.embedding", (model.vocabulary, model.width), model.embedding_std),
-        "positions.embedding": draw.normal("positions.embedding", (dims.max_length, model.width), model.position_std),
-        **_norm("norm", model.width),
-        **draw.dense("classifier_in", model.width * (4 if blueprint.towers == 2 else 1), model.classifier),
-        **draw.dense("classifier_out", model.classifier, blueprint.classes),
-    }
+    model, draw = blueprint.model, _Draw(blueprint.seed)
+    weights = _inputs(blueprint, draw)
+    if model.norm == "pre":
+        weights |= _norm("norm", model.width)
+    features = model.width * (4 if blueprint.towers == 2 else 1)
+    if model.classifier:
+        weights |= draw.dense("classifier_in", features, model.classifier)
+    weights |= draw.dense("classifier_out", model.classifier or features, blueprint.classes)
     for layer in range(model.depth):
         weights |= _block(blueprint, draw, layer)
     return {name: array.astype(np.float32) for name, array in weights.items()}
@@ -58,12 +57,14 @@ def require_memory(blueprint: Blueprint) -> None:
 
 def _encoder_size(blueprint: Blueprint) -> int:
     """Numbers in the embeddings and the dense layers, biases and norms left out."""
-    model, towers = blueprint.model, blueprint.towers
-    embeddings = model.width * (model.vocabulary + blueprint.dims.max_length)
-    projections = 1 + sum(letter in PROJECTIONS for letter in blueprint.inputs)
+    model, features = blueprint.model, blueprint.model.width * (4 if blueprint.towers == 2 else 1)
+    rows = 1 if model.pixels == "continuous" else model.vocabulary
+    rows = rows if blueprint.patches is None else blueprint.patches.numbers
+    rows += blueprint.dims.max_length if model.positions == "learned" else 0
+    projections = model.projection + sum(letter in PROJECTIONS for letter in blueprint.inputs)
     block = model.width * (projections * model.width + 2 * model.ffn)
-    classifier = model.classifier * (model.width * (4 if towers == 2 else 1) + blueprint.classes)
-    return embeddings + model.depth * block + classifier
+    classifier = model.classifier * features + (model.classifier or features) * blueprint.classes
+    return rows * model.width + model.depth * block + classifier
 
 
 def learned(weights: Weights) -> Weights:
@@ -105,17 +106,36 @@ def _norm(name: str, width: int) -> Weights:
     return {f"{name}.scale": np.ones(width), f"{name}.bias": np.zeros(width)}
 
 
+def _inputs(blueprint: Blueprint, draw: _Draw) -> Weights:
+    """What makes vectors of tokens, of numbers or of squares of pixels, and of their positions."""
+    model, weights = blueprint.model, {}
+    if blueprint.patches is not None:
+        weights |= draw.dense("patches", blueprint.patches.numbers, model.width)
+    elif model.pixels == "continuous":
+        weights |= draw.dense("pixels", 1, model.width)
+    else:
+        name, shape = "tokens.embedding", (model.vocabulary, model.width)
+        weights[name] = draw.normal(name, shape, model.embedding_std)
+    if model.positions == "learned":
+        name, shape = "positions.embedding", (blueprint.dims.max_length, model.width)
+        weights[name] = draw.normal(name, shape, model.position_std)
+    return weights
+
+
 def _block(blueprint: Blueprint, draw: _Draw, layer: int) -> Weights:
     card, dims, model = blueprint.mechanism.card, blueprint.dims, blueprint.model
     at = f"layers.{layer}"
-    weights = {**_norm(f"{at}.attention_norm", model.width), **_norm(f"{at}.ffn_norm", model.width)}
+    weights = _norm(f"{at}.attention_norm", model.width)
     for letter in blueprint.inputs:
         if letter in PROJECTIONS:
             weights |= draw.dense(f"{at}.{PROJECTIONS[letter]}", model.width, model.width)
-    weights |= draw.dense(f"{at}.output", model.width, model.width)
-    weights |= draw.dense(f"{at}.ffn_in", model.width, model.ffn)
-    weights |= draw.dense(f"{at}.ffn_out", model.ffn, model.width)
-    own = card.params(blueprint.options, dims, draw.generator(f"{at}.attention"))
+    if model.projection:
+        weights |= draw.dense(f"{at}.output", model.width, model.width)
+    if model.ffn:
+        weights |= _norm(f"{at}.ffn_norm", model.width)
+        weights |= draw.dense(f"{at}.ffn_in", model.width, model.ffn)
+        weights |= draw.dense(f"{at}.ffn_out", model.ffn, model.width)
+    own = card.learned(blueprint.options, dims, draw.generator(f"{at}.attention"), layer)
     drawn = card.constants(blueprint.options, dims, draw.generator(f"{CONSTANT}{at}.attention"))
     weights |= {f"{at}.attention.{name}": array for name, array in own.items()}
     weights |= {f"{CONSTANT}{at}.attention.{name}": array for name, array in drawn.items()}

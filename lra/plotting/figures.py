@@ -56,14 +56,14 @@ class Growth:
 
     name: str
     backend: str
-    lengths: list[int]
-    """Tokens."""
+    lengths: list[int]  # tokens
     values: list[float]
     low: list[float]
     """Lower quartile of each value; empty where it was taken once."""
     high: list[float]
     exponent: float | None
     """p of value ∝ length^p; None for a single length."""
+    shapes: dict[int, str] = field(default_factory=dict)  # the names of lengths that are the sizes of a known model
     crossing: tuple[float, float] | None = None
     """The length from which on it is faster than the baseline, and its value there; only where their lines cross."""
 
@@ -162,7 +162,7 @@ def _accuracy(board: Board) -> Picture:
         preset=board.preset,
         title="Test accuracy by task",
         subtitle=heading(board),
-        caption=f"Test accuracy of every mechanism by task, preset {board.preset}, with what needs no learning.",
+        caption=f"Test accuracy of every mechanism by task, preset {board.preset}, with rules without learning.",
         panels=panels,
     )
 

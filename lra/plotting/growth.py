@@ -30,13 +30,14 @@ def record_growth(summary: Summary) -> Picture:
     record = summary.record
     title = f"{record.what}: {TIMED[record.what]}"
     dims = f"{record.heads} heads of {record.head_dim}, {record.dtype}, {record.device}"
+    shapes = f" of {', '.join(record.shapes)}" if record.shapes else ""
     return Picture(
         kind="growth",
         name="growth",
         preset="",
         title=title,
         subtitle=dims,
-        caption=f"Time and memory of one example against length, {title} ({dims}): one panel a mechanism.",
+        caption=f"Time and memory of one example against length{shapes}, {title} ({dims}): one panel a mechanism.",
         panels=[panel for measure in MEASURES for panel in _panels(summary.scalings, measure)],
     )
 
@@ -84,6 +85,7 @@ def _line(each: Scaling, measure: Measure) -> Growth:
         low=[scale * value for value in curve.low],
         high=[scale * value for value in curve.high],
         exponent=curve.exponent,
+        shapes=each.shapes,
         crossing=(met.length, scale * curve.at(met.length)) if met and met.kind == "at" else None,
     )
 

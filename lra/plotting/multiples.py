@@ -118,8 +118,11 @@ def _growths(figure: Figure | SubFigure, measure: str, group: Sequence[Panel]) -
         axes.set_title(panel.title, fontsize=9, loc="left", fontweight="bold")
         axes.margins(0.06, 0.14)
         axes.legend(fontsize=7.5, loc="upper left", handlelength=2.6, borderpad=0.1, labelspacing=0.2)
-        log_log(axes, sorted({length for line in every for length in line.lengths}))
+        named = {length: name for line in every for length, name in line.shapes.items()}
+        log_log(axes, sorted({length for line in every for length in line.lengths}), named)
         axes.tick_params(which="both", labelsize=7)
+        if named:  # names need more room than numbers
+            axes.tick_params(axis="x", labelsize=6)
 
 
 def _grow(axes: Axes, line: Growth, names: Sequence[str]) -> None:

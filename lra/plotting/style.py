@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -66,11 +66,13 @@ def faintly(axes: Axes, curves: Sequence[tuple[Sequence[int], Sequence[float]]],
     axes.plot(*ends, color=FAINT, **how)
 
 
-def log_log(axes: Axes, lengths: Sequence[int]) -> None:
-    """Logarithmic axes with a tick at each length, and with plain numbers up the side."""
+def log_log(axes: Axes, lengths: Sequence[int], named: Mapping[int, str]) -> None:
+    """Logarithmic axes with a tick at each length, above its name if it has one, and plain numbers up the side."""
     axes.set(xscale="log", yscale="log")
     axes.xaxis.set_major_locator(FixedLocator(lengths))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: "\n".join(filter(None, (f"{value:,.0f}", named.get(round(value))))))
+    )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     span = np.log10(axes.get_ylim()[1] / axes.get_ylim()[0])

@@ -22,8 +22,8 @@ from lra.training import record
 from lra.training.record import Record
 from tasks.base import TaskError
 
-RANKED, LEARNING = "standard", "quick"
-PRESETS = (RANKED, LEARNING)  # smoke only shows that a run is wired
+RANKED, RECIPE, LEARNING = "standard", "s4", "quick"
+PRESETS = (RANKED, RECIPE, LEARNING)  # smoke only shows that a run is wired
 FIVE = ("listops", "text", "retrieval", "image", "pathfinder")
 LONGER = ("pathx", "path256")
 SUBSTITUTE = {"retrieval": "retrieval-aan1818"}  # a set of our own beside the official one
@@ -178,7 +178,12 @@ def boards(records: Sequence[Record], speeds: Speeds | None) -> list[Board]:
     by_preset: dict[str, list[Record]] = {preset: [] for preset in PRESETS}
     for each in records:
         by_preset.setdefault(overrides.preset_name(each), []).append(each)
-    return [_board(preset, found, speeds) for preset, found in by_preset.items() if found]
+    return [_board(preset, found, _of_model(preset, speeds)) for preset, found in by_preset.items() if found]
+
+
+def _of_model(preset: str, speeds: Speeds | None) -> Speeds | None:
+    """Speeds are measured on the small model, and say nothing of the recipe's."""
+    return None if preset.partition(" ")[0] == RECIPE else speeds
 
 
 def _board(preset: str, records: list[Record], speeds: Speeds | None) -> Board:

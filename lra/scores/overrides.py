@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ import attention_impls
 import tasks
 from lra.core.config import Model, Train, neutral
 from lra.core.markup import one_line
-from lra.core.presets import preset_values, preset_version
+from lra.core.presets import preset_options, preset_values, preset_version
 from lra.terminal.flags import flag_words
 from lra.training.record import Record
 
@@ -26,12 +27,15 @@ def key(each: Record) -> tuple:
 
 def words(each: Record) -> tuple[str, ...]:
     """What a command line has to set beside task, mechanism, backend, preset and seed; the data is the column's."""
-    return (*option_words(each.attn, options(each)), *changes(each, "model"), *changes(each, "train"))
+    chosen = option_words(
+        each.attn, options(each), _preset_options(each.task, each.preset, each.preset_version, each.attn)
+    )
+    return (*chosen, *changes(each, "model"), *changes(each, "train"))
 
 
-def option_words(attn: str, chosen: dict[str, Any]) -> tuple[str, ...]:
-    """What a command line has to set of a mechanism's options."""
-    usual = defaults(attn)
+def option_words(attn: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """What a command line has to set of a mechanism's options, beside those that its preset sets."""
+    usual = defaults(attn) | dict(preset or {})
     return tuple(
         word for name, value in chosen.items() if usual.get(name) != value for word in _word("attn", name, value)
     )
@@ -66,6 +70,7 @@ def command(each: Record) -> str:
 
     Where the preset has other values by now, all that differs from these.
     """
+    today = _preset_options(each.task, each.preset, None, each.attn)
     if superseded(each):
         names = {
             "task": each.task,
@@ -76,9 +81,9 @@ def command(each: Record) -> str:
         }
         start = ["python run_lra.py", *(f"--{name} {one_line(str(value))}" for name, value in names.items())]
         parts = (word for part in ("data", "model", "train") for word in changes(each, part, today=True))
-        return " ".join([*start, *option_words(each.attn, options(each)), *parts])
+        return " ".join([*start, *option_words(each.attn, options(each), today), *parts])
     later = {name: value for name, value in options(each).items() if name not in each.options}
-    return " ".join([each.command, *option_words(each.attn, later)])
+    return " ".join([each.command, *option_words(each.attn, later, today)])
 
 
 def superseded(each: Record) -> bool:
@@ -117,6 +122,11 @@ def _preset(task: str, preset: str, version: int | None, attn: str | None) -> di
     """The preset with every field, also those at which a YAML is silent since they have a default."""
     values = preset_values(task, preset, attn, version)
     return {part: asdict(kind(**values[part])) for part, kind in _kinds(task).items()}
+
+
+@cache
+def _preset_options(task: str, preset: str, version: int | None, attn: str) -> dict[str, Any]:
+    return preset_options(task, preset, attn, version)
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lra.core.markup import in_code, in_latex, in_markdown, one_line
-from lra.scores.board import LEARNING, RANKED, Board, Cell, Column, Row
+from lra.scores.board import LEARNING, RANKED, RECIPE, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
 from lra.scores.speeds import RowSpeed
 from lra.training.record import Record
@@ -16,6 +16,7 @@ from lra.training.record import Record
 NONE = "–"
 HEADINGS = {
     RANKED: "Preset standard: 2 layers, 64 wide, 2 heads",
+    RECIPE: "Preset s4: S4's recipe for each task, not reproduced yet",
     LEARNING: "Preset quick – does it learn: undertrained, not a ranking",
 }
 SUPERSEDED = "Preset {0} – older values of preset {1}; today's runs stand above"

@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterable
 
 from rich.console import Console as RichConsole
+from rich.markup import escape
 
 from lra.core.markup import one_line
 
 NARROWEST = 20  # columns
+WIDE = 100  # columns from which on a mechanism and its options fit one line of a table
 MOST = 1000  # characters of a line about a file
+DOCUMENTATION = "Documentation: docs/pages/index.md in the repository, or make docs."
 LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which has no live line
 
 
@@ -112,3 +115,11 @@ def abandon_streams() -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+
+
+def in_lines(name: str) -> str:
+    """A mechanism as a cell of a table shows it; where columns are few, each option stands on a line of its own.
+
+    So neither a name nor an option is broken in the middle.
+    """
+    return escape(name) if console.width >= WIDE else escape(name).replace("@", "\n@")

@@ -19,7 +19,7 @@ from lra.core.config import Train
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
 from lra.core.markup import one_line
-from lra.model.schedule import one_cycle
+from lra.model.schedule import schedule
 from lra.terminal.console import MOST, errors
 from lra.training.history import COLUMNS, Callback, History
 
@@ -168,5 +168,5 @@ def require_tensorboard() -> None:
 def _rows(history: History, plan: Train) -> Iterator[dict[str, int | float]]:
     """The curve with the learning rate of the last step before each evaluation."""
     for point in history.points():
-        rate = one_cycle(np.array([point.step - 1]), peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
+        rate = schedule(plan)(np.array([point.step - 1]))
         yield {**asdict(point), "learning_rate": float(rate[0])}

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from lra.core.config import Run
 from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.model.blueprint import Blueprint
 from lra.model.padding import WHOLE
-from lra.model.schedule import one_cycle
+from lra.model.schedule import schedule
 from lra.model.weights import Weights, initial_weights, parameter_count
 from lra.terminal.failures import ending_signals
 from lra.training import checkpoint, snapshot
@@ -156,8 +155,7 @@ class Loop:
         return [_score(of_lane, count) for of_lane in zip(*parts, strict=True)]
 
     def _chunks(self) -> Iterator[tuple[Chunk, ...]]:
-        plan, count = self._plan, len(self._data.splits["train"])
-        rate = partial(one_cycle, peak=plan.learning_rate, warmup=plan.warmup, total=plan.steps)
+        plan, count, rate = self._plan, len(self._data.splits["train"]), schedule(self._plan)
         bounds = list(chunk_bounds(self.step, plan.steps, plan.evaluate_every, plan.chunk))
         epochs = [Epochs(count, lane.run.seed) for lane in self.lanes]
         return zip(

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from lra.core.config import Run, spelled
-from lra.terminal.console import LINE_EVERY_SECONDS, console, duration
+from lra.core.presets import Milestone, milestones, preset_values
+from lra.terminal.console import LINE_EVERY_SECONDS, console, duration, in_lines
 from lra.training.disturbance import ALONE
 from lra.training.history import History
 from lra.training.record import CLEAR, Record, standard_error
@@ -40,6 +41,7 @@ class TrainingScreen:
         self._began = self._line_at = 0.0
         self._speed = RecentSpeed()
         self._estimated = False
+        self._ahead = milestones_of(run)
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
         threads = f", {facts['framework_threads']} threads" if facts["framework_threads"] else ""
@@ -49,6 +51,9 @@ class TrainingScreen:
         )
         if history.step:
             console.print(f"resumed at step {history.step:,} of {self._run.train.steps:,}")
+        self._ahead = [each for each in self._ahead if each.step > history.step]
+        for each in self._ahead:
+            console.print(f"{_known(each)}: step {each.step:,}")
         self._began = self._line_at = time.monotonic()
         self._speed = RecentSpeed(history)
         if console.is_terminal:
@@ -73,6 +78,8 @@ class TrainingScreen:
             console.print(state)
 
     def evaluates(self, history: History) -> None:
+        while self._ahead and self._ahead[0].step <= history.step:
+            self._say(f"{_known(self._ahead.pop(0))}; this run has {history.best_accuracy:.1%}")
         if not self._live:
             self._line_at = time.monotonic()
             console.print(self._state(history))
@@ -98,6 +105,20 @@ class TrainingScreen:
 
     def _say(self, text: str) -> None:
         (self._live.console if self._live else console).print(text)
+
+
+def milestones_of(run: Run) -> list[Milestone]:
+    """What the preset's authors have reached, if the run has its data and its batches."""
+    found = milestones(run.task, run.preset)
+    if not found:
+        return []
+    usual = preset_values(run.task, run.preset)
+    same = run.data == type(run.data)(**usual["data"]) and run.train.batch_size == usual["train"]["batch_size"]
+    return list(found) if same else []
+
+
+def _known(milestone: Milestone) -> str:
+    return f"S4 has {milestone.accuracy:.0%} here by epoch {milestone.epoch}"
 
 
 class RecentSpeed:
@@ -161,10 +182,10 @@ def comparison_table(records: list[Record]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for attn, own in by_attn.items():
         table.add_row(
-            f"{escape(attn)}{', at chance' if all(record.at_chance for record in own) else ''}",
+            f"{in_lines(attn)}{', at chance' if all(record.at_chance for record in own) else ''}",
             *_mean_and_deviation(own),
             f"{own[0].parameters:,}",
-            f"{sum(record.seconds for record in own):,.1f}",
+            f"{seconds:,.1f}" if (seconds := sum(record.seconds for record in own)) < 1000 else f"{seconds:,.0f}",
             f"{np.median([record.samples_per_second for record in own]):,.0f}",
             f"{max(record.peak_memory_bytes for record in own) / 1e6:,.0f}",
         )
@@ -222,7 +243,7 @@ def result_lines(record: Record) -> list[str]:
     lines += untimed([record])
     if why := record.git.get("why"):
         lines.append(f"the record has no commit: {why}")
-    if record.preset != "standard":
+    if record.preset in ("smoke", "quick"):
         lines.append(f"preset {record.preset}: {record.data}; shows whether it learns, ranks nothing")
     return lines
 
@@ -245,5 +266,5 @@ def verdict(record: Record) -> str:
     if record.at_chance:
         return f"at chance ({100 * record.references['chance']:.1f} %)"
     if above < CLEAR:
-        return f"not clearly above {rule} ({100 * best:.1f} %), which needs no learning"
-    return f"{above:.1f} standard errors above {rule} ({100 * best:.1f} %), the best line without learning"
+        return f"not clearly above {rule} ({100 * best:.1f} %), a rule without learning"
+    return f"{above:.1f} standard errors above {rule} ({100 * best:.1f} %), the best rule without learning"

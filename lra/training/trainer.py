@@ -13,7 +13,7 @@ import dacite
 import attention_impls
 import tasks
 from attention_impls.base import Dims
-from attention_impls.saved import BEST
+from attention_impls.saved import BEST, LONGEST
 from lra import backends
 from lra.backends import Backend
 from lra.core.config import Run, as_dict
@@ -23,7 +23,7 @@ from lra.core.files import require_writable, set_aside
 from lra.core.frameworks import Device
 from lra.core.identity import revisions, run_id
 from lra.core.presets import preset_version
-from lra.model.blueprint import Blueprint, with_kernel
+from lra.model.blueprint import Blueprint, require_input, with_kernel
 from lra.model.weights import require_memory
 from lra.terminal.flags import command_of
 from lra.training import checkpoint, record, snapshot
@@ -88,8 +88,6 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
     mechanism = attention_impls.load(run.attn).on(run.backend)
     heads, width = run.model.heads, run.model.width
     dims = Dims(heads=heads, head_dim=width // heads, width=width, max_length=shape.max_length, grid=shape.grid)
-    if run.model.vocabulary < task.vocab:
-        raise UserError(f"model.vocabulary is {run.model.vocabulary}, expected at least {task.vocab} for {run.task}")
     try:
         mechanism.card.check(run.options, dims)
     except ValueError as error:
@@ -104,6 +102,7 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
         towers=task.towers,
         seed=run.seed,
     )
+    require_input(blueprint, run.task, task.vocab)
     require_memory(blueprint)
     return blueprint
 
@@ -179,7 +178,8 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for lane, *accuracies in zip(loop.lanes, best, last, strict=True):
         if lane.diverged is None:
-            checkpoint.save_atomically(lane.history.best, lane.work / BEST, lane.facts)
+            facts = lane.facts | {LONGEST: lane.blueprint.dims.max_length}
+            checkpoint.save_atomically(lane.history.best, lane.work / BEST, facts)
             made = _make_record(lane, data, loop.backend, *accuracies)
             # Killed after this one was recorded and before the last was, seeds come here twice.
             path = (record.save_once if place.resume else record.save)(made, place.results)

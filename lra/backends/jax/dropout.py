@@ -18,6 +18,10 @@ class Dropout(NamedTuple):
     b: UInt32[Array, "B N"]
     rate: Rate
 
+    def at_rate(self, probability: float | None) -> Dropout:
+        """The same with another rate; None keeps it."""
+        return self if probability is None else self._replace(rate=Rate.of(probability))
+
     def __call__(self, x: Float[Array, "B N C"], layer: int, site: int) -> Float[Array, "B N C"]:
         """x without what is dropped there, the rest scaled so that its mean stays."""
         words = mix(self.a[..., None] * channel_words(layer, site, x.shape[-1]) + self.b[..., None])
@@ -31,6 +35,8 @@ class Dropping(NamedTuple):
     seed: UInt32[Array, ""]
     step: Int32[Array, ""]
     probability: float
+    tied: bool = False
+    """Whether every position drops what the first one does."""
 
     def of(self, places: Int32[Array, " B"], tokens: Int[Array, "B T N"]) -> Dropout | None:
         """What is dropped from documents of the examples at these places in the batch; None for nothing."""
@@ -39,7 +45,8 @@ class Dropping(NamedTuple):
         _, towers, positions = tokens.shape
         a, b = mix(self.seed ^ np.uint32(FIRST)), mix(self.seed ^ np.uint32(SECOND))
         rows = (places[:, None] * towers + jnp.arange(towers)).reshape(-1, 1)
-        for word in (self.step, rows, jnp.arange(positions)):
+        numbers = jnp.arange(positions)
+        for word in (self.step, rows, jnp.zeros_like(numbers) if self.tied else numbers):
             word = word.astype(jnp.uint32)
             a, b = mix(a ^ word), mix(b + mix(word + np.uint32(SECOND)))
         return Dropout(a | np.uint32(1), b, Rate.of(self.probability))

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -19,13 +20,17 @@ from lra.backends import Products
 from lra.backends.jax.dropout import Dropout
 from lra.model.blueprint import Blueprint
 from lra.model.dropout import ATTENDED, EMBEDDED, HIDDEN, OUTPUT, WITHIN
+from lra.model.rotary import turns
 from lra.model.weights import CONSTANT, PROJECTIONS, Weights
 
 NORM_EPSILON = 1e-5
 
 
 class Block(nnx.Module):
-    """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block."""
+    """x + Drop(output(attend(norm x))), then x + Drop(ffn(norm x)): the pre-LN block.
+
+    Where the model says so, each norm is behind its sum, nothing follows the attention, or there is no ffn.
+    """
 
     def __init__(self, blueprint: Blueprint, products: Products, number: int, rngs: nnx.Rngs) -> None:
         model = blueprint.model
@@ -34,13 +39,15 @@ class Block(nnx.Module):
         self._number = number
         dense = partial(nnx.Linear, dtype=_dtype(products), rngs=rngs)
         self.attention_norm = _norm(model.width, rngs)
-        self.ffn_norm = _norm(model.width, rngs)
         for letter in blueprint.inputs:
             if letter in PROJECTIONS:
                 setattr(self, PROJECTIONS[letter], dense(model.width, model.width))
-        self.output = dense(model.width, model.width)
-        self.ffn_in = dense(model.width, model.ffn)
-        self.ffn_out = dense(model.ffn, model.width)
+        if model.projection:
+            self.output = dense(model.width, model.width)
+        if model.ffn:
+            self.ffn_norm = _norm(model.width, rngs)
+            self.ffn_in = dense(model.width, model.ffn)
+            self.ffn_out = dense(model.ffn, model.width)
         sizes, options = asdict(blueprint.dims), asdict(blueprint.options)
         place = {"index": number, "depth": model.depth, "dtype": _dtype(products)}
         self.attention = Attention(blueprint.mechanism, **sizes, **place, rngs=rngs, **options)
@@ -53,21 +60,28 @@ class Block(nnx.Module):
         carry: Any,
     ) -> tuple[Float[Array, "B N C"], Float[Array, " B"], Any]:
         """The block's output, its attention's penalty, zero where the card has none, and what it hands on."""
+        model = self._blueprint.model
+        pre = model.norm == "pre"
 
         def dropped(y: Array, site: int) -> Array:
             return y if drop is None else drop(y, self._number, site)
 
         attended, penalty, carry = self.attention.parts(
-            self._inputs(self.attention_norm(x)),
+            self._inputs(self.attention_norm(x) if pre else x),
             lengths,
             carry=carry,
             residual=x if self._blueprint.mechanism.card.residual else None,
             drop=None if drop is None else lambda y: dropped(y, WITHIN),
         )
         penalty = jnp.zeros(len(x), x.dtype) if penalty is None else penalty.astype(x.dtype)
-        x = x + dropped(_by_rows(self.output, attended.reshape(x.shape)), ATTENDED)
-        hidden = dropped(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x))), HIDDEN)
-        return x + dropped(_by_rows(self.ffn_out, hidden), OUTPUT), penalty, carry
+        mixed = attended.reshape(x.shape)
+        x = x + dropped(_by_rows(self.output, mixed) if model.projection else mixed, ATTENDED)
+        x = x if pre else self.attention_norm(x)
+        if model.ffn:
+            hidden = dropped(_gelu(_by_rows(self.ffn_in, self.ffn_norm(x) if pre else x)), HIDDEN)
+            x = x + dropped(_by_rows(self.ffn_out, hidden), OUTPUT)
+            x = x if pre else self.ffn_norm(x)
+        return x, penalty, carry
 
     def _inputs(self, x: Float[Array, "B N C"]) -> dict[str, Array]:
         """What the mechanism takes, by letter; all projections come from one product."""
@@ -80,7 +94,10 @@ class Block(nnx.Module):
         packed = _by_rows(lambda rows: rows @ kernel + bias, self._rounded(x))
         shape = (*x.shape[:2], dims.heads, dims.head_dim)
         projected = iter(part.reshape(shape) for part in jnp.split(packed, len(layers), -1))
-        return {letter: next(projected) if letter in PROJECTIONS else x for letter in wanted}
+        found = {letter: next(projected) if letter in PROJECTIONS else x for letter in wanted}
+        if self._blueprint.model.positions != "rope":
+            return found
+        return {letter: _turned(y, x.dtype) if letter in "qk" else y for letter, y in found.items()}
 
     def _rounded(self, array: Array) -> Array:
         """What a product is given of an array; its gradient comes back in the array's own dtype."""
@@ -97,14 +114,23 @@ class Encoder(nnx.Module):
 
     def __init__(self, blueprint: Blueprint, products: Products, rngs: nnx.Rngs) -> None:
         model = blueprint.model
-        self._towers = blueprint.towers
-        self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
-        self.positions = nnx.Embed(blueprint.dims.max_length, model.width, rngs=rngs)
+        self._towers, self._model = blueprint.towers, nnx.static(model)
+        self._patches, self._grid = nnx.static(blueprint.patches), nnx.static(blueprint.dims.grid)
+        if blueprint.patches is not None:
+            self.patches = nnx.Linear(blueprint.patches.numbers, model.width, dtype=_dtype(products), rngs=rngs)
+        elif model.pixels == "continuous":
+            self.pixels = nnx.Linear(1, model.width, rngs=rngs)
+        else:
+            self.tokens = nnx.Embed(model.vocabulary, model.width, rngs=rngs)
+        if model.positions == "learned":
+            self.positions = nnx.Embed(blueprint.dims.max_length, model.width, rngs=rngs)
         self.layers = nnx.List([Block(blueprint, products, number, rngs) for number in range(model.depth)])
-        self.norm = _norm(model.width, rngs)
+        if model.norm == "pre":
+            self.norm = _norm(model.width, rngs)
         features = model.width * (4 if blueprint.towers == 2 else 1)
-        self.classifier_in = nnx.Linear(features, model.classifier, rngs=rngs)
-        self.classifier_out = nnx.Linear(model.classifier, blueprint.classes, rngs=rngs)
+        if model.classifier:
+            self.classifier_in = nnx.Linear(features, model.classifier, rngs=rngs)
+        self.classifier_out = nnx.Linear(model.classifier or features, blueprint.classes, rngs=rngs)
 
     def __call__(
         self, tokens: Int[Array, "B T N"], lengths: Int[Array, "B T"] | None, drop: Dropout | None = None
@@ -116,16 +142,42 @@ class Encoder(nnx.Module):
         """
         flat = tokens.reshape(-1, tokens.shape[-1])
         real = None if lengths is None else lengths.reshape(-1)
-        # By index, since calling an nnx.Embed casts to the dtype that it was made with.
-        x = self.tokens.embedding[flat] + _repeated(self.positions.embedding[: flat.shape[1]], len(flat))
-        x = x if drop is None else drop(x, 0, EMBEDDED)
+        x = self._embedded(flat)
+        x = x if drop is None else drop.at_rate(self._model.embedding_dropout)(x, 0, EMBEDDED)
         penalty, carry = jnp.zeros(len(x), x.dtype), None
         for block in self.layers:
             x, more, carry = block(x, real, drop, carry)
             penalty = penalty + more
-        pooled = _mean(self.norm(x), real).reshape(-1, self._towers, x.shape[-1])
-        logits = self.classifier_out(nnx.relu(self.classifier_in(_features(pooled))))
-        return logits, penalty.reshape(-1, self._towers).mean(1)
+        x = self.norm(x) if self._model.norm == "pre" else x
+        features = _features(_mean(x, real).reshape(-1, self._towers, x.shape[-1]))
+        if self._model.classifier:
+            activation = nnx.relu if self._model.activation == "relu" else _gelu
+            features = activation(self.classifier_in(features))
+        return self.classifier_out(features), penalty.reshape(-1, self._towers).mean(1)
+
+    def _embedded(self, tokens: Int[Array, "B P"]) -> Float[Array, "B N C"]:
+        """A vector of each token, number, or square of pixels, and of its position where those are learned."""
+        model = self._model
+        if self._patches is not None:
+            x = _by_rows(self.patches, self._squares(tokens))
+        elif model.pixels == "continuous":
+            numbers = (tokens.astype(self.pixels.kernel.dtype) - model.pixel_mean) / model.pixel_std
+            x = numbers[..., None] * self.pixels.kernel[...] + self.pixels.bias[...]
+        else:
+            # By index, since calling an nnx.Embed casts to the dtype that it was made with.
+            x = self.tokens.embedding[tokens]
+        if model.positions != "learned":
+            return x
+        return x + _repeated(self.positions.embedding[: x.shape[1]], len(tokens))
+
+    def _squares(self, pixels: Int[Array, "B P"]) -> Float[Array, "B N numbers"]:
+        """The squares of images, row by row, their pixels between -1 and 1."""
+        assert self._patches is not None, "the encoder is one of images"
+        assert self._grid is not None, "images have a grid"
+        scaled = pixels.astype(self.patches.kernel.dtype) / 127.5 - 1
+        side, channels = self._patches.side, self._patches.channels
+        sizes = {"r": self._grid[0], "c": self._grid[1], "y": side, "x": side, "h": channels}
+        return rearrange(scaled, "b (r y c x h) -> b (r c) (y x h)", **sizes)
 
 
 def skeleton(blueprint: Blueprint, products: Products) -> nnx.GraphDef:
@@ -177,13 +229,20 @@ def _by_rows(layer: Callable[[Array], Array], x: Float[Array, "B N C"]) -> Float
     return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
 
-def _gelu(x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+def _gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x Φ(x), exactly; nnx.gelu's erfc keeps digits of the far negative tail that nobody adds, at twice the time.
 
     In float32 at least: 1 + erf would leave little of a bfloat16.
     """
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
+
+
+def _turned(x: Float[Array, "B N H D"], dtype: Any) -> Float[Array, "B N H D"]:
+    """Queries or keys, turned by their positions in at least `dtype`, in their own."""
+    cosine, sine = (jnp.asarray(array, dtype)[:, None] for array in turns(*x.shape[1::2]))
+    first, second = jnp.split(x, 2, -1)
+    return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], -1).astype(x.dtype)
 
 
 def _repeated(positions: Float[Array, "N C"], batch: int) -> Float[Array, "B N C"]:

@@ -47,7 +47,8 @@ class Step:
         self, state: JaxState, seed: jax.Array, number: jax.Array, examples: Examples, count: jax.Array
     ) -> Found:
         """What a group of step `number` adds to a batch of `count` examples; `seed` is that of the run's dropout."""
-        dropping = Dropping(seed, number, self._blueprint.model.dropout)
+        model = self._blueprint.model
+        dropping = Dropping(seed, number, model.dropout, model.tied_dropout)
         return jax.grad(self._loss, has_aux=True)(state.weights, state.constants, examples, count, dropping)
 
     def moved(self, state: JaxState, gradients: nnx.State, rate: jax.Array) -> JaxState:

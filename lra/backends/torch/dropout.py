@@ -30,6 +30,10 @@ class Dropout(NamedTuple):
     b: Int32[Tensor, "B N"]
     rate: Rate
 
+    def at_rate(self, probability: float | None) -> Dropout:
+        """The same with another rate; None keeps it."""
+        return self if probability is None else self._replace(rate=Rate.of(probability))
+
     def __call__(self, x: Float[Tensor, "B N C"], layer: int, site: int) -> Float[Tensor, "B N C"]:
         """x without what is dropped there, the rest scaled so that its mean stays."""
         channels = _channel_words(layer, site, x.shape[-1], x.device)
@@ -44,6 +48,8 @@ class Dropping(NamedTuple):
 
     seed: int
     probability: float
+    tied: bool = False
+    """Whether every position drops what the first one does."""
 
     def at(
         self, step: Int32[Tensor, ""], places: Int32[Tensor, " B"], tokens: Int32[Tensor, "B T N"]
@@ -59,7 +65,7 @@ class Dropping(NamedTuple):
         a, b = _mix(seed ^ _signed(FIRST)), _mix(seed ^ _signed(SECOND))
         documents, numbers = (torch.arange(n, dtype=torch.int32, device=step.device) for n in (towers, positions))
         rows = (places[:, None] * towers + documents).reshape(-1, 1)
-        for word in (step, rows, numbers):
+        for word in (step, rows, torch.zeros_like(numbers) if self.tied else numbers):
             a, b = _mix(a ^ word), _mix(b + _mix(word + _signed(SECOND)))
         return Dropout(a | 1, b, Rate.of(self.probability))
 
