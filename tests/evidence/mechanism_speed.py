@@ -248,10 +248,11 @@ def main() -> None:
     write_page(
         "mechanism_speed",
         "Mechanisms, before and now, and the code of others",
-        f"One layer's attention in PyTorch, forward and backward, float32, {BATCH} × {TOKENS:,} tokens, {HEADS} heads "
-        f"of {DIM}, nothing padded, {torch.get_num_threads()} threads: at commit {commit_of(Path(before))}, now, and "
-        "in the authors' or the most used code with the same inputs, its projections left out. All in turn in one "
-        f"process; medians of {ROUNDS} calls, and of their ratios. The step is one of `standard`, {STEPS} of each. "
+        "One layer's attention in PyTorch, forward and backward, in float32 on nothing padded. "
+        f"It has {BATCH} × {TOKENS:,} tokens, {HEADS} heads of {DIM} and {torch.get_num_threads()} threads. "
+        f"Before is commit {commit_of(Path(before))}. Theirs is the authors' or the most used code, without its "
+        f"projections. All are called in turn in one process. Figures are medians of {ROUNDS} turns, also those of the "
+        f"ratios. The step is one of `standard`, {STEPS} were taken of each. "
         "Where the code has not changed, the ratio shows the noise.",
         "| mechanism | before | now | before / now | same of a training step | theirs | theirs / now | whose |",
         [(name, before, others) for name in SOURCES],
