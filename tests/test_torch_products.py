@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from attention_impls.focused_linear.torch_impl import _Focused  # noqa: E402 - PyTorch may be missing
 from attention_impls.linear.torch_impl import _features  # noqa: E402
-from attention_impls.ops.products_torch import over_tokens, row_products  # noqa: E402
+from attention_impls.ops.products_torch import over_tokens, over_tokens_and_sums, row_products  # noqa: E402
 from attention_impls.ops.softmax_torch import softmax_parts  # noqa: E402
 from attention_impls.ops.torch_ops import swapped  # noqa: E402
 
@@ -25,19 +25,20 @@ def drawn(*shape: int) -> Any:
     ("call", "shapes"),
     [
         (over_tokens, [(2, 1, 5, 3), (2, 1, 5, 2)]),
+        (over_tokens_and_sums, [(2, 1, 5, 3), (2, 1, 5, 2)]),
         (row_products, [(2, 5, 3), (2, 4, 3)]),
         (swapped, [(2, 5, 3, 2)]),
         (softmax_parts, [(2, 5, 4)]),
         (_features, [(1, 2, 5, 3)]),
         (lambda x: _Focused.apply(x.square() + 0.1, 3), [(2, 5, 4)]),
     ],
-    ids=["over_tokens", "row_products", "swapped", "softmax_parts", "linear", "focused_linear"],
+    ids=["over_tokens", "over_tokens_and_sums", "row_products", "swapped", "softmax_parts", "linear", "focused_linear"],
 )
 def test_gradients_agree_with_differences(call: Callable[..., Any], shapes: list[tuple[int, ...]]) -> None:
     assert torch.autograd.gradcheck(call, [drawn(*shape) for shape in shapes])
 
 
-@pytest.mark.parametrize("product", [over_tokens, row_products])
+@pytest.mark.parametrize("product", [over_tokens, over_tokens_and_sums, row_products])
 def test_gradients_of_products_are_rows(product: Any) -> None:
     factors = drawn(2, 1, 5, 3), drawn(2, 1, 5, 3)
     for gradient in torch.autograd.grad(product(*factors).sum(), factors):

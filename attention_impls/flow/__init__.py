@@ -18,8 +18,8 @@ class Options:
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:
-    """φ(k)ᵀ [v, 1/O] and φ(q) times it; the flows are sums of elementwise products."""
-    return dims.heads * length * dims.head_dim * (2 * dims.head_dim + 2)
+    """φ(k)ᵀ v, φ(q) times it, and six products of a token's features with a number or a vector."""
+    return dims.heads * length * dims.head_dim * (2 * dims.head_dim + 6)
 
 
 CARD = Attention(

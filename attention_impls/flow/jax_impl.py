@@ -17,9 +17,9 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     tokens = q.shape[1]
     sinks, sources = _features(q, layer.real), _features(k, layer.real)
     count = tokens if layer.lengths is None else layer.lengths[:, None, None, None]
-    inflow, outflow = (_flow(x, y.sum(2, keepdims=True)) for x, y in ((sinks, sources), (sources, sinks)))  # eq. (flow)
-    conserved_inflow = _flow(sinks, (sources / outflow).sum(2, keepdims=True))  # eq. (conserved)
-    conserved_outflow = _flow(sources, (sinks / inflow).sum(2, keepdims=True))  # eq. (conserved)
+    inflow, outflow = _flow(sinks, sources.sum(2)[..., None]), _flow(sources, sinks.sum(2)[..., None])  # eq. (flow)
+    conserved_inflow = _flow(sinks, sources.mT @ (1 / outflow))  # eq. (conserved)
+    conserved_outflow = _flow(sources, sinks.mT @ (1 / inflow))  # eq. (conserved)
     competition = count * _softmax_over_tokens(conserved_outflow, layer.real)  # eq. (output)
     out = (sinks / inflow) @ (sources.mT @ (heads_first(v) * competition))
     return (jax.nn.sigmoid(conserved_inflow) * out).swapaxes(1, 2).astype(v.dtype)
@@ -31,9 +31,9 @@ def _features(x: Tokens, real: Real | None) -> Float[Array, "B H N D"]:
     return features if real is None else jnp.where(real[:, None, :, None], features, 0)
 
 
-def _flow(x: Float[Array, "B H N D"], capacity: Float[Array, "B H 1 D"]) -> Float[Array, "B H N 1"]:
+def _flow(x: Float[Array, "B H N D"], capacity: Float[Array, "B H D 1"]) -> Float[Array, "B H N 1"]:
     """What flows through each token, given what the other side holds in total."""
-    return ((x + EPSILON) * (capacity + EPSILON)).sum(-1, keepdims=True)
+    return (x + EPSILON) @ (capacity + EPSILON)
 
 
 def _softmax_over_tokens(x: Float[Array, "B H N 1"], real: Real | None) -> Float[Array, "B H N 1"]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attention_impls.ops.products_torch import over_tokens
+from attention_impls.ops.products_torch import over_tokens, over_tokens_and_sums
 from attention_impls.ops.torch_ops import Real, Tokens, swapped
 
 
@@ -28,10 +28,7 @@ def factored_attention(
     queries: Float[Tensor, "B H N F"], keys: Float[Tensor, "B H N F"], v: Float[Tensor, "B H N D"], real: Real | None
 ) -> tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N 1"]]:
     """Σ_j s_ij v_j and Σ_j s_ij over real tokens j, for s_ij = queries_i · keys_j. Keys may be anything at padding."""
-    if real is None:
-        context = torch.cat([over_tokens(keys, v), keys.sum(2)[..., None]], -1)
-    else:
-        context = over_tokens(keys, with_ones(v, real))
+    context = over_tokens_and_sums(keys, v) if real is None else over_tokens(keys, with_ones(v, real))
     out, total = (queries @ context).split([v.shape[-1], 1], -1)  # one product is faster than two
     return out, total
 

@@ -31,6 +31,26 @@ class _OverTokens(torch.autograd.Function):
         return b @ gradients[0].mT, a @ gradients[0]
 
 
+def over_tokens_and_sums(a: Float[Tensor, "B H N F"], b: Float[Tensor, "B H N D"]) -> Float[Tensor, "B H F more"]:
+    """aᵀ [b, 1]: as one more column the sums of a, for which no product is needed."""
+    result: Tensor = _OverTokensAndSums.apply(a, b)
+    return result
+
+
+class _OverTokensAndSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return torch.cat([a.mT @ b, a.sum(2)[..., None]], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        of_products, of_sums = (each.mT.flatten(0, 1) for each in gradients[0].split([b.shape[-1], 1], -1))
+        of_a = torch.baddbmm(of_sums, b.flatten(0, 1), of_products)  # one pass over a less than adding them
+        return of_a.view_as(a), a @ of_products.mT.unflatten(0, a.shape[:2])
+
+
 def row_products(a: Float[Tensor, "*lead N D"], b: Float[Tensor, "*lead M D"]) -> Float[Tensor, "*lead N M"]:
     """a bᵀ: of each row of a with each row of b."""
     result: Tensor = _RowProducts.apply(a, b)
