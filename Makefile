@@ -30,7 +30,7 @@ leaderboard: .venv/.ready ## write the tables and plots under results/ from the 
 
 docs: .venv/.ready ## write and build the documentation into docs/site; every link is checked
 	@$(BIN)/python docs/generate.py
-	@$(BIN)/zensical build --strict --config-file docs/mkdocs.yml
+	@$(BIN)/zensical build --clean --strict --config-file docs/mkdocs.yml
 
 test: .venv/.ready ## the quick tests (minutes): units, laws, parity, a smoke run in each framework
 	@$(PYTEST) $(ARGS)

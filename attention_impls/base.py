@@ -239,6 +239,8 @@ class Attention:
     """Whether `attend` wants `layer.residual`."""
     carries: bool = False
     """Whether `attend` returns, last, a tree of arrays with a row for each example: the next layer's `carry`."""
+    starts: tuple[str, ...] = ()
+    """The learned arrays that the first layer alone has: what it takes where others have a `carry`."""
     kernel: Callable[..., str] | None = None
     """(options, dims, *, backend, device, dtype, ragged) -> which of several kernels runs there, for records.
 
@@ -256,6 +258,11 @@ class Attention:
         if isinstance(self.equations, str):
             return (Equation("", "", self.equations),) if self.equations else ()
         return self.equations
+
+    def learned(self, options: Any, dims: Dims, rng: np.random.Generator, index: int = 0) -> Arrays:
+        """The `params` of the layer at that place; what it does not have is drawn all the same, so others stay."""
+        made = self.params(options, dims, rng)
+        return {name: array for name, array in made.items() if index == 0 or name not in self.starts}
 
     def parts(self, found: Any) -> tuple[Any, Any, Any]:
         """What `attend` returned as (out, penalty, carry), None for what the card does not have."""

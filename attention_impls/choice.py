@@ -43,10 +43,11 @@ class Choice:
         """The mechanism's."""
         return self.mechanism.card
 
-    def arrays(self, seed: Any) -> tuple[Arrays, Arrays]:
-        """The learned arrays and the constants that its card draws from this seed, float64, by name."""
+    def arrays(self, seed: Any, index: int = 0) -> tuple[Arrays, Arrays]:
+        """The learned arrays and the constants of the layer at that place, from this seed, float64, by name."""
         rng = np.random.default_rng(seed)
-        return self.card.params(self.options, self.dims, rng), self.card.constants(self.options, self.dims, rng)
+        learned = self.card.learned(self.options, self.dims, rng, index)
+        return learned, self.card.constants(self.options, self.dims, rng)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of all its arrays, by name."""
@@ -89,6 +90,15 @@ def choose(mechanism: str | Mechanism, backend: str, options: Mapping[str, Any],
     except ValueError as error:
         raise AttentionError(f"{title}: {error}") from error
     return Choice(found, chosen, dims, backend)
+
+
+def require_no_carry(mechanism: Mechanism) -> None:
+    """AttentionError for a mechanism that hands on what layers of other models do not pass to each other."""
+    if mechanism.card.carries:
+        raise AttentionError(
+            f"{mechanism.name} hands something on from layer to layer, which these layers do not: take Attention, and "
+            "give each the carry of the one below"
+        )
 
 
 def options_of(mechanism: Mechanism, values: Mapping[str, Any]) -> Any:

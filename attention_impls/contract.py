@@ -23,14 +23,14 @@ def with_contract(attend: Attend, card: Attention, backend: str) -> Attend:
 
     It returns what the mechanism returns. Inputs and result are zero at padded tokens, and no gradient comes from
     there, so that padding may hold anything, infinities and NaN included. ValueError for a sequence that is longer than
-    dims.max_length; AttentionError for a result of another shape.
+    dims.max_length; AttentionError for a result of another shape, and for a layer that misses what is handed on.
     """
     parts = 1 + card.penalty + card.carries
-    return _with_contract(attend, backend, card.kernel, parts)
+    return _with_contract(attend, backend, card.kernel, parts, bool(card.starts))
 
 
 @functools.cache
-def _with_contract(attend: Attend, backend: str, kernel: Callable[..., str] | None, parts: int) -> Attend:
+def _with_contract(attend: Attend, backend: str, kernel: Callable[..., str] | None, parts: int, starts: bool) -> Attend:
     _require_signature(attend)
     ops = import_module(f"attention_impls.ops.{backend}_ops")
 
@@ -38,6 +38,8 @@ def _with_contract(attend: Attend, backend: str, kernel: Callable[..., str] | No
     def call(*inputs: Any, lengths: Any, options: Any, dims: Dims, **given: Any) -> Any:
         tokens = inputs[0].shape[1]
         check_length(tokens, dims)
+        if starts and given.get("index", 0) > 0 and given.get("carry") is None:
+            raise AttentionError(f"layer {given['index']} is given no carry: give it what the layer below handed on")
         real = None if lengths is None else ops.real_tokens(lengths, tokens)
         chosen = ""
         if kernel is not None:  # that for as many tokens as there are

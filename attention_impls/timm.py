@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from attention_impls import Mechanism
 from attention_impls.base import AttentionError
-from attention_impls.choice import find, options_of
+from attention_impls.choice import find, options_of, require_no_carry
 from attention_impls.torch import Attention
 
 NEEDED = {"qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop"}
@@ -86,6 +86,7 @@ def replace(
         raise AttentionError(f"{type(model).__name__} has no plain attention of timm{others}: nothing is replaced")
     tokens, grid = _tokens(model)
     chosen, named = find(mechanism)
+    require_no_carry(chosen)
     if grid is None and getattr(options_of(chosen, {**named, **options}), "layout", "1d") != "1d":
         raise AttentionError(f"layout 2d given, but {type(model).__name__} has tokens that are no patches: take 1d")
     layers = {}

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import attention_impls
 from attention_impls import Mechanism
 from attention_impls.base import AttentionError
-from attention_impls.choice import Choice, choose
+from attention_impls.choice import Choice, choose, require_no_carry
 from attention_impls.ranges import problems_in
 from attention_impls.torch import Attention
 
@@ -89,6 +89,7 @@ def replace(
             dtype=like.dtype,
             **options,
         )
+    require_no_carry(next(iter(layers.values())).mechanism)
     if "x" in (first := next(iter(layers.values()))).inputs:
         raise AttentionError(f"{first.mechanism.name} takes x, which transformers does not hand over")
     AttentionInterface.register(OWN, _own)

@@ -13,7 +13,7 @@ import tasks
 from attention_impls import Mechanism
 from attention_impls.__main__ import facts, linked
 from attention_impls.equation import Equation
-from lra.core.presets import PRESETS, preset_values
+from lra.core.presets import preset_values, presets_of
 from lra.report.mathematics import mathml, words_and_mathml
 
 INDEX = """# Mechanisms
@@ -108,7 +108,7 @@ def _task(name: str) -> str:
     module: Any = inspect.getmodule(task.build)
     about = inspect.getdoc(inspect.getmodule(task.options)) or inspect.getdoc(module) or ""
     rows = []
-    for preset in PRESETS:
+    for preset in presets_of(name):
         chosen = task.options(**preset_values(name, preset)["data"])
         counts = " / ".join("all" if count is None else f"{count:,}" for count in task.counts(chosen).values())
         length = f"{task.shape(chosen).max_length:,}"

@@ -58,6 +58,8 @@ def _places(root: Path) -> dict[str, str]:
     return {
         "results/LEADERBOARD.md": "results/leaderboard.md",
         "results/CLAIMS.md": "results/claims.md",
+        "results/POLICY.md": "results/policy.md",
+        "results/COST.md": "results/cost.md",
         "CONTRIBUTING.md": "contributing.md",
         "CHANGELOG.md": "changelog.md",
         **{f"results/evidence/{path.name}": f"evidence/{path.name}" for path in evidence},

@@ -1,7 +1,7 @@
 """Holds the pages to docs/style.yml: short sentences, no banned phrase, one word for one thing.
 
-`python docs/prose.py` reads README.md, CONTRIBUTING.md, CHANGELOG.md, .github and docs/pages. With names it reads those
-files. One line for each problem; the exit code is 1 where there is one.
+`python docs/prose.py` reads README.md, CONTRIBUTING.md, CHANGELOG.md, .github, docs/pages and results/evidence. Names
+of files after it are read instead. One line for each problem; the exit code is 1 where there is one.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def _words(token: Token) -> str:
 def pages(root: Path = ROOT) -> list[Path]:
     """Every page that is written by hand."""
     found = [root / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    found += sorted((root / ".github").rglob("*.md")) + sorted((root / "docs" / "pages").rglob("*.md"))
+    for folder in (".github", "docs/pages", "results/evidence"):
+        found += sorted((root / folder).rglob("*.md"))
     return [path for path in found if "<!-- Written by docs/generate.py. -->" not in path.read_text(encoding="utf-8")]
 
 

@@ -46,10 +46,24 @@ def train(
     raw: Path | str | None = None,
     callback: Callback | None = None,
 ) -> Record:
-    """Train and evaluate one run, `resolve`d or made by hand; its record, which is also saved under `results`.
+    """Train and evaluate one run, and save its record under `results`.
 
-    `raw` is the folder of your own raw files, `callback` is told how it goes. UserError for what cannot be trained,
-    loop.Diverged for a loss that is no number, loop.Interrupted where a snapshot was saved for `resume`.
+    Args:
+        run: From `resolve`, or made by hand.
+        results: The folder of records and snapshots.
+        device: "cpu" or "gpu". A GPU where the framework sees one, if it is left out.
+        resume: Continue from the snapshot of this run.
+        fresh: Start over, and discard the snapshot of this run.
+        raw: The folder of your own raw files.
+        callback: Is told how it goes.
+
+    Returns:
+        The record.
+
+    Raises:
+        UserError: The run cannot be trained.
+        loop.Diverged: A loss is NaN or infinite.
+        loop.Interrupted: The run was stopped, and a snapshot was saved for `resume`.
     """
     place = Place(results=Path(results), device=device, resume=resume, fresh=fresh)
     require_room(place)
@@ -60,16 +74,32 @@ def train(
 
 
 def benchmark(wanted: Wanted, *, results: Path | str = RESULTS, device: Device = "cpu") -> BenchRecord:
-    """Time attentions against length; the record, which is also saved under `results`/bench.
+    """Time attentions against length, and save the record under the folder `bench` of `results`.
 
-    KeyboardInterrupt where it was stopped before there was a sample.
+    Args:
+        wanted: What is timed: mechanisms, lengths and the rest.
+        results: The folder of results.
+        device: "cpu" or "gpu".
+
+    Returns:
+        The record, with every sample.
+
+    Raises:
+        KeyboardInterrupt: It was stopped before there was a sample.
     """
     with _quiet():
         return run_bench(make_plan(wanted, device), Path(results), command_line("bench", wanted))[0]
 
 
 def load_records(results: Path | str = RESULTS) -> list[Record]:
-    """Every record under `results`/runs, by name of its file; a warning for each file that is none."""
+    """Read every record under the folder `runs` of `results`.
+
+    Args:
+        results: The folder of results.
+
+    Returns:
+        The records, in the order of their files' names. A file that is no record is left out with a warning.
+    """
     found = []
     for path in sorted(Path(results, "runs").glob("[!.]*.json")):
         try:

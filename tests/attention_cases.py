@@ -152,7 +152,7 @@ def draw(
     card.check(case.options, dims)
     rng = np.random.default_rng(seed)
     batch = batch if lengths is None else len(lengths)
-    shapes = dict.fromkeys(("x", "residual"), (batch, tokens, dims.width))
+    shapes: dict[str, Any] = dict.fromkeys(("x", "residual"), (batch, tokens, dims.width))
     arrays = {
         letter: rng.normal(size=shapes.get(letter, (batch, tokens, dims.heads, dims.head_dim)))
         for letter in (*card.inputs_of(case.options), *(["residual"] if card.residual else []))

@@ -19,6 +19,7 @@ from lra.core.documents import json_document, read_yaml, yaml_text
 from lra.core.environment import DATA
 from lra.regression import baselines
 from lra.scores import claims, published
+from lra.sweep import lease, plan
 from lra.training import checkpoint, record
 from tasks import store
 from tasks import text as text_task
@@ -82,6 +83,25 @@ def _read_trained(folder: Path) -> Any:
 def _configuration(folder: Path) -> None:
     run = resolve("listops", "elfatt", backend="torch", preset="smoke")
     (folder / "a.yaml").write_text(yaml_text(as_dict(run)), encoding="utf-8")
+
+
+def _plan(folder: Path) -> None:
+    block = {"task": ["listops"], "attn": ["linear", "elfatt@block_size=16"], "backend": ["torch"], "preset": "smoke"}
+    blocks = [block | {"seeds": 2, "grid": {"train.learning_rate": [1e-4, 1e-3]}}, {"bench": "--what train"}]
+    (folder / "a.yaml").write_text(yaml_text({"sweep": blocks}), encoding="utf-8")
+
+
+def _lease(folder: Path) -> None:
+    values = {
+        "host": "n1",
+        "machine": "n1 kernel",
+        "pid": 7,
+        "started": 1.5,
+        "since": 2.5,
+        "released": False,
+        "step": 3,
+    }
+    (folder / "lease.1.json").write_bytes(json_document(values))
 
 
 def _copied(path: Path) -> Callable[[Path], None]:
@@ -158,6 +178,8 @@ def inputs() -> Iterator[Input]:
     yield Input("a snapshot", _snapshot, _read_snapshot, sealed=True)
     yield Input("a run as a layer", _trained, _read_trained, sealed=True)
     yield Input("a configuration", _configuration, lambda f: from_dict(read_yaml(f / "a.yaml"), str(f / "a.yaml")))
+    yield Input("a sweep's plan", _plan, lambda folder: plan.load(folder / "a.yaml"))
+    yield Input("a lease", _lease, lambda folder: lease.held(folder))
     yield Input("published.yaml", _copied(published.PATH), lambda f: published.load(f / "published.yaml"))
     yield Input("claims.yaml", _copied(claims.PATH), lambda f: claims.load(f / "claims.yaml"))
     source = DATA / "results" / "baselines.yaml"

@@ -109,6 +109,7 @@ def test_a_card_is_complete(name: str) -> None:
     assert hash(card.options()) == hash(card.options())
     assert all(isinstance(variant, card.options) for variant in card.variants)
     assert attention_impls.load(name).backends
+    assert card.carries or not card.starts
     changed = {field.name for variant in card.variants for field in fields(variant)}
     assert changed == {field.name for field in fields(card.options)}
 

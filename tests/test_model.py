@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tasks
 from attention_impls.s4 import Options as S4
 from lra import backends
 from lra.core.errors import UserError
@@ -17,6 +21,9 @@ from lra.model.groups import setting
 from lra.model.rotary import turns
 from lra.model.schedule import schedule
 from lra.model.weights import initial_weights, learned
+from lra.training import data
+from lra.training.loop import Interrupted
+from lra.training.trainer import train
 from tests import small
 
 BACKENDS = pytest.mark.parametrize("name", ["torch", "jax"])
@@ -166,3 +173,22 @@ def test_the_cosine_is_that_of_a_warm_up_and_half_a_period() -> None:
     train = replace(small.TRAIN, steps=90, warmup=20, cycle=100, schedule="cosine", learning_rate=0.01)
     rates = schedule(train)(np.array([0, 1, 10, 20, 60, 80, 100]))
     np.testing.assert_allclose(rates, 0.01 * np.array([0, 0.05, 0.5, 1, 0.5, (1 - np.sqrt(0.5)) / 2, 0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_a_run_of_such_a_model_goes_on_and_its_layers_are_loaded(name: str, tmp_path: Path) -> None:
+    """Stopped and resumed it is the run that was never stopped; without positions a file says how long it may be."""
+    layers = importlib.import_module({"torch": "attention_impls.torch", "jax": "attention_impls.flax"}[name])
+    run = small.smoke_run("listops", "s4", backend=name, steps=4, evaluate_every=2, chunk=1, schedule="cosine")
+    run = replace(run, model=replace(run.model, norm="post", classifier=0, **S4_BLOCK), options=S4(state=4))
+    prepared = data.prepare(run.task, run.data, data.source(None, 1))
+    stop = small.Quiet({2: lambda: signal.raise_signal(signal.SIGINT)})
+    with pytest.raises(Interrupted, match="step 2 of 4"):
+        train(run, prepared, small.place(tmp_path / "cut"), stop)
+    cut, path = train(run, prepared, small.place(tmp_path / "cut", resume=True), small.Quiet())
+    whole, _ = train(run, prepared, small.place(tmp_path / "whole"), small.Quiet())
+    assert cut.curve == whole.curve
+    assert cut.test_accuracy == whole.test_accuracy
+    attention = layers.Attention.from_run(path, 1)
+    assert attention.dims.max_length == tasks.load("listops").shape(run.data).max_length
+    assert attention.options == run.options

@@ -62,7 +62,7 @@ def test_the_command_of_an_older_record_makes_its_run_again() -> None:
     old = made_before()
     words = shlex.split(overrides.command(old))
     assert words[:2] == ["python", "run_lra.py"]
-    run, _, _ = _read(Chosen.of(words[2:]), Spec("linear"), words[2:])
+    run, _, _ = _read(Chosen.of(words[2:]), Spec("linear"), words[2:], [])
     assert as_dict(run) == as_dict(from_dict(old.config, "the record"))
 
 

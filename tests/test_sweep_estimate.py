@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lra.bench.record import BenchRecord
-from lra.core.config import Run, as_dict, resolve
+from lra.core.config import Model, Run, as_dict, neutral, resolve
 from lra.core.environment import environment
 from lra.sweep import probing
 from lra.sweep.estimate import LOADING, MARGIN, PROCESS, UNKNOWN, Known, RunCost, from_probe, in_turn, steps_in_all
@@ -59,6 +59,14 @@ def test_rates_and_steps_may_differ_and_the_work_of_a_step_may_not() -> None:
         replace(RUN, backend="jax"),
     ):
         assert known.estimate(other) is UNKNOWN
+
+
+def test_a_record_from_before_a_field_tells_it_too() -> None:
+    record = earlier()
+    before = {name: value for name, value in record.config["model"].items() if name not in neutral(Model)}
+    assert before != record.config["model"]
+    old = replace(record, config=record.config | {"model": before})
+    assert Known([old], [], False).estimate(RUN).source == "1 earlier run"
 
 
 def test_another_machine_is_said_and_another_kind_of_device_tells_nothing() -> None:

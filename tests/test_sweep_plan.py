@@ -114,6 +114,10 @@ def test_an_impossible_value_makes_one_run_impossible(tmp_path: Path) -> None:
         ("sweep: [{task: listops, attn: linear, grid: {train.rate: 1}}]", "grid: train has no field rate: did you"),
         ("sweep: [{task: listops, attn: linear, grid: {options.blocks: 1}}]", "options of linear has no field blocks"),
         ("sweep: [{task: listops, attn: linear, grid: {train.steps: []}}]", "block 1: grid"),
+        (
+            f"sweep: [{{task: listops, attn: linear, seeds: 1000, grid: {{train.steps: {list(range(101))}}}}}]",
+            "101,000 runs",
+        ),
         ("sweep: [{bench: 3}]", "block 1: expected bench and its flags as one text"),
         ("sweep: [{bench: '\"'}]", "block 1: bench: No closing quotation"),
     ],

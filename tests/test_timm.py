@@ -138,6 +138,7 @@ def test_attentions_of_another_kind_are_named_and_stay(replace: Any) -> None:
 
 def test_what_cannot_be_had_leaves_the_model_as_it_was(replace: Any) -> None:
     for ours, name, said in (
+        (model(Attention(), Attention()), "luna", "luna hands something on from layer to layer"),
         (model(Attention(), Attention(attn_drop=0.1)), "linear", r"blocks\.1\.attn drops weights \(attn_drop=0\.1\)"),
         (model(), "lineare", "unknown attention 'lineare'"),
         (model(), "linear@x=1", "linear: unknown option 'x'"),

@@ -164,7 +164,13 @@ def test_what_cannot_be_registered_is_told(name: str, said: str, mechanisms: Any
 
 def test_what_cannot_be_replaced_is_told_and_nothing_is(mechanisms: Any) -> None:
     model = bert()
-    for name, said in (("primal", "primal takes x"), ("linformer", "give max_length"), ("x", "unknown attention 'x'")):
+    cases = {
+        "primal": "primal takes x",
+        "linformer": "give max_length",
+        "luna": "luna hands something on from layer to layer",
+        "x": "unknown attention 'x'",
+    }
+    for name, said in cases.items():
         with pytest.raises(AttentionError, match=said):
             mechanisms.replace(model, name)
     assert model.config._attn_implementation == "sdpa"

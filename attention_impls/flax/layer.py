@@ -80,7 +80,7 @@ class Attention(nnx.Module):
         self._choice = nnx.static(choose(mechanism, "jax", options, **sizes))
         self._place = nnx.static((index, depth))
         self._dtype = dtype
-        params, constants = _drawn(self._choice, rngs.params(), param_dtype)
+        params, constants = _drawn(self._choice, rngs.params(), index, param_dtype)
         self._names = nnx.static((tuple(params), tuple(constants)))  # nnx.capture adds to what a Dict iterates over
         self.params = nnx.Dict({name: nnx.Param(array) for name, array in params.items()})
         self.constants = nnx.Dict({name: Constant(array) for name, array in constants.items()})
@@ -225,11 +225,11 @@ def _require_shape(letter: str, array: Array, shape: tuple[int, ...]) -> None:
         )
 
 
-def _drawn(choice: Choice, key: Array, dtype: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+def _drawn(choice: Choice, key: Array, index: int, dtype: Any) -> tuple[dict[str, Array], dict[str, Array]]:
     """The card's arrays from a key; under jit and eval_shape NumPy draws them when the program runs."""
 
     def draw(words: Any) -> list[Arrays]:
-        drawn = choice.arrays(np.asarray(words, np.uint32).ravel())
+        drawn = choice.arrays(np.asarray(words, np.uint32).ravel(), index)
         return [{name: np.asarray(array, dtype) for name, array in each.items()} for each in drawn]
 
     words = jax.random.key_data(key)

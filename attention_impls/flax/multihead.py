@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from attention_impls import Mechanism
 from attention_impls.base import AttentionError
-from attention_impls.choice import choose, find
+from attention_impls.choice import choose, find, require_no_carry
 from attention_impls.flax.layer import Attention
 from attention_impls.flax.masks import real_keys
 
@@ -82,6 +82,7 @@ class MultiHeadAttention(nnx.MultiHeadAttention):
         sizes = {"heads": num_heads, "head_dim": self.head_dim, "width": in_features}
         kind = {"dtype": self.dtype, "param_dtype": self.param_dtype, "rngs": rngs}
         self.attention = Attention(mechanism, **sizes, max_length=max_length, grid=grid, **kind, **options)
+        require_no_carry(self.attention.mechanism)
 
     def __call__(
         self,

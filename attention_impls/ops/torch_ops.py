@@ -55,6 +55,22 @@ def _cut_off(x: Tensor, lengths: Sequence[int]) -> Tensor:
     return out
 
 
+def swapped(x: Float[Tensor, "B one two D"]) -> Float[Tensor, "B two one D"]:
+    """A copy with axes 1 and 2 exchanged, and so is its gradient: passes over two layouts at once are slow on a CPU."""
+    result: Tensor = _Swapped.apply(x)
+    return result
+
+
+class _Swapped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Tensor:
+        return swapped(gradients[0])
+
+
 def device_and_dtype(x: Tensor) -> tuple[str, str]:
     """ "cpu" or "cuda", and the dtype as NumPy spells it."""
     return x.device.type, str(x.dtype).removeprefix("torch.")
@@ -96,13 +112,13 @@ def with_local_conv(out: Tokens, v: Tokens, layer: Layer[Any]) -> Tokens:
 def depthwise_conv(
     v: Float[Tensor, "B *space H D"], weight: Float[Tensor, "H D *taps"], bias: Float[Tensor, "H D"]
 ) -> Float[Tensor, "B *space H D"]:
-    """Convolution of three taps along each axis of `space`, every channel by itself, zeros beyond the ends.
+    """Convolution along each axis of `space`, every channel by itself, zeros beyond the ends; taps are odd.
 
     The tokens' layout, channels last, is one that library convolutions read as it is.
     """
     space, channels = v.shape[1:-2], v.shape[-2:].numel()
     image = v.reshape(len(v), *((1,) if len(space) == 1 else ()), *space, channels).movedim(-1, 1)
     kernel = weight.reshape(channels, 1, *((1,) if len(space) == 1 else ()), *weight.shape[2:])
-    padding = (0, 1) if len(space) == 1 else (1, 1)
+    padding = [taps // 2 for taps in kernel.shape[2:]]
     out = F.conv2d(image, kernel, bias.flatten(), padding=padding, groups=channels)
     return out.movedim(1, -1).reshape(v.shape)

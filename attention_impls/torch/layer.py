@@ -73,7 +73,7 @@ class Attention(nn.Module):
         self._choice = choose(mechanism, "torch", options, **sizes)
         self._place = {"index": index, "depth": depth}
         self.penalty = self.carry = None
-        drawn = self._choice.arrays(_seed() if seed is None else seed)
+        drawn = self._choice.arrays(_seed() if seed is None else seed, index)
         kind = {"device": device, "dtype": dtype or torch.get_default_dtype()}
         self._params, self._constants = (tuple(arrays) for arrays in drawn)
         for arrays, learned in zip(drawn, (True, False), strict=True):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attention_impls import Mechanism
 from attention_impls.base import AttentionError
+from attention_impls.choice import require_no_carry
 from attention_impls.torch.layer import Attention
 
 LETTERS = "qkv"  # in the order of in_proj_weight's thirds
@@ -64,6 +65,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         sizes = {"heads": num_heads, "head_dim": embed_dim // num_heads, "width": embed_dim}
         place = {"max_length": max_length, "grid": grid, "seed": seed, "device": device, "dtype": dtype}
         self.attention = Attention(mechanism, **sizes, **place, **options)
+        require_no_carry(self.attention.mechanism)
 
     @property
     def penalty(self) -> Float[Tensor, " B"] | None:

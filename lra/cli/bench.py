@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +52,7 @@ def bench(flags: BenchFlags) -> int:
         f"{plan.what}: {TIMED[plan.what]} · {plan.device} · {plan.dtype} · {len(plan.cells)} cells, "
         f"{plan.samples} samples each"
     )
-    record, path, stopped = run_bench(plan, flags.results, command_line("bench", flags))
+    record, path, stopped = run_bench(plan, flags.results, command_line("bench", replace(flags, results=RESULTS)))
     show(record, path)
     if stopped:
         errors.print("stopped; what was done is kept")

@@ -23,7 +23,7 @@ MEANING = {
     "smoke": "is it wired: seconds",
     "quick": "does it learn: about 90 s for elfatt on two CPU cores; ranks nothing",
     "standard": "the 2-layer, 64-wide, 2-head protocol that the leaderboard ranks",
-    "s4": "S4's recipe, 6 layers of up to 512 channels: days of a GPU; a board of its own, not reproduced yet",
+    "s4": "S4's recipe, days of a GPU; a board of its own, not reproduced yet",
 }
 
 

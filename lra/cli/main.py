@@ -75,11 +75,14 @@ def _data(argv: Sequence[str]) -> int:
 TYPED = (
     Verb("list", "lra.cli.catalogue", "show", "ListFlags"),
     Verb("sweep", "lra.sweep.command", "sweep", "SweepFlags"),
+    Verb("cost", "lra.sweep.cost", "cost", "CostFlags"),
     Verb("bench", "lra.cli.bench", "bench", "BenchFlags", computes=True),
     Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags", computes=True),
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),
     Verb("report", "lra.report.command", "report", "ReportFlags"),
     Verb("check", "lra.regression.command", "check", "CheckFlags", computes=True),
+    Verb("verify", "lra.verification.command", "verify", "VerifyFlags", computes=True),
+    Verb("submit", "lra.verification.submit", "submit", "SubmitFlags"),
     Verb("schema", "lra.cli.schema", "schema", "SchemaFlags"),
 )
 # Those of "train" and "data" depend on the task and the mechanism that are named.

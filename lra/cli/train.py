@@ -29,11 +29,14 @@ SUMMARIES = {
     "data": "prepare, verify, show or list the data of tasks",
     "list": "tasks, mechanisms and presets, or one mechanism's card",
     "sweep": "many runs side by side, from a plan",
+    "cost": "what a plan costs, from measured steps",
     "bench": "time mechanisms against length",
     "evaluate": "score a finished run on any split, or beside another",
     "leaderboard": "tables and plots of all records",
     "report": "one HTML page of all records",
     "check": "the regression test",
+    "verify": "check records of others",
+    "submit": "what a pull request with records needs",
     "schema": "the layout of a record as JSON Schema",
 }
 Data = TypeVar("Data")
@@ -118,7 +121,9 @@ def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
     return train_all(runs, flags.seeds, place, why)
 
 
-def _read(chosen: Chosen, spec: Spec | None, argv: Sequence[str], others: Sequence[str]) -> tuple[Run, TrainFlags, str]:
+def _read(
+    chosen: Chosen, spec: Spec | None, argv: Sequence[str], others: Sequence[str] = ()
+) -> tuple[Run, TrainFlags, str]:
     """The run of one mechanism, the other arguments, and why its preset was chosen."""
     base, why = chosen.run(spec)
     spec = spec or Spec(base.attn)

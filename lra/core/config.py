@@ -161,9 +161,20 @@ class Run:
 def resolve(
     task: str, attn: str | Spec, *, backend: BackendName | None = None, preset: str = "quick", seed: int = 0
 ) -> Run:
-    """The configuration a preset describes, with the options that stand in `attn`: elfatt@block_size=64.
+    """Make the configuration of a run from a preset.
 
-    Without a `backend` it is PyTorch's, or that of the framework that is installed.
+    Args:
+        task: The name of a task.
+        attn: The name of a mechanism, with options as elfatt@block_size=64, or the path of its folder.
+        backend: "torch" or "jax". PyTorch, or the framework that is installed, if it is left out.
+        preset: The name of a preset.
+        seed: Decides initial weights, batches and dropout.
+
+    Returns:
+        The run, with every value.
+
+    Raises:
+        UserError: A name is unknown, or a value is outside its range.
     """
     if preset not in PRESETS:
         hint = did_you_mean(preset, PRESETS)

@@ -22,11 +22,10 @@ programs: [leaderboard.csv](leaderboard.csv)."""
 
 LEGEND = f"""Test accuracy in % at the best validation step: mean ± standard deviation over seeds (number of seeds).
 † One seed, or equal ones: the binomial standard error of the test set instead. **Bold**: the data cannot tell it from
-the column's best (Welch's t test, Holm's correction, level {LEVEL:.0%}). For one seed the test knows the error † alone;
-seeds differ by more, so a cell of one seed may lack its bold, or have it, by its seed. The first rows need no learning
-and are measured on the same test set: what is not clearly above them has learned no more than they say. Converged: runs
-that left chance, three standard errors above guessing or more. An average stands only where all five tasks do, with
-its standard error."""
+the column's best (Welch's t test, Holm's correction, level {LEVEL:.0%}). For one seed the test knows the error † alone.
+Seeds differ by more, so the bold of such a cell may be luck. The first rows are rules without learning, measured on the
+same test set. What is not clearly above them has learned no more than they say. Converged: runs that left chance by
+three standard errors or more. An average stands only where all five tasks do, with its standard error."""
 
 CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("elfatt", "elfatt", {}),
@@ -36,13 +35,13 @@ CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("softmax", "softmax", {}),
     ("efficient", "efficient", {}),
 )
-WHY_CONTROLS = """Beside its two kinds of heads elfatt has a convolution of V; its fair neighbours have one too."""
+WHY_CONTROLS = """elfatt has a convolution of V beside its two kinds of heads. Fair neighbours have one too."""
 
 FACT = 10_000  # characters of one line below a table
 GROWTH = "Time and memory against length"
-ABOUT_GROWTH = """The standard model on full sequences, both axes logarithmic: growth with N^p is a straight line
-of slope p, which is fitted by least squares. Time is the median step, memory its peak with weights and optimiser, both
-over the examples of the batch; batches shrink as lengths grow, so what does not depend on the batch weighs more."""
+ABOUT_GROWTH = """The standard model on full sequences. Both axes are logarithmic: growth with N^p is a straight line of
+slope p, which is fitted by least squares. Time is the median step. Memory is its peak with weights and optimiser. Both
+are divided by the examples of the batch. Longer sequences have smaller batches, so what is fixed weighs more there."""
 
 PUBLISHED = (
     "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "

@@ -135,7 +135,7 @@ def _block(blueprint: Blueprint, draw: _Draw, layer: int) -> Weights:
         weights |= _norm(f"{at}.ffn_norm", model.width)
         weights |= draw.dense(f"{at}.ffn_in", model.width, model.ffn)
         weights |= draw.dense(f"{at}.ffn_out", model.ffn, model.width)
-    own = card.params(blueprint.options, dims, draw.generator(f"{at}.attention"))
+    own = card.learned(blueprint.options, dims, draw.generator(f"{at}.attention"), layer)
     drawn = card.constants(blueprint.options, dims, draw.generator(f"{CONSTANT}{at}.attention"))
     weights |= {f"{at}.attention.{name}": array for name, array in own.items()}
     weights |= {f"{CONSTANT}{at}.attention.{name}": array for name, array in drawn.items()}

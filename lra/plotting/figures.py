@@ -162,7 +162,7 @@ def _accuracy(board: Board) -> Picture:
         preset=board.preset,
         title="Test accuracy by task",
         subtitle=heading(board),
-        caption=f"Test accuracy of every mechanism by task, preset {board.preset}, with what needs no learning.",
+        caption=f"Test accuracy of every mechanism by task, preset {board.preset}, with rules without learning.",
         panels=panels,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import tasks
 from lra.bench.record import MEASURED, BenchRecord
 from lra.bench.summary import Measured
-from lra.core.config import Run
+from lra.core.config import Run, neutral
 from lra.core.environment import environment
 from lra.core.errors import UserError
 from lra.scores import speeds
@@ -43,14 +43,21 @@ UNKNOWN = RunCost()
 class Known:
     """What the records of a folder of results say of runs that are still to come."""
 
-    def __init__(self, runs: Sequence[Record], benches: Sequence[BenchRecord], on_gpu: bool) -> None:
-        self._cpu = environment()["cpu"]
-        self._runs = [each for each in runs if (each.environment["device"] != "cpu") == on_gpu]
+    def __init__(
+        self, runs: Sequence[Record], benches: Sequence[BenchRecord], on_gpu: bool, machine: str | None = None
+    ) -> None:
+        """`machine`: only records of devices that have this in their names; else those of this machine come first."""
+        self._cpu = environment()["cpu"] if machine is None else None
+        self._runs = [
+            each
+            for each in runs
+            if (each.environment["device"] != "cpu") == on_gpu and (machine or "") in _device(each.environment)
+        ]
         self._benches = [each for each in benches if each.what == "train" and (each.device == "gpu") == on_gpu]
-        self._on_gpu = on_gpu
+        self._machine, self._on_gpu = machine or "", on_gpu
 
     @classmethod
-    def of(cls, results: Path, on_gpu: bool) -> Known:
+    def of(cls, results: Path, on_gpu: bool, machine: str | None = None) -> Known:
         """From a folder of results."""
         runs = []
         for path in sorted((results / "runs").glob("[!.]*.json")):
@@ -58,7 +65,7 @@ class Known:
                 runs.append(record.load(path))
             except UserError:  # the leaderboard names it
                 continue
-        return cls(runs, [each for _, each in speeds.records(results)[0]], on_gpu)
+        return cls(runs, [each for _, each in speeds.records(results)[0]], on_gpu, machine)
 
     def estimate(self, run: Run) -> RunCost:
         """Of a run that is settled, by the best source; UNKNOWN without one."""
@@ -66,7 +73,7 @@ class Known:
 
     def _from_runs(self, run: Run) -> RunCost | None:
         like = [each for each in self._runs if each.steps_per_second and _alike(each, run)]
-        here = [each for each in like if self._on_gpu or each.environment["cpu"] == self._cpu]
+        here = [each for each in like if self._on_gpu or self._cpu in (None, each.environment["cpu"])]
         if not (found := here or like):
             return None
         each_step = median(1 / each.steps_per_second for each in found)
@@ -89,7 +96,8 @@ class Known:
             and cell.status == MEASURED
             and (cell.attn, cell.backend, cell.batch) == (run.attn, run.backend, run.train.batch_size)
             and defaults(cell.attn) | cell.options == wanted
-            and (self._on_gpu or each.environment["cpu"] == self._cpu)
+            and (self._on_gpu or self._cpu in (None, each.environment["cpu"]))
+            and self._machine in _device(each.environment | each.environment["backends"][cell.backend])
         ]
         if not found:
             return None
@@ -126,13 +134,20 @@ def in_turn(seconds: Sequence[float | None], jobs: int) -> float | None:
     return max(ends)
 
 
+def _device(facts: dict[str, Any]) -> str:
+    """A GPU's name, or the CPU's."""
+    return facts["device"] if facts["device"] != "cpu" else facts.get("cpu") or "cpu"
+
+
 def _alike(each: Record, run: Run) -> bool:
     """Whether a record is of the same work a step: all but the seed, the rates and how many steps."""
-    return (each.task, each.attn, each.backend, each.preset) == (run.task, run.attn, run.backend, run.preset) and (
-        _work(each.config) == _work(asdict(run))
-    )
-
-
-def _work(config: dict[str, Any]) -> tuple[Any, ...]:
-    data = {name: value for name, value in config["data"].items() if name != "seed"}
-    return data, config["options"], config["model"], config["train"]["batch_size"]
+    if (each.task, each.attn, each.backend, each.preset) != (run.task, run.attn, run.backend, run.preset):
+        return False
+    own = asdict(run)
+    # Fields that came after the record are at their neutral value in it.
+    parts = {"data": type(run.data), "options": type(run.options), "model": type(run.model)}
+    made = {part: neutral(kind) | each.config[part] for part, kind in parts.items()}
+    for values in (made, own):
+        values["data"] = {name: value for name, value in values["data"].items() if name != "seed"}
+    same_batch = each.config["train"]["batch_size"] == run.train.batch_size
+    return same_batch and all(made[part] == own[part] for part in parts)

@@ -6,6 +6,7 @@ values for fields of the configuration; every combination is a run. One of a ben
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -98,9 +99,10 @@ def pieces(block: RunBlock, where: str) -> list[Piece]:
 
     UserError, which begins with `where`, for a name that nothing has. A value that cannot be makes one run impossible.
     """
+    axes = math.prod(len(values) for values in block.grid.values())
+    if (most := len(block.task) * len(block.backend) * axes * block.seeds) > MOST:
+        raise UserError(f"{where}: {most:,} runs of each mechanism, expected at most {MOST:,}: split it")
     cells = list(_cells(block, where))
-    if len(cells) * block.seeds > MOST:
-        raise UserError(f"{where}: {len(cells) * block.seeds:,} runs, expected at most {MOST:,}: split it")
     seeds = range(block.seed, block.seed + block.seeds)
     return _once([_with_seed(cell, seed) for seed in seeds for cell in cells])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from lra.core.config import Run, resolve
 from lra.core.spec import Spec
@@ -37,10 +37,17 @@ def command_line(verb: str, flags: Any) -> str:
     one value, "neutral", at which it is left out.
     """
     words = ["python", "run_lra.py", verb]
+    types = get_type_hints(type(flags), include_extras=True)
     for field in fields(flags):
         if (value := getattr(flags, field.name)) != field.metadata.get("neutral", field.default):
-            words += flag_words("", field.name.replace("_", "-"), value)
+            words += flag_words("", _flag(field.name, types[field.name]), value)
     return shlex.join(words)
+
+
+def _flag(field: str, annotated: Any) -> str:
+    """What the command line calls a field: the name that its type is annotated with (`named`), or its own."""
+    told = (getattr(each, "name", None) for each in getattr(annotated, "__metadata__", ()))
+    return next(filter(None, told), field.replace("_", "-"))
 
 
 def flag_words(prefix: str, name: str, value: Any) -> list[str]:

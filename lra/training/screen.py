@@ -266,5 +266,5 @@ def verdict(record: Record) -> str:
     if record.at_chance:
         return f"at chance ({100 * record.references['chance']:.1f} %)"
     if above < CLEAR:
-        return f"not clearly above {rule} ({100 * best:.1f} %), which needs no learning"
-    return f"{above:.1f} standard errors above {rule} ({100 * best:.1f} %), the best line without learning"
+        return f"not clearly above {rule} ({100 * best:.1f} %), a rule without learning"
+    return f"{above:.1f} standard errors above {rule} ({100 * best:.1f} %), the best rule without learning"

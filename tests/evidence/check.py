@@ -89,7 +89,7 @@ def timings(cell: WatchedCell, baseline: Baseline) -> str:
     medians, least = [each.median for each in found], baseline.ratio / cell.speed.factor
     return (
         f"Measured {TIMINGS} times, the median ratio to softmax was {', '.join(f'{each:.2f}' for each in medians)} "
-        f"(baseline {baseline.ratio:.2f}); the upper quartile, which has to fall below {least:.2f}, was never under "
+        f"(baseline {baseline.ratio:.2f}). The upper quartile, which has to fall below {least:.2f}, was never under "
         f"{min(each.high for each in found):.2f}. The factor {cell.speed.factor:g} leaves that much room for a busy "
         "machine and for other processors."
     )
@@ -119,9 +119,9 @@ Made by `python -m tests.evidence.check` on {facts["cpu"]} ({facts["cores"]} cor
 
 ## False alarms
 By Student's t distribution the level is the rate, if accuracies over seeds are normal, averaged over the baselines
-that chance might have made. One baseline may be a lucky one: clean runs of the same code, seeds {cell.clean_seeds[0]}
-to {cell.clean_seeds[-1]}, scored {percent(fmean(baseline.clean))} ± {percent(stdev(baseline.clean))} %,
-and with that mean and spread this baseline's own rate is
+that chance might have made. One baseline may be a lucky one. Clean runs of the same code, seeds {cell.clean_seeds[0]}
+to {cell.clean_seeds[-1]}, scored {percent(fmean(baseline.clean))} ± {percent(stdev(baseline.clean))} %.
+With that mean and spread this baseline's own rate is
 {100 * given_this_baseline(cell, baseline, known.level):.1f} %. Without any distribution: checks made of the clean runs,
 {k} seeds each, with Clopper and Pearson's bound.
 

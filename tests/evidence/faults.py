@@ -1,8 +1,9 @@
-"""What people's machines and files do to the program: `python -m tests.evidence.faults [TRIALS] [SEED]`.
+"""What people's machines and files do to the program: `python -m tests.evidence.faults [TRIALS] [SEED] [INPUT …]`.
 
 Every file that it reads is mutated many times, and each time it has to be refused in one line that names a file, or to
 read as something that could be meant. Runs are starved of disk at every write, killed and continued, and started in
-odd environments. Writes results/evidence/faults.md; a bad trial is printed with what makes it again.
+odd environments. Writes results/evidence/faults.md; a bad trial is printed with what makes it again. With names of
+inputs only those are tried, and their rows are put into the page that is there.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.mutations import fresh_copy, of_bytes, of_values
 SECONDS = 20  # after which a reader hangs
 HELD, TRACEBACK, BELIEVED, HANG = "held", "tracebacks", "believed", "hangs"
 BAD = (TRACEBACK, BELIEVED, HANG)
+LAST = ("a full disk", "a kill", "an odd environment")  # rows of machines, which follow those of files
 
 
 @dataclass(frozen=True)
@@ -120,39 +122,64 @@ def machines() -> Iterator[Trial]:
 
 def page(found: Sequence[Trial], seconds: float, seed: int) -> str:
     """The results in Markdown, a row a kind of input."""
-    rows = []
-    for name in dict.fromkeys(each.name for each in found):
-        counts = Counter(each.outcome for each in found if each.name == name)
-        rows.append([name, counts.total(), *(counts[kind] for kind in (HELD, *BAD))])
-    rows.append(["all", *np.sum([row[1:] for row in rows], axis=0).tolist()])
-    lines = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
-    commit = git_state()
-    version = f"{(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
     return (
         "# Faults of files and machines\n\n"
         "Each trial changes one file that the program reads, starves a run of disk, kills it, or starts it in an odd "
         "environment. Held: it was refused in one line that names the file, read as something that could be meant, or "
         "continued to the same numbers. Believed: a file with a checksum gave other values. "
         f"Made by `python -m tests.evidence.faults` in {seconds / 60:.0f} minutes, seed {seed}, on "
-        f"{environment()['cpu']}, commit {version}.\n\n"
-        f"| input | tried | {' | '.join((HELD, *BAD))} |\n|{'---|' * 6}\n{lines}\n"
+        f"{environment()['cpu']}, commit {_version()}.\n\n{_table(_rows(found))}"
     )
 
 
-def main(trials: int = 40, seed: int = 0) -> int:
-    """Run the campaign and write the page; the exit code, 1 where a trial was bad."""
+def with_rows(text: str, found: Sequence[Trial], seed: int) -> str:
+    """The page with these rows in it, after those that it has; it says when they were tried."""
+    head, title, table = text.partition("| input |")
+    lines = [line.strip("| ").split(" | ") for line in f"{title}{table}".splitlines()[2:]]
+    rows = {name: [int(count) for count in counts] for name, *counts in lines if name != "all"}
+    own = _rows(found)
+    machines = {name: rows.pop(name) for name in LAST if name in rows}
+    head = f"{head.rstrip()} Later, at commit {_version()}, seed {seed}: {', '.join(own)}.\n\n"
+    return head + _table(rows | own | machines)
+
+
+def _rows(found: Sequence[Trial]) -> dict[str, list[int]]:
+    """How many trials of each input there were, and how they ended."""
+    rows = {}
+    for name in dict.fromkeys(each.name for each in found):
+        counts = Counter(each.outcome for each in found if each.name == name)
+        rows[name] = [counts.total(), *(counts[kind] for kind in (HELD, *BAD))]
+    return rows
+
+
+def _table(rows: dict[str, list[int]]) -> str:
+    rows = rows | {"all": np.sum(list(rows.values()), axis=0).tolist()}
+    lines = "\n".join(f"| {' | '.join(map(str, (name, *counts)))} |" for name, counts in rows.items())
+    return f"| input | tried | {' | '.join((HELD, *BAD))} |\n|{'---|' * 6}\n{lines}\n"
+
+
+def _version() -> str:
+    commit = git_state()
+    return f"{(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
+
+
+def main(*names: str, trials: int = 40, seed: int = 0) -> int:
+    """Run the campaign, or that of these inputs, and write the page; the exit code, 1 where a trial was bad."""
     began, found = time.time(), []
     console.quiet = errors.quiet = True  # what runs show is not of interest
-    for source in (campaign(trials, seed), machines()):
+    chosen = [each for each in inputs() if each.name in names] if names else None
+    for source in (campaign(trials, seed, chosen), () if names else machines()):
         for each in source:
             found.append(each)
             if each.outcome in BAD:
                 print(f"{each.outcome}: {each.name}: {each.what}: {each.why[:300]}", flush=True)
-    text = page(found, time.time() - began, seed)
-    (ROOT / "results" / "evidence" / "faults.md").write_text(text, encoding="utf-8")
+    path = ROOT / "results" / "evidence" / "faults.md"
+    text = with_rows(path.read_text(encoding="utf-8"), found, seed) if names else page(found, time.time() - began, seed)
+    path.write_text(text, encoding="utf-8")
     print(text.partition("\n\n| ")[2])
     return int(any(each.outcome in BAD for each in found))
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    numbers = dict(zip(("trials", "seed"), map(int, sys.argv[1:3]), strict=False))
+    sys.exit(main(*sys.argv[3:], **numbers))

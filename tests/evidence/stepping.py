@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from lra.core.config import Run
 from lra.core.environment import ROOT, environment, git_state
@@ -22,6 +23,12 @@ def first_steps(run: Run, grouping: Grouping, steps: int) -> list[Chunk]:
     gather = gatherers(prepared.splits, plan.batch_size, plan.steps, grouping)["train"]
     epochs = Epochs(len(prepared.splits["train"]), run.seed)
     return list(training_chunks(gather, epochs, chunk_bounds(0, steps, 1, 1), plan.batch_size, rate))
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit that is checked out there, seven digits; nothing where there is none."""
+    asked = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def write_page(name: str, title: str, text: str, head: str, rows: Sequence[Sequence[str]]) -> None:

@@ -214,8 +214,8 @@ GPU:
 1. Train a small denoising model with softmax on CIFAR-10, one token a pixel (1,024 tokens, more than a block of 64 or
    128).
 2. Record queries, keys and values at early, middle and late noise levels, and report errors of the output as above.
-3. Swap each attention in without training. Report the denoising loss at each noise level, and a distance between
-   samples and test images, for several seeds, beside the time of a sampling step.
+3. Swap each attention in without training. Report the denoising loss at each noise level. Report a distance between
+   samples and test images, for several seeds, and the time of a sampling step.
 4. The same after 1 % of the training steps."""
 
 

@@ -162,7 +162,7 @@ class Encoder(nnx.Module):
             x = _by_rows(self.patches, self._squares(tokens))
         elif model.pixels == "continuous":
             numbers = (tokens.astype(self.pixels.kernel.dtype) - model.pixel_mean) / model.pixel_std
-            x = numbers[..., None] * self.pixels.kernel[...] + self.pixels.bias[...]
+            x = self.pixels(numbers[..., None])
         else:
             # By index, since calling an nnx.Embed casts to the dtype that it was made with.
             x = self.tokens.embedding[tokens]

@@ -1,0 +1,43 @@
+"""What a check of a record may say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["passed", "failed", "not checked", "not comparable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The outcome of one check, and why."""
+
+    check: str
+    outcome: Outcome
+    why: str = ""
+
+
+def passed(check: str, why: str = "") -> Finding:
+    """It holds."""
+    return Finding(check=check, outcome="passed", why=why)
+
+
+def failed(check: str, why: str) -> Finding:
+    """It does not hold: the record is wrong, or this program is."""
+    return Finding(check=check, outcome="failed", why=why)
+
+
+def not_checked(check: str, why: str) -> Finding:
+    """Something that it needs is not here."""
+    return Finding(check=check, outcome="not checked", why=why)
+
+
+def not_comparable(check: str, why: str) -> Finding:
+    """This machine or this version computes something else: that is no fault of the record."""
+    return Finding(check=check, outcome="not comparable", why=why)
+
+
+def any_failed(found: Iterable[Finding]) -> bool:
+    """Whether one of them failed."""
+    return any(each.outcome == "failed" for each in found)
