@@ -11,7 +11,7 @@ from lra.terminal.flags import command_line
 
 GIVEN = {
     "bench": "--attn elfatt,softmax@local_conv=true --what train --as standard --task listops --backend torch,jax",
-    "sweep": "--task listops,text --attn elfatt --backend torch,jax --seeds 2 --minutes 3",
+    "sweep": "--task listops,text --attn elfatt --backend torch,jax --seeds 2 --minutes 3 --engine slurm",
 }
 
 

@@ -136,6 +136,7 @@ def test_flags_make_the_same_plan_as_a_file(tmp_path: Path) -> None:
     mine = flags(*words[:4], *words[4:-2]).pieces()
     text = "sweep: [{task: listops, attn: [softmax@local_conv=true, linear], backend: [torch, jax], preset: smoke,"
     assert mine == runs(f"{text} seeds: 2, grid: {{train.learning_rate: [1e-4, 1e-3]}}}}]", tmp_path)
+    words += ["--engine", "slurm", "--slurm", "partition=long", "--slurm", "qos=low"]
     assert shlex.split(flags(*words).again)[3:].count("--grid") == 2
     again = tyro.cli(SweepFlags, args=shlex.split(flags(*words).again)[3:])
     assert again == flags(*words)
@@ -149,6 +150,7 @@ def test_flags_make_the_same_plan_as_a_file(tmp_path: Path) -> None:
         (["a.yaml", "--seeds", "2"], "a.yaml and --seeds exclude each other"),
         (["a.yaml", "--jobs", "0"], "--jobs is 0, expected at least 1"),
         (["a.yaml", "--minutes", "0"], "minutes is 0"),
+        (["a.yaml", "--cpus", "0"], "--cpus is 0, expected at least 1"),
         (["--task", "listops", "--attn", "linear", "--seeds", "0"], "seeds is 0"),
     ],
 )

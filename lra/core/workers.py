@@ -38,14 +38,13 @@ class Child:
             self._printed = tempfile.TemporaryFile() if log is None else log.open("ab+")  # noqa: SIM115 - read later
         receiving, sending = os.pipe()
         self._answers = os.fdopen(receiving, "rb")
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
             # -P: a folder called tasks where the user stands is none of ours
             [sys.executable, "-P", "-m", module, str(sending)],
             stdin=subprocess.PIPE,
             stdout=self._printed,
             stderr=self._printed,
-            env={**os.environ, **(environment or {}), "PYTHONPATH": path},
+            env={**os.environ, **(environment or {}), "PYTHONPATH": python_path()},
             pass_fds=(sending,),
             start_new_session=True,
         )
@@ -132,6 +131,11 @@ class Child:
     def go_on(self) -> None:
         """End what `hold` began."""
         self._process.send_signal(signal.SIGCONT)
+
+
+def python_path() -> str:
+    """PYTHONPATH with which another Python finds this program, installed or not."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 @contextmanager

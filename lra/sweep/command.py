@@ -6,26 +6,28 @@ import math
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from annotated_types import Interval
 
 from attention_impls.ranges import problems
-from lra import backends
 from lra.core.config import BackendName, Run, Seed
-from lra.core.environment import RESULTS, has_gpu
+from lra.core.environment import RESULTS
 from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.core.presets import Preset
 from lra.core.spec import Spec, print_specs
 from lra.sweep import items as queue
 from lra.sweep import plan
+from lra.sweep.engine import Engine
+from lra.sweep.engines import Asked, EngineName, site
 from lra.sweep.items import Item
-from lra.sweep.local import LocalEngine, shares
+from lra.sweep.local import LocalEngine
 from lra.sweep.plan import Piece, RunBlock
 from lra.sweep.probing import estimated
 from lra.sweep.runner import Sweep
@@ -71,11 +73,15 @@ class SweepFlags:
     count: Number | None = None
     """At most so many examples in each split."""
     jobs: Number | None = None
-    """Runs at a time: as many as GPUs; on a CPU one, which has all cores."""
-    engine: Literal["local"] = "local"
-    """Who runs them: processes of this machine."""
+    """Runs at a time: as many as GPUs; on a CPU one, which has all cores. SLURM decides unless it is given."""
+    engine: EngineName = "local"
+    """Who runs them: processes of this machine, or a cluster."""
+    cpus: Number | None = None
+    """Cores of each run on a cluster; one."""
+    slurm: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
+    """A parameter of submitit, as partition=gpu; given again, each."""
     device: Annotated[Device, devices()] | None = None
-    """Where to train; a GPU where the framework sees one."""
+    """Where to train; a GPU where the framework sees one. On a cluster a CPU, unless it is gpu."""
     minutes: Annotated[float, Interval(gt=0, le=1e6)] | None = None
     """Stop after so many; the same command continues."""
     dry_run: Switch = False
@@ -104,7 +110,7 @@ class SweepFlags:
         """UserError for what cannot be, or cannot be together."""
         for problem in problems(self):
             raise UserError(f"sweep: {problem}")
-        for name in ("count", "jobs"):
+        for name in ("count", "jobs", "cpus"):
             if (given := getattr(self, name)) is not None and given < 1:
                 raise UserError(f"--{name} is {given}, expected at least 1")
         own = (each for each in fields(self) if each.name in OF_PLAN)
@@ -117,9 +123,10 @@ class SweepFlags:
     @property
     def again(self) -> str:
         """The command line that they are."""
-        line = command_line("sweep", replace(self, plan=None, grid=()))
-        more = [str(self.plan)] if self.plan else [word for each in self.grid for word in ("--grid", each)]
-        return f"{line} {shlex.join(more)}" if more else line
+        line = command_line("sweep", replace(self, plan=None, grid=(), slurm=()))
+        again = [word for name in ("grid", "slurm") for each in getattr(self, name) for word in (f"--{name}", each)]
+        more = [str(self.plan)] if self.plan else []
+        return shlex.join([*shlex.split(line), *more, *again])
 
 
 def sweep(flags: SweepFlags) -> int:
@@ -127,44 +134,31 @@ def sweep(flags: SweepFlags) -> int:
     began = time.monotonic()
     flags.check()
     pieces = flags.pieces()
-    gpu = flags.device != "cpu" and has_gpu()
-    if flags.device == "gpu" and not gpu:
-        raise UserError("--device gpu: no NVIDIA driver answers here, and no other kind is supported: use --device cpu")
-    # Without a GPU no framework has to be asked for one.
-    place = Place(
-        results=flags.results, device=flags.device if gpu else "cpu", raw=flags.raw, processes=flags.processes
-    )
-    source, parts = data.source(place.raw, place.processes), shares(flags.jobs, "gpu" if gpu else "cpu")
-    found = queue.items(pieces, cache(lambda backend: _on_gpu(backend, place.device)))
+    asked = {each.name: getattr(flags, each.name) for each in fields(Asked)}
+    where = site(Asked(**asked), flags.results, pieces)
+    place = Place(results=flags.results, device=where.device, raw=flags.raw, processes=flags.processes)
+    source = data.source(place.raw, place.processes)
+    found = queue.items(pieces, cache(where.on_gpu))
     if not flags.dry_run:
         require_room(place)
     queue.identify(found, place.results, queue.opened if flags.dry_run else _preparing(source))
-    estimated(found, place, parts[0], probe=flags.probe, on_gpu=gpu)
+    estimated(found, place, where.share, probe=flags.probe, on_gpu=where.device != "cpu")
     console.print(plan_table(found))
-    console.print(plan_line(found, len(parts)))
+    console.print(plan_line(found, where.engine.jobs))
     if flags.dry_run:
         return 0
     end = began + 60 * flags.minutes if flags.minutes else math.inf
-    return _run(found, place, LocalEngine(parts), lambda: end - time.monotonic(), flags.again)
+    return _run(found, place, where.engine, lambda: end - time.monotonic(), flags.again)
 
 
 def _preparing(source: Source) -> Callable[[Run], store.Prepared]:
     return lambda run: data.prepare(run.task, run.data, source)
 
 
-def _on_gpu(backend: str, device: Device | None) -> bool:
-    """Whether a run trains on a GPU; UserError where it shall and cannot."""
-    if device == "cpu":
-        return False
-    seen = backends.gpu_seen_elsewhere(backend)
-    if device == "gpu" and not seen:
-        raise UserError(f"--device gpu: {backend} sees no CUDA GPU, and no other kind is supported: use --device cpu")
-    return seen
-
-
-def _run(found: list[Item], place: Place, engine: LocalEngine, left: Callable[[], float], again: str) -> int:
+def _run(found: list[Item], place: Place, engine: Engine, left: Callable[[], float], again: str) -> int:
     stopped = False
-    with SweepScreen(found, engine.jobs) as screen, engine.paused_with_us():
+    paused = engine.paused_with_us() if isinstance(engine, LocalEngine) else nullcontext()
+    with SweepScreen(found, engine.jobs) as screen, paused:
         work = Sweep(found, place, screen.tell)
         work.show = lambda: screen.show(work)
         try:

@@ -17,10 +17,10 @@ from lra.training.session import Job
 from lra.training.trainer import Place
 
 
-def estimated(items: Sequence[Item], place: Place, share: Share, *, probe: bool, on_gpu: bool) -> None:
+def estimated(items: Sequence[Item], place: Place, share: Share | None, *, probe: bool, on_gpu: bool) -> None:
     """Give each item that is left its estimate. A probe has the `share` of the machine that a run will have.
 
-    What is shorter than its probe, or has no data yet, is not probed.
+    Without a share there is none. What is shorter than its probe, or has no data yet, is not probed.
     """
     left = [item for item in items if item.run is not None and not item.finished]
     if not left:
@@ -29,7 +29,7 @@ def estimated(items: Sequence[Item], place: Place, share: Share, *, probe: bool,
     for item in left:
         assert item.run is not None
         item.estimate = known.estimate(item.run)
-        if item.estimate is UNKNOWN and probe and item.work is not None and item.run.train.steps >= WORTH:
+        if item.estimate is UNKNOWN and probe and share and item.work is not None and item.run.train.steps >= WORTH:
             key = _alike(item.run)
             if key not in probed:
                 console.print(f"two steps of {item.title} …")

@@ -1,0 +1,85 @@
+"""Where the runs of a sweep are trained: this machine, or a cluster's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lra import backends
+from lra.core.environment import has_gpu
+from lra.core.errors import UserError
+from lra.core.frameworks import Device
+from lra.sweep import on_slurm
+from lra.sweep.engine import Engine
+from lra.sweep.local import LocalEngine, Share, shares
+from lra.sweep.plan import Piece, Timed
+
+EngineName = Literal["local", "slurm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a command says of its engine; None and nothing where it says nothing."""
+
+    engine: EngineName
+    device: Device | None
+    jobs: int | None
+    cpus: int | None
+    slurm: tuple[str, ...]
+
+    def check(self) -> None:
+        """UserError for flags of another engine."""
+        local = self.engine == "local"
+        for flag, given, wrong in (("--cpus", self.cpus, local), ("--slurm", self.slurm, self.engine != "slurm")):
+            if given and wrong:
+                raise UserError(f"{flag} is not for --engine {self.engine}: leave it out, or name its engine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """An engine, and what its machines have."""
+
+    engine: Engine
+    device: Device | None
+    """Where each run trains; None where its framework decides."""
+    on_gpu: Callable[[str], bool]
+    """Whether a run of that framework trains on a GPU; UserError where it shall and cannot."""
+    share: Share | None = None
+    """What a probe on this machine may use; None where others train."""
+
+
+def site(asked: Asked, results: Path, pieces: Sequence[Piece]) -> Site:
+    """The site that was asked for; UserError where it cannot be had."""
+    asked.check()
+    if asked.engine == "local":
+        return _local(asked.device, asked.jobs)
+    if any(isinstance(each, Timed) for each in pieces):
+        raise UserError(f"the plan has benchmarks, which need a machine alone: --engine {asked.engine} takes runs only")
+    gpu = asked.device == "gpu"  # this machine cannot tell what others have
+    return Site(engine=_slurm(asked, results, gpu), device="gpu" if gpu else "cpu", on_gpu=lambda backend: gpu)
+
+
+def _local(device: Device | None, jobs: int | None) -> Site:
+    gpu = device != "cpu" and has_gpu()
+    if device == "gpu" and not gpu:
+        raise UserError("--device gpu: no NVIDIA driver answers here, and no other kind is supported: use --device cpu")
+    parts = shares(jobs, "gpu" if gpu else "cpu")
+    # Without a GPU no framework has to be asked for one.
+    own = device if gpu else "cpu"
+    return Site(engine=LocalEngine(parts), device=own, on_gpu=lambda backend: _on_gpu(backend, own), share=parts[0])
+
+
+def _on_gpu(backend: str, device: Device | None) -> bool:
+    if device == "cpu":
+        return False
+    seen = backends.gpu_seen_elsewhere(backend)
+    if device == "gpu" and not seen:
+        raise UserError(f"--device gpu: {backend} sees no CUDA GPU, and no other kind is supported: use --device cpu")
+    return seen
+
+
+def _slurm(asked: Asked, results: Path, gpu: bool) -> Engine:
+    parameters = on_slurm.parsed(asked.slurm, cpus=asked.cpus or 1, gpu=gpu)
+    return on_slurm.SlurmEngine(results / ".work" / "slurm", parameters, jobs=asked.jobs)
