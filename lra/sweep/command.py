@@ -73,11 +73,13 @@ class SweepFlags:
     count: Number | None = None
     """At most so many examples in each split."""
     jobs: Number | None = None
-    """Runs at a time: as many as GPUs; on a CPU one, which has all cores. SLURM decides unless it is given."""
+    """Runs at a time: as many as GPUs; on a CPU one, which has all cores; on a cluster as it has room."""
     engine: EngineName = "local"
     """Who runs them: processes of this machine, or a cluster."""
     cpus: Number | None = None
     """Cores of each run on a cluster; one."""
+    address: str | None = None
+    """Of a Ray cluster, as its head prints it; the one of this machine, or a new one."""
     slurm: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """A parameter of submitit, as partition=gpu; given again, each."""
     device: Annotated[Device, devices()] | None = None

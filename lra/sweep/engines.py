@@ -11,12 +11,12 @@ from lra import backends
 from lra.core.environment import has_gpu
 from lra.core.errors import UserError
 from lra.core.frameworks import Device
-from lra.sweep import on_slurm
+from lra.sweep import on_ray, on_slurm
 from lra.sweep.engine import Engine
 from lra.sweep.local import LocalEngine, Share, shares
 from lra.sweep.plan import Piece, Timed
 
-EngineName = Literal["local", "slurm"]
+EngineName = Literal["local", "ray", "slurm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,15 @@ class Asked:
     device: Device | None
     jobs: int | None
     cpus: int | None
+    address: str | None
     slurm: tuple[str, ...]
 
     def check(self) -> None:
         """UserError for flags of another engine."""
-        local = self.engine == "local"
-        for flag, given, wrong in (("--cpus", self.cpus, local), ("--slurm", self.slurm, self.engine != "slurm")):
-            if given and wrong:
+        own = {"--cpus": ("ray", "slurm"), "--address": ("ray",), "--slurm": ("slurm",)}
+        given = {"--cpus": self.cpus, "--address": self.address, "--slurm": self.slurm}
+        for flag, engines in own.items():
+            if given[flag] and self.engine not in engines:
                 raise UserError(f"{flag} is not for --engine {self.engine}: leave it out, or name its engine")
 
 
@@ -58,7 +60,8 @@ def site(asked: Asked, results: Path, pieces: Sequence[Piece]) -> Site:
     if any(isinstance(each, Timed) for each in pieces):
         raise UserError(f"the plan has benchmarks, which need a machine alone: --engine {asked.engine} takes runs only")
     gpu = asked.device == "gpu"  # this machine cannot tell what others have
-    return Site(engine=_slurm(asked, results, gpu), device="gpu" if gpu else "cpu", on_gpu=lambda backend: gpu)
+    engine = _ray(asked, gpu) if asked.engine == "ray" else _slurm(asked, results, gpu)
+    return Site(engine=engine, device="gpu" if gpu else "cpu", on_gpu=lambda backend: gpu)
 
 
 def _local(device: Device | None, jobs: int | None) -> Site:
@@ -78,6 +81,10 @@ def _on_gpu(backend: str, device: Device | None) -> bool:
     if device == "gpu" and not seen:
         raise UserError(f"--device gpu: {backend} sees no CUDA GPU, and no other kind is supported: use --device cpu")
     return seen
+
+
+def _ray(asked: Asked, gpu: bool) -> Engine:
+    return on_ray.RayEngine(asked.address, cpus=asked.cpus or 1, gpu=gpu, jobs=asked.jobs)
 
 
 def _slurm(asked: Asked, results: Path, gpu: bool) -> Engine:
