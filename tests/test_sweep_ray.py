@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from lra.cli.main import main
 from lra.core.errors import UserError
 from lra.sweep.engine import Engine, Order
 from lra.sweep.local import LocalEngine, Share
-from lra.sweep.on_ray import RayEngine
+from lra.sweep.on_ray import RayEngine, require_answer
 from lra.training.snapshot import SNAPSHOT
 from tests.cluster_cases import curves, in_training, small_items, swept
 
@@ -32,6 +33,17 @@ def test_an_address_is_for_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str
     plan = ["--task", "listops", "--attn", "linear", "--preset", "smoke", "--results", str(tmp_path)]
     assert main(["sweep", *plan, "--address", "head:6379"]) == 2
     assert "--address is not for --engine local" in capsys.readouterr().err
+
+
+def test_an_address_where_nothing_answers_is_told_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        require_answer(f"127.0.0.1:{port}")
+        require_answer(f"ray://127.0.0.1:{port}")
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
+        with pytest.raises(UserError, match=f"--address {address}: nothing answers there"):
+            require_answer(address)
+    require_answer("auto")
 
 
 @pytest.fixture(scope="module")

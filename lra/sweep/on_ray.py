@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from dataclasses import asdict
 from importlib import import_module
@@ -100,12 +101,27 @@ class RayEngine:
         return max(1, int(min(rooms)))
 
 
+def require_answer(address: str) -> None:
+    """UserError where nothing answers at HOST:PORT. Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--address {address}: nothing answers there ({error}): `ray start --head` prints it"
+        ) from error
+
+
 def _connected(address: str | None) -> Any:
     """Ray, connected."""
     try:
         ray = import_module("ray")
     except ImportError as error:
         raise UserError("--engine ray needs the package ray: pip install -e '.[ray]'") from error
+    if address:
+        require_answer(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start reports to nobody
     former = signal.getsignal(signal.SIGTERM)
     try:
