@@ -81,6 +81,8 @@ class TrainFlags(Generic[Data, Options]):
     """Pad every example to the longest: the same result, slower; to see what padding costs."""
     tensorboard: Where | None = None
     """Write TensorBoard event files too, in a folder of the run's own."""
+    tuned: str
+    """The search that chose the rates, as `tune` writes it; it gives the run a row of its own."""
     data: Data
     options: Annotated[Options, tyro.conf.arg(name="attn")]
     model: Model
