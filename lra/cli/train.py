@@ -29,6 +29,7 @@ SUMMARIES = {
     "data": "prepare, verify, show or list the data of tasks",
     "list": "tasks, mechanisms and presets, or one mechanism's card",
     "sweep": "many runs side by side, from a plan",
+    "tune": "search rates on validation, with less training",
     "cost": "what a plan costs, from measured steps",
     "bench": "time mechanisms against length",
     "evaluate": "score a finished run on any split, or beside another",

@@ -36,7 +36,7 @@ class Tuning:
     @classmethod
     def parse(cls, text: str) -> Tuning:
         """The inverse of `str`; UserError for any other text."""
-        parts = [each.partition("=")[::2] for each in text.split("@")]
+        parts = [(name, values) for name, _, values in (each.partition("=") for each in text.split("@"))]
         if not text or not re.fullmatch(SPELLING, text) or len(dict(parts)) < len(parts):
             raise UserError(f"tuned is {shown(text)}, expected it {EXPECTED}")
         *axes, (_, steps), (_, seed) = parts

@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from annotated_types import Interval
 
 from attention_impls.ranges import problems
-from lra import backends
-from lra.core.config import BackendName, Run, Seed
-from lra.core.environment import RESULTS, has_gpu
+from lra.core.config import BackendName, Seed
 from lra.core.errors import UserError
-from lra.core.frameworks import Device
 from lra.core.presets import Preset
 from lra.core.spec import Spec, print_specs
-from lra.sweep import items as queue
 from lra.sweep import plan
-from lra.sweep.items import Item
-from lra.sweep.local import LocalEngine, shares
+from lra.sweep.perform import MachineFlags, at_least_one, perform
 from lra.sweep.plan import Piece, RunBlock
-from lra.sweep.probing import estimated
-from lra.sweep.runner import Sweep
-from lra.sweep.screen import SweepScreen, closing, plan_line, plan_table
 from lra.terminal import arguments
-from lra.terminal.arguments import Number, Where, devices, specs, words
-from lra.terminal.console import console
+from lra.terminal.arguments import Number, specs, words
 from lra.terminal.flags import command_line
-from lra.training import data
-from lra.training.trainer import Place, require_room
-from tasks import store
-from tasks.base import Source
 
 DESCRIPTION = (
     "Train every run of a plan that has no record yet. What fails is told at the end and stops nothing else; Ctrl-C "
     "saves all, and the same command continues. Exit code: 0 every run has its record, 1 some failed, 2 the plan "
     "cannot be, 3 --minutes were over, 130 stopped."
 )
-Switch = tyro.conf.FlagCreatePairsOff[bool]
 OF_PLAN = ("task", "attn", "backend", "preset", "seed", "seeds", "grid", "count")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepFlags:
-    """The arguments of the command."""
+class PlanFlags:
+    """Which runs."""
 
     plan: tyro.conf.Positional[Path | None] = None
     """A plan's YAML, as configs/sweeps/ has some; else the next flags make one."""
@@ -70,24 +52,11 @@ class SweepFlags:
     """Values of a field, as train.learning_rate=1e-4,1e-3; given again, every combination."""
     count: Number | None = None
     """At most so many examples in each split."""
-    jobs: Number | None = None
-    """Runs at a time: as many as GPUs; on a CPU one, which has all cores."""
-    engine: Literal["local"] = "local"
-    """Who runs them: processes of this machine."""
-    device: Annotated[Device, devices()] | None = None
-    """Where to train; a GPU where the framework sees one."""
-    minutes: Annotated[float, Interval(gt=0, le=1e6)] | None = None
-    """Stop after so many; the same command continues."""
-    dry_run: Switch = False
-    """Say what would be run, and stop."""
-    probe: tyro.conf.FlagCreatePairsOff[bool] = True
-    """Take two steps of what no record tells the time of."""
-    results: Where = RESULTS
-    """Where records, snapshots and logs go."""
-    raw: Where | None = None
-    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
-    processes: Number | None = None
-    """Processes that prepare data; as many as there are usable cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFlags(MachineFlags, PlanFlags):
+    """The arguments of the command."""
 
     def pieces(self) -> list[Piece]:
         """What they ask for."""
@@ -96,17 +65,14 @@ class SweepFlags:
         given = {name: getattr(self, name) for name in ("preset", "seed", "seeds", "count")}
         if self.backend:
             given["backend"] = list(self.backend)
-        axes = [plan.grid(each) for each in self.grid]
-        block = RunBlock(task=list(self.task), attn=[print_specs(self.attn)], grid=dict(axes), **given)
+        block = RunBlock(task=list(self.task), attn=[print_specs(self.attn)], grid=plan.axes(self.grid), **given)
         return plan.pieces(block, "sweep")
 
     def check(self) -> None:
         """UserError for what cannot be, or cannot be together."""
         for problem in problems(self):
             raise UserError(f"sweep: {problem}")
-        for name in ("count", "jobs"):
-            if (given := getattr(self, name)) is not None and given < 1:
-                raise UserError(f"--{name} is {given}, expected at least 1")
+        at_least_one(self, "count", "jobs")
         own = (each for each in fields(self) if each.name in OF_PLAN)
         other = [each.name for each in own if getattr(self, each.name) != each.default]
         if self.plan is not None and other:
@@ -124,56 +90,5 @@ class SweepFlags:
 
 def sweep(flags: SweepFlags) -> int:
     """Run the command; the exit code."""
-    began = time.monotonic()
     flags.check()
-    pieces = flags.pieces()
-    gpu = flags.device != "cpu" and has_gpu()
-    if flags.device == "gpu" and not gpu:
-        raise UserError("--device gpu: no NVIDIA driver answers here, and no other kind is supported: use --device cpu")
-    # Without a GPU no framework has to be asked for one.
-    place = Place(
-        results=flags.results, device=flags.device if gpu else "cpu", raw=flags.raw, processes=flags.processes
-    )
-    source, parts = data.source(place.raw, place.processes), shares(flags.jobs, "gpu" if gpu else "cpu")
-    found = queue.items(pieces, cache(lambda backend: _on_gpu(backend, place.device)))
-    if not flags.dry_run:
-        require_room(place)
-    queue.identify(found, place.results, queue.opened if flags.dry_run else _preparing(source))
-    estimated(found, place, parts[0], probe=flags.probe, on_gpu=gpu)
-    console.print(plan_table(found))
-    console.print(plan_line(found, len(parts)))
-    if flags.dry_run:
-        return 0
-    end = began + 60 * flags.minutes if flags.minutes else math.inf
-    return _run(found, place, LocalEngine(parts), lambda: end - time.monotonic(), flags.again)
-
-
-def _preparing(source: Source) -> Callable[[Run], store.Prepared]:
-    return lambda run: data.prepare(run.task, run.data, source)
-
-
-def _on_gpu(backend: str, device: Device | None) -> bool:
-    """Whether a run trains on a GPU; UserError where it shall and cannot."""
-    if device == "cpu":
-        return False
-    seen = backends.gpu_seen_elsewhere(backend)
-    if device == "gpu" and not seen:
-        raise UserError(f"--device gpu: {backend} sees no CUDA GPU, and no other kind is supported: use --device cpu")
-    return seen
-
-
-def _run(found: list[Item], place: Place, engine: LocalEngine, left: Callable[[], float], again: str) -> int:
-    stopped = False
-    with SweepScreen(found, engine.jobs) as screen, engine.paused_with_us():
-        work = Sweep(found, place, screen.tell)
-        work.show = lambda: screen.show(work)
-        try:
-            work.run(engine, left)
-        except KeyboardInterrupt:
-            stopped = True
-    closing(found, place.results, again)
-    if stopped:
-        return 130
-    if any(not item.finished for item in found):
-        return 3
-    return int(any(item.status == "failed" for item in found))
+    return perform(flags.pieces(), flags, flags.results, flags.again)[1]
