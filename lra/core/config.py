@@ -245,7 +245,6 @@ def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = la
     """A run from plain values; where a field is missing it is as `later` has it, else at its default."""
     _require_keys(Run, values, "", where)
     _refuse(problems_in({name: value for name, value in values.items() if name not in PARTS}, Run), where)
-    tuning.require_spelled(values.get("tuned", ""), where)
     try:
         kinds = {
             "data": tasks.load(values["task"]).options,
@@ -254,8 +253,11 @@ def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = la
             "train": Train,
         }
         parts = {part: _strict(kind, values[part], part, where, later(kind)) for part, kind in kinds.items()}
-        return Run(**{**values, **parts})
     except (TaskError, AttentionError) as error:
+        raise UserError(f"{where}: {error}") from error
+    try:
+        return Run(**{**values, **parts})
+    except (UserError, TaskError) as error:  # what its parts cannot be together
         raise UserError(f"{where}: {error}") from error
 
 
