@@ -40,9 +40,10 @@ WHY_CONTROLS = """elfatt has a convolution of V beside its two kinds of heads. F
 
 FACT = 10_000  # characters of one line below a table
 GROWTH = "Time and memory against length"
-ABOUT_GROWTH = """The standard model on full sequences. Both axes are logarithmic: growth with N^p is a straight line of
-slope p, which is fitted by least squares. Time is the median step. Memory is its peak with weights and optimiser. Both
-are divided by the examples of the batch. Longer sequences have smaller batches, so what is fixed weighs more there."""
+ABOUT_GROWTH = """The standard model on full sequences. A line is of one benchmark, that with most lengths. Both axes
+are logarithmic: growth with N^p is a straight line of slope p, which is fitted by least squares. Time is the median
+step. Memory is its peak with weights and optimiser. Both are divided by the examples of the batch. Longer sequences
+have smaller batches, so what is fixed weighs more there."""
 
 PUBLISHED = (
     "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "
