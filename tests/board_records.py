@@ -30,7 +30,7 @@ def made(task: str, attn: str, accuracy: float, seed: int = 0, **changes: Any) -
     steps = [config["train"]["evaluate_every"] * number for number in (1, 2, 3)]
     chance = CHANCE.get(task, 0.5)
     values = {
-        **{name: config[name] for name in Run.__dataclass_fields__ if name not in ("data", "model", "train")},
+        **{name: config[name] for name in Run.__dataclass_fields__ if name not in ("data", "model", "train", "tuned")},
         "schema": SCHEMA,
         "preset_version": preset_version(task, base.preset),
         "run_id": f"{abs(hash((task, attn, seed, json.dumps(config)))):012x}"[:12],

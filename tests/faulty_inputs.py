@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import pytest
 import tasks
 from attention_impls import saved
 from lra.bench import record as bench_record
+from lra.cli.chosen import Chosen
 from lra.core.config import as_dict, from_dict, resolve
 from lra.core.documents import json_document, read_yaml, yaml_text
 from lra.core.environment import DATA
 from lra.regression import baselines
 from lra.scores import claims, published
-from lra.sweep import lease, plan
+from lra.sweep import choice, lease, plan
 from lra.training import checkpoint, record
 from tasks import store
 from tasks import text as text_task
@@ -83,6 +84,14 @@ def _read_trained(folder: Path) -> Any:
 def _configuration(folder: Path) -> None:
     run = resolve("listops", "elfatt", backend="torch", preset="smoke")
     (folder / "a.yaml").write_text(yaml_text(as_dict(run)), encoding="utf-8")
+
+
+def _choice(folder: Path) -> None:
+    base = resolve("listops", "elfatt", backend="torch", preset="smoke")
+    runs = [choice.shortened(replace(base, train=replace(base.train, learning_rate=rate)), 4) for rate in (1e-4, 1e-3)]
+    search = choice.Search(base=base, runs=tuple(runs), names=("learning_rate",))
+    found = [board_records.made("listops", "elfatt", 0.5), None]
+    choice.write(search, found, {1: "it diverged"}, folder).rename(folder / "a.json")
 
 
 def _plan(folder: Path) -> None:
@@ -178,6 +187,7 @@ def inputs() -> Iterator[Input]:
     yield Input("a snapshot", _snapshot, _read_snapshot, sealed=True)
     yield Input("a run as a layer", _trained, _read_trained, sealed=True)
     yield Input("a configuration", _configuration, lambda f: from_dict(read_yaml(f / "a.yaml"), str(f / "a.yaml")))
+    yield Input("a choice", _choice, lambda f: Chosen.of(["--config", str(f / "a.json")]).run(None)[0])
     yield Input("a sweep's plan", _plan, lambda folder: plan.load(folder / "a.yaml"))
     yield Input("a lease", _lease, lambda folder: lease.held(folder))
     yield Input("published.yaml", _copied(published.PATH), lambda f: published.load(f / "published.yaml"))

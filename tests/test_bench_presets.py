@@ -44,7 +44,7 @@ def test_a_cell_has_the_presets_sizes_and_its_runs_first_documents() -> None:
     [
         (("--as", "smoke"), "go together"),
         (("--task", "text"), "go together"),
-        (("--as", "smoke", "--task", "text"), "attend times a mechanism alone"),
+        (("--as", "smoke", "--task", "text"), "attend takes no step of a run"),
         (("--what", "train", "--as", "smoke", "--task", "text", "--batch", "3"), "leave those flags out"),
         (("--what", "train", "--as", "fast", "--task", "text"), "unknown preset"),
     ],

@@ -11,6 +11,7 @@ from lra.terminal.flags import command_line
 
 GIVEN = {
     "bench": "--attn elfatt,softmax@local_conv=true --what train --as standard --task listops --backend torch,jax",
+    "tune": "--task listops --attn elfatt,linear --backend torch,jax --share 0.5 --seeds 2",
     "sweep": "--task listops,text --attn elfatt --backend torch,jax --seeds 2 --minutes 3 --engine slurm",
 }
 

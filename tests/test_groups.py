@@ -138,7 +138,9 @@ def test_a_group_that_a_mechanism_has_not_is_refused(field: str) -> None:
     values = as_dict(small.smoke_run())
     values["train"][field] = 0.5
     group = field.partition("_")[0]
-    with pytest.raises(UserError, match=f"^train.{field} is 0.5, expected none: softmax has no array in group {group}"):
+    with pytest.raises(
+        UserError, match=f"^here: train.{field} is 0.5, expected none: softmax has no array in group {group}"
+    ):
         from_dict(values, "here")
 
 

@@ -51,10 +51,25 @@ def test_values_are_of_one_example_with_quartiles_and_a_fitted_power(results: Pa
 
 
 def test_options_have_a_line_of_their_own_in_their_mechanisms_panel(results: Path) -> None:
-    write_timing(results, "softmax", 0.2, options={"local_conv": True})
+    for length in (1024, 4096):
+        write_timing(results, "softmax", 0.2, options={"local_conv": True}, length=length)
+    write_timing(results, "softmax", 0.2, options={"local_conv": True}, backend="jax")  # at one length: no line
     panel = shown(results)["growth-train-time"].panels[-1]
-    assert [line.name for line in panel.growths] == ["softmax", "softmax --attn.local-conv"]
-    assert panel.growths[-1].exponent is None
+    assert [(line.name, line.backend) for line in panel.growths] == [
+        ("softmax", "torch"),
+        ("softmax --attn.local-conv", "torch"),
+    ]
+
+
+def test_a_line_is_of_the_record_with_most_lengths_and_of_these_the_newest(results: Path) -> None:
+    write_timing(results, "elfatt", 0.01, length=1024, started="2026-06-01")  # a faster hour, and one length alone
+    elfatt = lines(shown(results)["growth-train-time"])["elfatt", "torch"]
+    assert elfatt.values == pytest.approx([12.5, 50.0])
+    for length in (1024, 4096):
+        write_timing(results, "elfatt", 0.01, length=length, started="2026-06-02")
+    elfatt = lines(shown(results)["growth-train-time"])["elfatt", "torch"]
+    assert elfatt.values == pytest.approx([1.25, 1.25])
+    assert elfatt.crossing is None  # that record has no softmax
 
 
 def test_another_device_and_what_was_not_measured_are_left_out(results: Path) -> None:

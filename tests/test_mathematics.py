@@ -27,6 +27,7 @@ FORMULAS = [
         (r"O = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{D}}\right) V", "O = softmax(Q Kᵀ / √D) V"),
         (r"\frac{a + b}{2 \sqrt{D}} \sum_j s_{ij}", "(a + b)/(2 √D) ∑ⱼ sᵢⱼ"),
         (r"\frac{f(a + b)}{\max(a, b)}", "f(a + b)/max(a, b)"),
+        (r"\frac{R_{ab}}{1 + R_{cd}}", "R_ab/(1 + R_cd)"),
         (r"\operatorname{softmax}_{\text{tokens}}(K)^\top V", "softmax_tokens(K)ᵀ V"),
         (r"e^{m - m'} K_{S_i}^\top", "e^(m − m') K_(Sᵢ)ᵀ"),
         (r"\{j : \lfloor j / s \rfloor \ge 10^{-6}\} \cup R_i", "{j : ⌊j / s⌋ ≥ 10⁻⁶} ∪ Rᵢ"),

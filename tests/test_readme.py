@@ -55,7 +55,7 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
         if "--shape" in words:
             del small["--lengths"]
         return [*words[2:], *(word for pair in small.items() for word in pair)]
-    if "sweep" in words and "--dry-run" in words:
+    if {"sweep", "tune"} & set(words) and "--dry-run" in words:
         return [*(str(ROOT / word) if word.startswith("configs/") else word for word in words[2:]), "--no-probe"]
     words += ["--preset", "smoke"]
     if "data" not in words:

@@ -158,10 +158,11 @@ CARD = Attention(
         Equation(
             "generating",
             r"\sum_{l=0}^{M-1} K_l \omega^l = \tilde{C} (I - \omega \bar{A})^{-1} \bar{B} = \frac{2}{1 + \omega} "
-            r"\left( R_{\tilde{C}B} - \frac{R_{\tilde{C}P} R_{P^{*}B}}{1 + R_{P^{*}P}} \right), \quad "
+            r"\left( R_{\tilde{C}B} - \frac{R_{\tilde{C}P} R_{\hat{P}B}}{1 + R_{\hat{P}P}} \right), \quad "
             r"\tilde{C} = C (I - \bar{A}^M)",
             r"at $\omega^M = 1$, by Woodbury: $R_{XY} = \sum_n \Delta X_n Y_n / (z - \Delta \lambda_n)$ with "
-            r"$z = 2 (1 - \omega) / (1 + \omega)$; $\tilde{C}$ is what is learned, $M \ge$ the longest length",
+            r"$z = 2 (1 - \omega) / (1 + \omega)$; $\hat{P}$ is the conjugate of $P$, $\tilde{C}$ is what is learned, "
+            r"$M \ge$ the longest length",
         ),
         TWO_SIDED,
         OUTPUT,

@@ -75,6 +75,7 @@ def _data(argv: Sequence[str]) -> int:
 TYPED = (
     Verb("list", "lra.cli.catalogue", "show", "ListFlags"),
     Verb("sweep", "lra.sweep.command", "sweep", "SweepFlags"),
+    Verb("tune", "lra.sweep.tune", "tune", "TuneFlags"),
     Verb("cost", "lra.sweep.cost", "cost", "CostFlags"),
     Verb("bench", "lra.cli.bench", "bench", "BenchFlags", computes=True),
     Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags", computes=True),

@@ -29,6 +29,7 @@ SUMMARIES = {
     "data": "prepare, verify, show or list the data of tasks",
     "list": "tasks, mechanisms and presets, or one mechanism's card",
     "sweep": "many runs side by side, from a plan",
+    "tune": "search rates on validation, with less training",
     "cost": "what a plan costs, from measured steps",
     "bench": "time mechanisms against length",
     "evaluate": "score a finished run on any split, or beside another",
@@ -81,6 +82,8 @@ class TrainFlags(Generic[Data, Options]):
     """Pad every example to the longest: the same result, slower; to see what padding costs."""
     tensorboard: Where | None = None
     """Write TensorBoard event files too, in a folder of the run's own."""
+    tuned: str
+    """The search that chose the rates, as `tune` writes it; it gives the run a row of its own."""
     data: Data
     options: Annotated[Options, tyro.conf.arg(name="attn")]
     model: Model

@@ -16,6 +16,7 @@ import attention_impls
 import tasks
 from attention_impls.base import GROUPS, AttentionError
 from attention_impls.ranges import problems, problems_in, shown
+from lra.core import tuning
 from lra.core.errors import UserError, did_you_mean
 from lra.core.frameworks import BackendName, usual
 from lra.core.presets import PRESETS, Preset, preset_options, preset_values
@@ -137,6 +138,8 @@ class Run:
     options: Any
     model: Model
     train: Train
+    tuned: str = field(default="", metadata={"neutral": ""})
+    """The search that chose its rates, as the command `tune` writes it; nothing: there was none."""
 
     def __post_init__(self) -> None:
         _refuse(problems(self))
@@ -148,6 +151,7 @@ class Run:
         _require(isinstance(self.data, task.options), "data", f"a {given}", f"a {expected}, as {self.task} has it")
         task.check(self.data)
         self._check_groups()
+        tuning.check(self.tuned, train)
 
     def _check_groups(self) -> None:
         """UserError for a rate or a decay of a group in which the mechanism has no array."""
@@ -220,8 +224,8 @@ def settled(run: Run, *, on_gpu: bool) -> Run:
 
 
 def as_dict(run: Run) -> dict[str, Any]:
-    """The run as plain values, in the layout of --print-config and of a record."""
-    return asdict(run)
+    """The run as plain values, in the layout of --print-config and of a record; what was not tuned says nothing."""
+    return {name: value for name, value in asdict(run).items() if name != "tuned" or value}
 
 
 def from_dict(values: Any, where: str) -> Run:
@@ -249,8 +253,11 @@ def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = la
             "train": Train,
         }
         parts = {part: _strict(kind, values[part], part, where, later(kind)) for part, kind in kinds.items()}
-        return Run(**{**values, **parts})
     except (TaskError, AttentionError) as error:
+        raise UserError(f"{where}: {error}") from error
+    try:
+        return Run(**{**values, **parts})
+    except (UserError, TaskError) as error:  # what its parts cannot be together
         raise UserError(f"{where}: {error}") from error
 
 

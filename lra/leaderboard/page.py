@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attention_impls
 from lra.core.markup import in_markdown
-from lra.scores import beside
+from lra.scores import beside, overrides
 from lra.scores.board import Board, Row
 from lra.scores.published import Table
 from lra.scores.significance import LEVEL
 from lra.scores.speeds import Speeds
 from lra.scores.tables import grid, labels, markdown, origins
 from lra.scores.throughput import ABOUT, TITLE, throughput
+from lra.training.record import Record
 
 HEAD = """# Leaderboard
 
@@ -39,9 +40,10 @@ WHY_CONTROLS = """elfatt has a convolution of V beside its two kinds of heads. F
 
 FACT = 10_000  # characters of one line below a table
 GROWTH = "Time and memory against length"
-ABOUT_GROWTH = """The standard model on full sequences. Both axes are logarithmic: growth with N^p is a straight line of
-slope p, which is fitted by least squares. Time is the median step. Memory is its peak with weights and optimiser. Both
-are divided by the examples of the batch. Longer sequences have smaller batches, so what is fixed weighs more there."""
+ABOUT_GROWTH = """The standard model on full sequences. A line is of one benchmark, that with most lengths. Both axes
+are logarithmic: growth with N^p is a straight line of slope p, which is fitted by least squares. Time is the median
+step. Memory is its peak with weights and optimiser. Both are divided by the examples of the batch. Longer sequences
+have smaller batches, so what is fixed weighs more there."""
 
 PUBLISHED = (
     "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "
@@ -108,6 +110,7 @@ def controls(board: Board) -> list[tuple[str, Row | None]]:
                 row
                 for row in board.rows
                 if (row.attn, row.backend, row.options) == (attn, backend, words)
+                and not row.tuned
                 and not any(word.startswith(("--model.", "--train.")) for word in row.words)
             ]
             found.append((title, fitting[0]) if fitting else (f"{title} ({backend}, not run)", None))
@@ -127,7 +130,31 @@ def facts(board: Board) -> list[str]:
     ]
     for name, values in origins([run for row in board.rows for run in row.runs]).items():
         found.append(f"{name}: {'; '.join(values)}")
-    return found + _laws(board)
+    return found + _searches(board) + _laws(board)
+
+
+def _searches(board: Board) -> list[str]:
+    """For each tuned row: what was tried, with how much training, and what was chosen for each column."""
+    found = []
+    for row in board.rows:
+        search = overrides.tuning(row.runs[0])
+        if search is None:
+            continue
+        chosen = [
+            f"{label}: {', '.join(_told(cell.runs[0], search.grid))}"
+            for label, cell in zip(labels(board), row.cells, strict=True)
+            if cell is not None
+        ]
+        found.append(
+            f"{row.name} on {row.backend}: tried {search.searched}, each once with seed {search.seed}; chosen on "
+            f"validation alone – {'; '.join(chosen)}"
+        )
+    return found
+
+
+def _told(run: Record, names: Iterable[str]) -> list[str]:
+    """Those fields of a run's training, as learning_rate=0.001."""
+    return [f"{name}={run.config['train'][name]}" for name in names]
 
 
 def about_speeds(speeds: Speeds) -> str:

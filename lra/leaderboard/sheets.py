@@ -21,7 +21,7 @@ def fields(board: Board, relative_to: str | None = None) -> list[dict[str, Any]]
     beside = [row for _, row in controls(board)]
     for row, best in zip(board.rows, board.best(), strict=True):
         values: dict[str, Any] = {"preset": board.preset, "attention": row.name, "backend": row.backend}
-        values |= {"options": json_text(row.options)}
+        values |= {"options": json_text(row.options), "tuned": row.tuned}
         values |= {"elfatt or its control": any(row is each for each in beside)}
         for index, name in enumerate(labels(board)):
             values |= _cell_fields(name, row.cells[index], best[index])

@@ -22,7 +22,7 @@ def growth(speeds: Speeds | None) -> list[Picture]:
     if speeds is None:
         return []
     found = [_of_device(speeds, what, measure) for what in STEPS for measure in MEASURES]
-    return [each for each in found if any(len(line.lengths) > 1 for panel in each.panels for line in panel.growths)]
+    return [each for each in found if each.panels]
 
 
 def record_growth(summary: Summary) -> Picture:
@@ -43,11 +43,6 @@ def record_growth(summary: Summary) -> Picture:
 
 
 def _of_device(speeds: Speeds, what: What, measure: Measure) -> Picture:
-    series: dict[tuple[str, str, str], list[Measured]] = {}
-    for each in sorted(speeds.timings, key=lambda each: each.cell.length):
-        if each.what == what:
-            series.setdefault(each.mechanism, []).append(each.measured)
-    usual = {these[0].cell.backend: these for these in series.values() if _name(these[0]) == BASELINE}
     title = f"{measure.capitalize()} of one example against length: {STEPS[what]}"
     return Picture(
         kind="growth",
@@ -56,9 +51,31 @@ def _of_device(speeds: Speeds, what: What, measure: Measure) -> Picture:
         title=title,
         subtitle=speeds.device,
         caption=f"{title} of the standard model on {speeds.device}: one panel a mechanism, logarithmic axes.",
-        panels=_panels([scaling(these, usual) for these in series.values()], measure),
+        panels=_panels(_longest(speeds, what), measure),
         speed_label=f"{MEASURES[measure]}, {speeds.device}",
     )
+
+
+def _longest(speeds: Speeds, what: What) -> list[Scaling]:
+    """Each mechanism's growth within one record, that with most lengths and of these the newest; hours never mix.
+
+    A mechanism that was timed at one length only has none. It is compared with the baseline of its own record.
+    """
+    series: dict[tuple[str, str, str], dict[str, list[Measured]]] = {}
+    for each in sorted(speeds.every, key=lambda each: each.cell.length):
+        if each.what == what:
+            series.setdefault(each.mechanism, {}).setdefault(each.started, []).append(each.measured)
+    usual: dict[str, dict[str, Sequence[Measured]]] = {}
+    for records in series.values():
+        for started, these in records.items():
+            if _name(these[0]) == BASELINE:
+                usual.setdefault(started, {})[these[0].cell.backend] = these
+    found = []
+    for records in series.values():
+        started, these = max(records.items(), key=lambda record: (len(record[1]), record[0]))
+        if len(these) > 1:
+            found.append(scaling(these, usual.get(started, {})))
+    return found
 
 
 def _panels(scalings: Sequence[Scaling], measure: Measure) -> list[Panel]:

@@ -97,7 +97,7 @@ def _row(board: Board, row: Row, order: Sequence[int], best: Sequence[bool], nam
     left = sum(cell.converged for cell in row.cells if cell)
     memory = row.training.peak_memory_bytes if row.training else None
     return {
-        **named(row.attn, row.words),
+        **named(row.attn, [*row.words, *filter(None, [row.tuned])]),
         "backend": row.backend,
         "cells": [_cell(cell, found, best[i], names) for cell, found, i in zip(cells, estimates, places, strict=True)],
         "converged": f"{left} of {len(row.runs)}",

@@ -67,7 +67,7 @@ def run_columns(runs: Mapping[str, Record]) -> Values:
 def _kind(each: Record) -> Values:
     """What a run shares with those of other seeds."""
     return {
-        **named(each.attn, overrides.words(each)),
+        **named(each.attn, [*overrides.words(each), *filter(None, [overrides.tuned([each])])]),
         "task": each.task,
         "title": tasks.load(each.task).title,
         "version": each.task_version,

@@ -54,7 +54,7 @@ def beside(board: Board, tables: Sequence[Table]) -> list[Beside]:
         for index, column in enumerate(board.columns)
         if column.whole and column.origin != FOREIGN
         for row in board.rows
-        if not row.words and (ours := board.estimate(row, index))
+        if row.plain and (ours := board.estimate(row, index))
         for each in _theirs(row, column, ours, tables)
     ]
 

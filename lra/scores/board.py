@@ -94,7 +94,7 @@ class Average:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One mechanism with its options and changes on one backend."""
+    """One mechanism with its options, changes and search for rates on one backend."""
 
     attn: str
     options: dict[str, Any]
@@ -106,11 +106,18 @@ class Row:
     """One for each column of the board."""
     training: RowSpeed | None
     inference: RowSpeed | None
+    tuned: str = ""
+    """What the search for its rates took: "tuned (6 runs of 1,000 steps)"; nothing where there was none."""
 
     @property
     def name(self) -> str:
-        """The mechanism as a command line names it: "softmax --attn.local-conv"."""
-        return " ".join([Path(self.attn).name, *self.words])
+        """The mechanism as a command line names it: "softmax --attn.local-conv"; behind it what its tuning took."""
+        return " ".join([Path(self.attn).name, *self.words]) + (f", {self.tuned}" if self.tuned else "")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the mechanism as its card has it, trained as the preset has it."""
+        return not self.words and not self.tuned
 
     @property
     def runs(self) -> list[Record]:
@@ -269,6 +276,7 @@ def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> R
         attn=first.attn,
         options=options,
         words=overrides.words(first),
+        tuned=overrides.tuned(group),
         backend=first.backend,
         cells=tuple(cells),
         training=speeds.of(first.attn, options, first.backend, "train") if speeds else None,

@@ -204,12 +204,13 @@ def standings(claim: AccuracyClaim, boards: Sequence[Board]) -> list[Standing]:
 
 def _standings(board: Board, column: int) -> Iterator[Standing]:
     for ours in board.rows:
-        if ours.attn != OURS or ours.words or ours.cells[column] is None:
+        if ours.attn != OURS or not ours.plain or ours.cells[column] is None:
             continue
         others = [
             (estimate.mean, row)
             for row in board.rows
-            if row.attn != OURS and row.backend == ours.backend and (estimate := board.estimate(row, column))
+            if row.attn != OURS and not row.tuned and row.backend == ours.backend
+            if (estimate := board.estimate(row, column))
         ]
         best = max(others, key=lambda pair: pair[0], default=(0.0, None))[1]
         yield Standing(board=board, column=column, ours=ours, best=best, rivals=len({row.attn for _, row in others}))

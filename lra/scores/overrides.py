@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import tasks
 from lra.core.config import Model, Train, neutral
 from lra.core.markup import one_line
 from lra.core.presets import preset_options, preset_values, preset_version
+from lra.core.tuning import Tuning, budget
 from lra.terminal.flags import flag_words
 from lra.training.record import Record
 
@@ -20,17 +21,37 @@ UNCOUNTED = {"train": ("chunk",), "data": ("source",)}
 
 
 def key(each: Record) -> tuple:
-    """The same for runs that share a row: mechanism, options, backend and changes."""
+    """The same for runs that share a row: mechanism, options, backend, changes, and the search that chose the rates.
+
+    A search is the same for two tasks where its grid and its share of the steps are: tasks differ in length.
+    """
     shown = repr(sorted(options(each).items()))
-    return each.attn, shown, each.backend, changes(each, "model"), changes(each, "train")
+    found = tuning(each)
+    share = found and (str(replace(found, steps=1)), round(found.steps / each.config["train"]["steps"], 3))
+    return each.attn, shown, each.backend, changes(each, "model"), changes(each, "train", chosen=False), share
 
 
 def words(each: Record) -> tuple[str, ...]:
-    """What a command line has to set beside task, mechanism, backend, preset and seed; the data is the column's."""
+    """What a command line has to set beside task, mechanism, backend, preset and seed.
+
+    The data is the column's. Rates that a search chose are that search's, and not told here.
+    """
     chosen = option_words(
         each.attn, options(each), _preset_options(each.task, each.preset, each.preset_version, each.attn)
     )
-    return (*chosen, *changes(each, "model"), *changes(each, "train"))
+    return (*chosen, *changes(each, "model"), *changes(each, "train", chosen=False))
+
+
+def tuning(each: Record) -> Tuning | None:
+    """The search that chose the record's rates; None where there was none."""
+    text = each.config.get("tuned")
+    return Tuning.parse(text) if text else None
+
+
+def tuned(group: Sequence[Record]) -> str:
+    """What the search took that the runs of a row share, "tuned (6 runs of 1,000 steps)"; "" where there was none."""
+    found = [each for each in map(tuning, group) if each]
+    return f"tuned ({budget(found[0].runs, (each.steps for each in found))})" if found else ""
 
 
 def option_words(attn: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -81,7 +102,8 @@ def command(each: Record) -> str:
         }
         start = ["python run_lra.py", *(f"--{name} {one_line(str(value))}" for name, value in names.items())]
         parts = (word for part in ("data", "model", "train") for word in changes(each, part, today=True))
-        return " ".join([*start, *option_words(each.attn, options(each), today), *parts])
+        tuned = _word("", "tuned", text) if (text := each.config.get("tuned")) else []
+        return " ".join([*start, *option_words(each.attn, options(each), today), *parts, *tuned])
     later = {name: value for name, value in options(each).items() if name not in each.options}
     return " ".join([each.command, *option_words(each.attn, later, today)])
 
@@ -96,18 +118,21 @@ def preset_name(each: Record) -> str:
     return f"{each.preset} v{each.preset_version}" if superseded(each) else each.preset
 
 
-def changes(each: Record, part: str, *, today: bool = False) -> tuple[str, ...]:
+def changes(each: Record, part: str, *, today: bool = False, chosen: bool = True) -> tuple[str, ...]:
     """What a part of a record's configuration, model, train or data, changes in its preset, as flags.
 
-    In that of its version, or in `today`'s.
+    In that of its version, or in `today`'s; with what a search chose, or without.
     """
+    searched = () if chosen or part != "train" or not (found := tuning(each)) else found.grid
     attn = each.attn if _known(each.attn) else None
     usual = _preset(each.task, each.preset, None if today else each.preset_version, attn)[part]
     stated = neutral(_kinds(each.task)[part]) | each.config[part]
     return tuple(
         word
         for name, value in stated.items()
-        if name not in UNCOUNTED.get(part, ()) and name in usual and value not in (usual[name], _of_device(each, name))
+        if name not in (*UNCOUNTED.get(part, ()), *searched)
+        and name in usual
+        and value not in (usual[name], _of_device(each, name))
         for word in _word(part, name, value)
     )
 
@@ -139,4 +164,4 @@ def _kinds(task: str) -> dict[str, type]:
 
 
 def _word(part: str, name: str, value: Any) -> list[str]:
-    return [one_line(word) for word in flag_words(f"{part}.", name.replace("_", "-"), value)]
+    return [one_line(word) for word in flag_words(f"{part}." if part else "", name.replace("_", "-"), value)]

@@ -59,6 +59,8 @@ class Speeds:
     length: int
     """Tokens: what tables and plots that show one length take."""
     timings: tuple[RowSpeed, ...]
+    every: tuple[RowSpeed, ...]
+    """All timings of the device, those that a newer one replaces too."""
     others: tuple[str, ...] = ()
     """Devices that there are timings of, too."""
 
@@ -153,5 +155,6 @@ def choose(timings: Sequence[RowSpeed], device: str | None = None) -> Speeds | N
         device=chosen,
         length=max(lengths, key=lambda tokens: (lengths.count(tokens), tokens)),
         timings=tuple(by_device[chosen]),
+        every=tuple(each for each in timings if each.device == chosen),
         others=tuple(sorted(by_device.keys() - {chosen})),
     )

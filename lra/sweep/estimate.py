@@ -25,6 +25,7 @@ FORWARD = 1 / 3  # of a training step, that scoring a batch takes: the backward 
 LOADING = 5.0  # seconds to load a framework, where nobody has measured it
 PROCESS = 500_000_000  # bytes of a process with a framework, which a benchmark on a CPU does not count
 MARGIN = 1.2  # by which a run may need more memory than was seen
+TUNING = "tuning"  # the folder under the results that the runs of searches are in
 WORTH = 100  # steps from which on a run is longer than its probe
 
 
@@ -58,9 +59,9 @@ class Known:
 
     @classmethod
     def of(cls, results: Path, on_gpu: bool, machine: str | None = None) -> Known:
-        """From a folder of results."""
+        """From a folder of results, and the runs of searches in it."""
         runs = []
-        for path in sorted((results / "runs").glob("[!.]*.json")):
+        for path in sorted(each for of in ("runs", f"{TUNING}/runs") for each in (results / of).glob("[!.]*.json")):
             try:
                 runs.append(record.load(path))
             except UserError:  # the leaderboard names it

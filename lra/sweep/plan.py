@@ -115,6 +115,17 @@ def grid(text: str) -> tuple[str, list[Any]]:
     return name.strip(), parse_yaml(f"[{values}]", f"--grid {text}")
 
 
+def axes(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """The fields and values of several --grid; UserError for a field that stands in two of them."""
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        name, values = grid(text)
+        if name.replace("-", "_") in {each.replace("-", "_") for each in found}:
+            raise UserError(f"--grid {text}: {name} stands in another --grid too: name all its values in one")
+        found[name] = values
+    return found
+
+
 def _timed(values: Mapping[str, Any], where: str) -> Timed:
     words = values["bench"]
     if not isinstance(words, str) or len(values) > 1:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from lra.core.config import Run
 from lra.core.documents import json_text
+from lra.core.tuning import BUDGET
 from lra.core.workers import Child
 from lra.sweep.estimate import UNKNOWN, WORTH, Known, RunCost, from_probe
 from lra.sweep.items import Item
@@ -17,15 +19,24 @@ from lra.training.session import Job
 from lra.training.trainer import Place
 
 
-def estimated(items: Sequence[Item], place: Place, share: Share | None, *, probe: bool, on_gpu: bool) -> None:
+def estimated(
+    items: Sequence[Item],
+    place: Place,
+    share: Share | None,
+    *,
+    probe: bool,
+    on_gpu: bool,
+    known_from: Path | None = None,
+) -> None:
     """Give each item that is left its estimate. A probe has the `share` of the machine that a run will have.
 
-    Without a share there is none. What is shorter than its probe, or has no data yet, is not probed.
+    Without a share there is none. What is shorter than its probe, or has no data yet, is not probed. `known_from` has
+    the records that are asked; None: the place's own results.
     """
     left = [item for item in items if item.run is not None and not item.finished]
     if not left:
         return
-    known, probed = Known.of(place.results, on_gpu), dict[str, RunCost]()
+    known, probed = Known.of(known_from or place.results, on_gpu), dict[str, RunCost]()
     for item in left:
         assert item.run is not None
         item.estimate = known.estimate(item.run)
@@ -40,7 +51,7 @@ def estimated(items: Sequence[Item], place: Place, share: Share | None, *, probe
 def _alike(run: Run) -> str:
     """The same for runs that take as long."""
     same = asdict(replace(run, seed=0))
-    del same["train"]["learning_rate"]
+    same["train"] = {name: value for name, value in same["train"].items() if name in BUDGET}
     return json_text(same, sort_keys=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.live import Live
 from rich.markup import escape
@@ -17,6 +18,7 @@ from lra.sweep.runner import Sweep
 from lra.terminal.console import console, duration, errors
 from lra.training import record
 
+ScoredSplit = Literal["test", "validation"]
 SHOWN = 20  # rows of runs that the live table has at most
 
 
@@ -69,8 +71,10 @@ def plan_line(items: Sequence[Item], jobs: int) -> str:
 class SweepScreen:
     """How a sweep stands: a live table on a terminal, a line for each event in a log."""
 
-    def __init__(self, items: Sequence[Item], jobs: int) -> None:
+    def __init__(self, items: Sequence[Item], jobs: int, split: ScoredSplit = "test") -> None:
+        """`split`: whose accuracy is told of what is done; a search looks at validation alone."""
         self._items, self._jobs = items, jobs
+        self._split: ScoredSplit = split
         self._live = Live(console=console, transient=True, refresh_per_second=2) if console.is_terminal else None
         self._of = len(items)
 
@@ -86,7 +90,7 @@ class SweepScreen:
     def tell(self, item: Item) -> None:
         """Say what has happened to an item, in a line that stays."""
         ended = sum(each.finished for each in self._items)
-        line = f"[{ended} of {self._of}] {item.title}: {_happened(item)}"
+        line = f"[{ended} of {self._of}] {item.title}: {_happened(item, self._split)}"
         if item.status != "running" or self._live is None:
             console.print(line)
 
@@ -134,7 +138,7 @@ def _rest(whole: float | None, since: float) -> float | None:
     return None if whole is None else max(whole - since, 0.0)
 
 
-def _happened(item: Item) -> str:
+def _happened(item: Item, split: ScoredSplit) -> str:
     if item.status == "running":
         return "begins" if not item.deaths else f"continues after its process died ({item.deaths})"
     if item.status == "held":
@@ -144,11 +148,15 @@ def _happened(item: Item) -> str:
     if item.status == "waiting":
         return "saved; it waits" if not item.deaths else "its process died; it is started again"
     took = "" if item.took is None else f" in {duration(item.took)}"
-    return f"{_scored(item.record)}{took}"
+    return f"{_scored(item.record, split)}{took}"
 
 
-def _scored(path: Path | None) -> str:
-    return "done" if path is None else f"{100 * record.load(path).test_accuracy:.1f} % on the test split"
+def _scored(path: Path | None, split: ScoredSplit) -> str:
+    if path is None:
+        return "done"
+    found = record.load(path)
+    accuracy = found.test_accuracy if split == "test" else found.validation_accuracy
+    return f"{100 * accuracy:.1f} % on the {split} split"
 
 
 def closing(items: Sequence[Item], results: Path, again: str) -> None:

@@ -27,7 +27,7 @@ def command_of(run: Run) -> str:
             value = getattr(mine, field.name)
             if value != getattr(usual, field.name):
                 words += flag_words(f"{flag}.", field.name.replace("_", "-"), value)
-    return shlex.join(words)
+    return shlex.join([*words, *(flag_words("", "tuned", run.tuned) if run.tuned else [])])
 
 
 def command_line(verb: str, flags: Any) -> str:

@@ -81,7 +81,9 @@ def _converter() -> Any:
     from pylatexenc.latex2text import LatexNodes2Text, MacroTextSpec, get_default_latex_context_db
 
     def parts(node: Any, converter: Any) -> list[str]:
-        return [converter.nodelist_to_text([each]).strip("{}") for each in node.nodeargd.argnlist if each]
+        texts = (converter.nodelist_to_text([each]) for each in node.nodeargd.argnlist if each)
+        # The argument's own braces alone: those of a script at its end stay.
+        return [text[1:-1] if text[:1] == "{" and text[-1:] == "}" else text for text in texts]
 
     context = get_default_latex_context_db()
     # Functions without a name of their own: pylatexenc looks for a parameter that is called l2tobj, through no wrapper.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from lra.core.layout import Holds, Line
+from lra.core.layout import Holds, Line, Matches
+from lra.core.tuning import SPELLING
 
 Values = dict[str, Any]
 
@@ -26,6 +27,8 @@ class Configuration:
     options: Values
     model: Values
     train: Values
+    tuned: Annotated[str, Matches(SPELLING)] = ""
+    """The search that chose the rates: the grid, the steps and the seed of its runs; none: there was none."""
 
 
 @dataclass(frozen=True, kw_only=True)

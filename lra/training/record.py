@@ -20,6 +20,7 @@ from lra.core.errors import UserError
 from lra.core.files import write_new
 from lra.core.layout import Count, Holds, Line, Matches, Whole, built
 from lra.core.markup import in_path
+from lra.core.tuning import require_spelled
 from lra.terminal.console import left_out
 from lra.training.history import FIRST_STEPS, Fraction, Point
 from lra.training.parts import Configuration, Git, RunEnvironment
@@ -220,6 +221,7 @@ def _trusted(values: Mapping[str, Any]) -> Record:
         raise UserError(f"curve has the steps {shown(steps)}, expected rising ones")
     if record.best_step not in steps:
         raise UserError(f"best_step is {record.best_step}, expected a step of curve: {shown(steps)}")
+    require_spelled(record.config.get("tuned", ""), "config")
     return record
 
 

@@ -79,7 +79,8 @@ def eager_step(
     totals, gradients = zip(*threads.map(of_group, batch.groups), strict=True)
     for parameter, parts in zip(parameters, zip(*gradients, strict=True), strict=True):
         used = [part for part in parts if part is not None]
-        parameter.grad = reduce(torch.add, used) if used else None
+        # The fused AdamW reads memory in order, whatever the gradient's strides say.
+        parameter.grad = reduce(torch.add, used).contiguous() if used else None
     optimiser.step()
     return total(totals)
 
