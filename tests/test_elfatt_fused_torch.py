@@ -67,8 +67,8 @@ LARGE = [
     ("bfloat16", Cell(65536, (65536, 0, 40001), head_dim=128, block=128)),
 ]
 LONGEST = [
-    ("float32", Cell(65536, (65536,), block=32)),
-    ("bfloat16", Cell(65536, (65536,), block=128)),
+    ("float32", Cell(16384, (16384,), block=32)),
+    ("bfloat16", Cell(16384, (16384,), block=128)),
     ("bfloat16", Cell(65536, (50001,), block=512)),
 ]
 

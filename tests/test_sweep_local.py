@@ -132,7 +132,7 @@ def curves(results: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_torch")
 def test_a_sweep_is_stopped_continued_and_like_one_without_neighbours(tmp_path: Path) -> None:
-    steps = ["--grid", "train.steps=600", "--grid", "train.evaluate_every=50"]
+    steps = ["--grid", "train.steps=1500", "--grid", "train.evaluate_every=50"]  # not done before the signal comes
     words = ["--attn", "linear", "--grid", "train.learning_rate=1e-3,1e9", *steps]
     process = command(tmp_path / "beside", *words, "--jobs", "2", "--no-probe")
     learnt = lambda: any(path.read_text().count("\n") > 2 for path in tmp_path.glob("*/.work/*/metrics.csv"))  # noqa: E731
