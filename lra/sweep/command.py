@@ -43,7 +43,7 @@ class PlanFlags:
     backend: Annotated[tuple[BackendName, ...], arguments.backends()] | None = None
     """Which frameworks; the one that is installed."""
     preset: Preset = "quick"
-    """smoke, quick or standard."""
+    """smoke, quick, standard or s4; six tasks have the last."""
     seed: Seed = 0
     """The first seed."""
     seeds: Annotated[int, Interval(ge=1, le=1000)] = 1

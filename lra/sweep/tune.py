@@ -56,7 +56,7 @@ class SearchFlags:
     backend: Annotated[tuple[BackendName, ...], arguments.backends()] | None = None
     """Which frameworks; the one that is installed."""
     preset: Preset = "standard"
-    """smoke, quick or standard."""
+    """smoke, quick, standard or s4; six tasks have the last."""
     steps: Steps | None = None
     """Steps of each run of the search."""
     share: Annotated[float, Interval(gt=0, le=1)] | None = None

@@ -251,8 +251,9 @@ def main() -> None:
         "One layer's attention in PyTorch, forward and backward, in float32 on nothing padded. "
         f"It has {BATCH} × {TOKENS:,} tokens, {HEADS} heads of {DIM} and {torch.get_num_threads()} threads. "
         f"Before is commit {commit_of(Path(before))}. Theirs is the authors' or the most used code, without its "
-        f"projections. All are called in turn in one process. Figures are medians of {ROUNDS} turns, also those of the "
-        f"ratios. The step is one of `standard`, {STEPS} were taken of each. "
+        "projections. Each row has a process, which calls its three in turn. "
+        f"Figures are medians of {ROUNDS} turns, also those of the ratios. "
+        f"The step is one of `standard`, {STEPS} were taken of each. "
         "Where the code has not changed, the ratio shows the noise.",
         "| mechanism | before | now | before / now | same of a training step | theirs | theirs / now | whose |",
         [(name, before, others) for name in SOURCES],
