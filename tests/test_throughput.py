@@ -46,5 +46,5 @@ def test_a_record_without_softmax_has_no_ratio(rows: dict[tuple[str, str], dict[
     assert linear["training MB an example at 200"] == "62.5"
 
 
-def test_the_fastest_at_the_shortest_length_stands_first(rows: dict[tuple[str, str], dict[str, str]]) -> None:
+def test_the_best_ratio_stands_first_and_no_ratio_last(rows: dict[tuple[str, str], dict[str, str]]) -> None:
     assert [name for name, _ in rows] == ["softmax", "elfatt", "linear"]

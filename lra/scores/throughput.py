@@ -12,8 +12,9 @@ from lra.scores.tables import NONE, Grid, TableText
 TITLE = "Throughput"
 STEPS: dict[What, str] = {"train": "training", "infer": "inference"}
 ABOUT = f"""The standard model on full sequences: examples a second by the median step, and in brackets how many times
-as fast as `{BASELINE}`, round by round within one benchmark. Memory is the peak of a training step, a batch's
-examples each taking an equal share. A dash was not timed. Rows stand by their training speed at the shortest length."""
+as fast as `{BASELINE}`, round by round within one benchmark. Benchmarks were made at different hours of one machine,
+so compare the ratios. Memory is the peak of a training step, a batch's examples each taking an equal share. A dash was
+not timed. Rows stand by framework, then by their ratio in training at the shortest length."""
 
 Column = tuple[What, int]
 
@@ -49,10 +50,11 @@ def _lengths(speeds: Speeds, what: What) -> list[int]:
 
 
 def _order(found: dict[Column, RowSpeed], columns: list[Column]) -> tuple:
-    """By the first column, the fastest first; rows without a figure there come last."""
-    one = found.get(columns[0])
-    any_of = next(iter(found.values()))
-    return one is None, -one.samples_per_second if one else 0.0, timed_name(any_of), any_of.cell.backend
+    """By framework, then by the ratio in the first column; rows without one come last."""
+    one, any_of = found.get(columns[0]), next(iter(found.values()))
+    ratio = one.over_baseline if one else None
+    speed = one.samples_per_second if one else 0.0
+    return any_of.cell.backend != "torch", ratio is None, -(ratio or 0.0), -speed, timed_name(any_of)
 
 
 def _row(found: dict[Column, RowSpeed], columns: list[Column], memory: list[int]) -> tuple[TableText, ...]:
