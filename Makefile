@@ -5,7 +5,7 @@ PIP_ARGS ?=
 # JAX_CUDA is the extra of jax that suits the driver; PyTorch's pinned wheel is built for CUDA 13 too.
 JAX_CUDA ?= cuda13
 # PyTorch's kernels in JAX, as the extra jax-gpu has it; the pinned JAX decides which version.
-JAX_TRITON ?= "jax-triton>=0.3.1,<0.5"
+JAX_TRITON ?= jax-triton>=0.3.1,<0.5
 ARGS ?=
 JOBS ?= 2
 BIN := .venv/bin
@@ -84,7 +84,7 @@ clean: ## remove .venv and the tools' caches; results and prepared data stay
 	@if nvidia-smi -L >/dev/null 2>&1; then \
 		echo "  the pinned packages, for an NVIDIA GPU (some GB) …"; \
 		$(PIP) -r requirements.txt "jax[$(JAX_CUDA)]" && \
-		{ $(PIP) -c requirements.txt $(JAX_TRITON) || echo "  no $(JAX_TRITON) here: elfatt has no --attn.kernel jax_triton"; }; \
+		{ $(PIP) -c requirements.txt "$(JAX_TRITON)" || echo "  no $(JAX_TRITON) here: elfatt has no --attn.kernel jax_triton"; }; \
 	else \
 		echo "  the pinned packages …"; \
 		$(PIP) -r requirements.txt; \

@@ -46,7 +46,7 @@ MANY = [
     ("bfloat16", Cell(129, (129, 64), share=0.0, block=64)),
     ("bfloat16", Cell(300, (300, 257), share=1.0, head_dim=128)),
 ]
-LONG = ("bfloat16", Cell(16384, (16383,), block=512))
+LONG = ("bfloat16", Cell(8704, (8703,), block=128))  # more than 64 splits of the usual length would be
 # On a GPU also every length in every block, and lengths that take the interpreter minutes: many splits of the length,
 # many blocks, and both beside a short and an empty example.
 EVERY = [

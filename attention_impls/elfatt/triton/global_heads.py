@@ -76,14 +76,14 @@ def _load_keys(k, rows, stride, first, last, D: tl.constexpr, WIDTH: tl.constexp
 def global_partial(
     k,
     v,
-    lengths,
-    tokens,
-    batch_stride,
-    row_stride,
-    head_stride,
     tops,
     totals,
     contexts,
+    lengths,
+    batch_stride,
+    row_stride,
+    head_stride,
+    tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
@@ -118,10 +118,10 @@ def global_combine(
     tops,
     totals,
     contexts,
-    splits,
     top,
     total,
     context,
+    splits,
     WIDTH: tl.constexpr,
     FEATURES: tl.constexpr,
     SPLITS: tl.constexpr,
@@ -151,16 +151,16 @@ def global_combine(
 def global_output(
     q,
     v,
+    out,
     context,
     lengths,
     weight,
     bias,
-    tokens,
     batch_stride,
     row_stride,
     head_stride,
     width,
-    out,
+    tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
@@ -187,15 +187,15 @@ def global_output(
 def global_backward_queries(
     q,
     gradient,
+    dq,
     context,
+    by_contexts,
     lengths,
-    tokens,
     batch_stride,
     row_stride,
     head_stride,
     width,
-    dq,
-    by_contexts,
+    tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
@@ -239,20 +239,20 @@ def global_backward_keys(
     k,
     v,
     gradient,
+    dk,
+    dv,
     top,
     total,
     context,
     by_context,
     lengths,
     weight,
-    tokens,
+    sums,
     batch_stride,
     row_stride,
     head_stride,
     width,
-    dk,
-    dv,
-    sums,
+    tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
@@ -262,7 +262,7 @@ def global_backward_keys(
     CONV: tl.constexpr,
 ) -> None:
     """One split: with A = softmax(K), dK = A ∘ (V dCᵀ − 1·rowsum(dC ∘ C)ᵀ) and dV = A dC + Lᵀ(dO)."""
-    begin, end, last = _split(lengths, tokens, SPLIT, RAGGED)
+    begin, end, _ = _split(lengths, tokens, SPLIT, RAGGED)
     here, there = places(batch_stride, head_stride, tokens, width, D, FIRST)
     length = real_tokens(lengths, tokens, RAGGED)
     peak, amount, mixing, shared, mean = _mixing(top, total, context, by_context, v.dtype.element_ty, WIDTH)
@@ -270,9 +270,9 @@ def global_backward_keys(
     for start in range(begin, end, ROWS):
         rows = start + tl.arange(0, ROWS)
         by_k, by_v = tl.zeros([ROWS, WIDTH], tl.float32), tl.zeros([ROWS, WIDTH], tl.float32)
-        if start < last:
-            y = _load_keys(k + here, rows, row_stride, begin, last, D, WIDTH)
-            z = load_rows(v + here, rows, row_stride, begin, last, D, WIDTH)
+        if start < length:
+            y = _load_keys(k + here, rows, row_stride, begin, length, D, WIDTH)
+            z = load_rows(v + here, rows, row_stride, begin, length, D, WIDTH)
             grown = tl.exp(y - peak[None, :]).to(z.dtype)
             by_k += grown.to(tl.float32) / amount[None, :] * (product(z, tl.trans(mixing)) - mean[None, :])
             by_v += product(grown, shared)
@@ -281,7 +281,7 @@ def global_backward_keys(
                 by_v += convolved_back(before, same, after, weight, D, WIDTH, FIRST)
                 more = tap_sums(before, same, after, z)
                 left, middle, right, shift = left + more[0], middle + more[1], right + more[2], shift + more[3]
-        store_rows(dk + there, rows, width, last, end, by_k, D, WIDTH)
-        store_rows(dv + there, rows, width, last, end, by_v, D, WIDTH)
+        store_rows(dk + there, rows, width, length, end, by_k, D, WIDTH)
+        store_rows(dv + there, rows, width, length, end, by_v, D, WIDTH)
     if CONV:
         store_sums(sums, (left, middle, right, shift), WIDTH)
