@@ -21,11 +21,10 @@ FEW = [
     ("float32", Cell(1, block=128)),
     ("float32", Cell(63, (63, 1), share=0.0, conv=False, block=16)),
     ("float32", Cell(65, (65, 64), head_dim=64, block=64, heads=3)),
-    ("float32", Cell(129, (129, 0, 1, 70))),
+    ("float32", Cell(97, (97, 0, 1))),
     ("bfloat16", Cell(64, (0, 64), share=1.0, head_dim=24)),
     ("bfloat16", Cell(127, (1, 127), head_dim=128, block=512)),
-    ("bfloat16", Cell(300, (300, 130), head_dim=32, block=256)),
-    ("bfloat16", Cell(1000, head_dim=32, block=128)),
+    ("bfloat16", Cell(200, (200, 130), head_dim=32, block=160)),
 ]
 # Each border of a tile, of a block and of both, each size of a head, and each kind of heads alone, once in each dtype;
 # tiles have 32 rows in float32, and up to 128 in bfloat16.
@@ -35,7 +34,7 @@ MANY = [
     ("float32", Cell(64, (32, 64), head_dim=32, block=17)),
     ("float32", Cell(65, head_dim=64, block=512)),
     ("float32", Cell(127, (127, 0, 1, 64), heads=3, share=0.34, block=64)),
-    ("float32", Cell(129, (129, 64), share=0.0, conv=False, block=128)),
+    ("float32", Cell(129, (129, 0, 1, 64), share=0.0, conv=False, block=128)),
     ("float32", Cell(129, share=1.0, conv=False)),
     ("float32", Cell(300, (300, 257), head_dim=24, block=128)),
     ("bfloat16", Cell(1, block=512)),
@@ -45,6 +44,7 @@ MANY = [
     ("bfloat16", Cell(129, (129, 128), heads=3, share=0.34, conv=False, block=512)),
     ("bfloat16", Cell(129, (129, 64), share=0.0, block=64)),
     ("bfloat16", Cell(300, (300, 257), share=1.0, head_dim=128)),
+    ("bfloat16", Cell(1000, head_dim=32, block=256)),
 ]
 LONG = ("bfloat16", Cell(8704, (8703,), block=128))  # more than 64 splits of the usual length would be
 # On a GPU also every length in every block, and lengths that take the interpreter minutes: many splits of the length,
