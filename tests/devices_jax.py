@@ -13,6 +13,7 @@ import numpy as np
 from lra.backends.jax.backend import JaxBackend
 from lra.backends.jax.device import open_devices
 from lra.backends.jax.switches import pinned
+from lra.core.errors import DeviceFailed
 from lra.model.batches import Chunk, gatherers
 from lra.model.padding import WHOLE
 from lra.model.weights import initial_weights
@@ -21,6 +22,7 @@ from tests.small import MODEL, TRAIN, blueprint, chunks, split
 PLAN = replace(TRAIN, batch_size=16, steps=50, evaluate_every=50, chunk=10, learning_rate=1e-4)
 MODEL_OF_ONE = replace(MODEL, depth=1, dropout=0.1)
 SCORED = 21
+FAILURES = ("INTERNAL: a GPU fell off the bus", "RESOURCE_EXHAUSTED: out of memory")
 
 
 def trained(backend: JaxBackend, feed: Sequence[Chunk], snapshot: Any = None) -> tuple[list[float], Any]:
@@ -45,6 +47,20 @@ def scored(backend: JaxBackend, state: Any) -> tuple[float, int, list[float]]:
         sum(int(own.count.sum()) for own in sums),
         logits.ravel().tolist(),
     )
+
+
+def failure(backend: JaxBackend, state: Any, chunk: Chunk, said: str) -> str:
+    """How a failure of XLA is told, whose words these are."""
+
+    def fail(*given: Any) -> None:
+        raise jax.errors.JaxRuntimeError(said)
+
+    backend._gradients = fail
+    try:
+        backend.train_steps(state, [chunk])
+    except (DeviceFailed, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "none"
 
 
 plan = blueprint("elfatt", MODEL_OF_ONE)
@@ -73,4 +89,5 @@ if __name__ == "__main__":
             "names": eight.environment()["device_names"],
             "devices": len(jax.tree.leaves(of_eight.weights)[0].sharding.device_set),
         }
+        told |= {"failures": [failure(eight, of_eight, feed[0], said) for said in FAILURES]}
     print(json.dumps(told))

@@ -28,6 +28,9 @@ def test_any_number_of_devices_learns_what_one_does() -> None:
     assert (count, as_many) == (21, 21)
     np.testing.assert_allclose([other, *others], [loss, *logits], rtol=0, atol=1e-4)
     assert (told.pop("names"), told.pop("devices")) == (["cpu"] * 8, 8)
+    lost, full = told.pop("failures")
+    assert lost == "DeviceFailed: one of 8 devices failed: INTERNAL: a GPU fell off the bus"
+    assert full == "JaxRuntimeError: RESOURCE_EXHAUSTED: out of memory"
     assert len(told) == 4
     for how, losses in told.items():
         np.testing.assert_allclose(losses, alone, rtol=0, atol=1e-5, err_msg=how)

@@ -37,7 +37,7 @@ class Chosen:
     preset: str | None
     backend: str | None
     device: str | None
-    devices: int | None
+    devices: str | None
     config: Path | None
     print_config: bool
     help: bool
@@ -46,9 +46,8 @@ class Chosen:
     def of(cls, argv: Sequence[str]) -> Chosen:
         """From the command line; flags that this does not know are tyro's."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        for name in ("task", "attn", "preset", "backend", "device"):
+        for name in ("task", "attn", "preset", "backend", "device", "devices"):
             parser.add_argument(f"--{name}")
-        parser.add_argument("--devices", type=int)
         parser.add_argument("--config", type=Path)
         parser.add_argument("--print-config", action="store_true")
         parser.add_argument("-h", "--help", action="store_true")
@@ -85,7 +84,8 @@ class Chosen:
         from lra.backends import on_gpu, require_devices  # --help needs none of it
 
         device = None if self.device is None else read_device(self.device)
-        require_devices(backend, device, self.devices or 1)
+        if self.devices and self.devices.isdecimal():  # else tyro says what is wrong
+            require_devices(backend, device, int(self.devices))
         return on_gpu(backend, device)
 
     def _from_file(self, path: Path, spec: Spec | None) -> Run:

@@ -50,8 +50,7 @@ class JaxBackend:
         over, apart, rows = self._devices.over, self._devices.apart, self._devices.rows
         gradients = apart(self._of_seeds(self._step.gradients, (0, 0, None, 0, 0)))
         self._gradients = jax.jit(over(gradients, (WHOLE, WHOLE, WHOLE, rows, WHOLE), EACH))
-        moved = self._devices.with_own(self._of_seeds(self._step.moved_by_groups, (0, 0, None)))
-        self._moved = jax.jit(over(moved, (WHOLE, EACH, WHOLE), WHOLE), donate_argnums=0)
+        self._moved = jax.jit(self._of_seeds(self._step.moved_by_groups, (0, 0, None)), donate_argnums=0)
         scores, logits = (self._of_seeds(call, (0, None)) for call in (self._step.scores, self._step.logits))
         self._scores = jax.jit(over(apart(scores), (WHOLE, EACH), EACH))
         self._logits = jax.jit(over(logits, (WHOLE, EACH), rows))
@@ -85,16 +84,18 @@ class JaxBackend:
             first.rates,
         )
         seeds = self._joined(list(self._seeds))
-        if self._scanned:
-            placed = self._devices.put((seeds, batches), (WHOLE, self._cut_batches))
-            state, sums = self._train(state, *placed, first.sizes)
-        else:
-            state, sums = self._train_by_groups(state, seeds, batches, first.sizes)
-        return state, [_to_sums(own) for own in self._apart(sums, 1)]
+        with self._devices.watched():
+            if self._scanned:
+                placed = self._devices.put((seeds, batches), (WHOLE, self._cut_batches))
+                state, sums = self._train(state, *placed, first.sizes)
+            else:
+                state, sums = self._train_by_groups(state, seeds, batches, first.sizes)
+            return state, [_to_sums(own) for own in self._apart(sums, 1)]
 
     def evaluate(self, state: JaxState, chunk: Chunk) -> list[Sums]:
         axes = (0, 1) if self._devices.several else 0  # groups, and devices
-        found = [np.sum(parts, axes, dtype=np.float64) for parts in self._inferred(self._scores, state, chunk)]
+        with self._devices.watched():
+            found = [np.sum(parts, axes, dtype=np.float64) for parts in self._inferred(self._scores, state, chunk)]
         return [_to_sums(own) for own in self._apart(np.stack(found), 1)]
 
     def logits(self, state: JaxState, chunk: Chunk) -> list[np.ndarray]:
@@ -205,7 +206,7 @@ class JaxBackend:
                 parts.append(self._gradients(state, seeds, number, group, count))
                 if self._accumulate > 1 and at % (len(size_of) // self._accumulate) == 0:
                     jax.block_until_ready(parts)  # the next part begins when this one needs its memory no more
-            state, sums = self._moved(state, parts, rate)
+            state, sums = self._moved(state, self._devices.added(parts), rate)
             found.append(sums)
         return state, np.stack(jax.device_get(found))
 

@@ -6,13 +6,16 @@ compiler's own partitioning would gather whole batches where it cannot cut an op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
+
+from lra.core.errors import DeviceFailed, is_out_of_memory, shortened
 
 AXIS = "devices"
 WHOLE, EACH = Spec(), Spec(AXIS)
@@ -51,12 +54,27 @@ class Devices:
             return call
         return lambda *given: jax.tree.map(lambda array: array[None], call(*given))
 
-    def with_own(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, of (state, parts, …), that gets of the parts what `apart` has made on this device."""
+    def added(self, parts: list[Any]) -> list[Any]:
+        """Results of `apart`, added by the host: one for all devices and all parts.
+
+        Of several programs with a collective each, those of a CPU can take all threads of its pool and then wait for
+        another that gets none.
+        """
         if not self.several:
-            return call
-        return lambda state, parts, *rest: call(state, jax.tree.map(lambda array: array[0], parts), *rest)
+            return parts
+        return [jax.tree.map(lambda *each: np.sum(each, (0, 1)), *jax.device_get(parts))]
 
     def sum(self, tree: Any) -> Any:
         """Sums over the devices, inside of `over`."""
         return jax.lax.psum(tree, AXIS) if self.several else tree
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Inside, one of several devices that fails raises DeviceFailed. A lack of memory is told as on one."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if not self.several or is_out_of_memory(error):
+                raise
+            said = shortened(" ".join(str(error).split()))
+            raise DeviceFailed(f"one of {len(self.all)} devices failed: {said}") from error

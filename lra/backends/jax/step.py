@@ -38,7 +38,7 @@ class Step:
     """The functions of a step; each is pure, and compiled by its caller."""
 
     def __init__(self, blueprint: Blueprint, products: Products, over_devices: Callable[[Any], Any]) -> None:
-        """`over_devices` sums arrays over the devices that share a batch."""
+        """`over_devices` sums arrays over the devices that share a batch, within `whole`."""
         self._blueprint, self._over_devices = blueprint, over_devices
         self._structure = skeleton(blueprint, products)
         train = blueprint.train
@@ -66,8 +66,7 @@ class Step:
 
     def moved_by_groups(self, state: JaxState, parts: Sequence[Found], rate: jax.Array) -> tuple[JaxState, jax.Array]:
         """The state after a step with the groups' gradients, and the batch's sums."""
-        added = jax.tree.map(lambda *each: sum(each[1:], start=each[0]), *parts)
-        gradients, sums = self._over_devices(added)
+        gradients, sums = jax.tree.map(lambda *each: sum(each[1:], start=each[0]), *parts)
         return self.moved(state, gradients, rate), sums
 
     def scores(self, state: JaxState, examples: Examples) -> jax.Array:
