@@ -70,9 +70,7 @@ def replace(
     grid: tuple[int, int] | None = None,
     **options: Any,
 ) -> list[str]:
-    """Put a mechanism into every attention of a transformers model.
-
-    Projections and their weights stay. The mechanism's parameters become parameters of the model.
+    """Put a mechanism into every attention of a transformers model; its parameters become those of the model.
 
     Args:
         model: The model; it is changed in place.
@@ -82,11 +80,10 @@ def replace(
         **options: Options of the mechanism's card.
 
     Returns:
-        The names of the changed modules.
+        The names of the changed modules. Their projections and weights stay.
 
     Raises:
-        AttentionError: The mechanism takes x, the model has causal or cross-attention, or no attention at all. The
-            model is then unchanged.
+        AttentionError: The mechanism takes x, or the model has causal, cross- or no attention; nothing is changed.
     """
     found = dict(_attentions(model))
     if not found or not hasattr(model, "set_attn_implementation"):
@@ -97,16 +94,8 @@ def replace(
             raise AttentionError(f"{name} is causal or cross-attention, expected bidirectional self-attention")
         heads, head_dim = _sizes(module)
         like = next(module.parameters())
-        layers[name] = Attention(
-            mechanism,
-            heads=heads,
-            head_dim=head_dim,
-            max_length=max_length,
-            grid=grid,
-            device=like.device,
-            dtype=like.dtype,
-            **options,
-        )
+        sizes = {"heads": heads, "head_dim": head_dim, "max_length": max_length, "grid": grid}
+        layers[name] = Attention(mechanism, **sizes, device=like.device, dtype=like.dtype, **options)
     require_no_carry(next(iter(layers.values())).mechanism)
     if "x" in (first := next(iter(layers.values()))).inputs:
         raise AttentionError(f"{first.mechanism.name} takes x, which transformers does not pass: choose another")

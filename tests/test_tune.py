@@ -214,7 +214,7 @@ def test_a_search_from_the_grid_to_the_row(tmp_path: Path, capsys: pytest.Captur
 
 def test_a_mechanism_without_the_framework_has_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune.plan, "pieces", lambda block, where: [])
-    with pytest.raises(UserError, match="softmax has no torch"):
+    with pytest.raises(UserError, match="softmax is not written in torch"):
         search()
 
 

@@ -76,7 +76,7 @@ LIES: dict[str, tuple[str, Callable[[Record], dict[str, Any]], str]] = {
     "another rate": (
         "id",
         lambda made: {"config": made.config | {"train": made.config["train"] | {"learning_rate": 1.0}}},
-        "it fits the configuration",
+        "but its configuration, data and revisions give",
     ),
     "an impossible configuration": (
         "id",
@@ -167,7 +167,7 @@ def test_another_revision_is_not_comparable(trained: tuple[Path, Record], monkey
     monkeypatch.setattr(losses, "revisions", lambda run: {"task": 1, "attention": 7, "training": 1})
     checked = found(trained[0], HERE)["first losses"]
     assert checked.outcome == "not comparable"
-    assert "of its attention, this is 7" in checked.why
+    assert "of its attention, now 7" in checked.why
 
 
 def test_what_is_not_here_is_not_checked(

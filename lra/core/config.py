@@ -127,11 +127,7 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that decides a run's numbers.
-
-    Raises:
-        UserError: A value is outside its range, or values do not fit together.
-    """
+    """Everything that decides a run's numbers. UserError if a value is out of range, or values do not fit together."""
 
     task: str
     attn: str
@@ -233,12 +229,9 @@ def as_dict(run: Run) -> dict[str, Any]:
 
 
 def from_dict(values: Any, where: str) -> Run:
-    """The inverse of `as_dict`.
+    """The inverse of `as_dict`. UserError for other values; its message begins with `where`.
 
     A field that is newer than `values` gets its neutral value, not its default: the run was made at that value.
-
-    Raises:
-        UserError: The values are not those of a run. The message begins with `where`.
     """
     return _built(values, where, neutral)
 
