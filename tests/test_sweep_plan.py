@@ -118,7 +118,7 @@ def test_an_impossible_value_makes_one_run_impossible(tmp_path: Path) -> None:
             f"sweep: [{{task: listops, attn: linear, seeds: 1000, grid: {{train.steps: {list(range(101))}}}}}]",
             "101,000 runs",
         ),
-        ("sweep: [{bench: 3}]", "block 1: expected only the key bench, with its flags as one text"),
+        ("sweep: [{bench: 3}]", "block 1: expected bench with its flags as one text"),
         ("sweep: [{bench: '\"'}]", "block 1: bench: No closing quotation"),
     ],
 )

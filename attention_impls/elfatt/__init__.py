@@ -30,7 +30,8 @@ class Options:
     global_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Share of global heads, rounded down. 0: block heads only; 1: efficient attention."""
     kernel: Kernel = "auto"
-    """fused: fused kernels; composed: the framework's operations; auto: fused kernels if they can run."""
+    """fused: fused kernels; jax_triton: in JAX those of PyTorch (run on no GPU yet); composed: the framework's
+    operations; auto: fused kernels if they can run."""
 
 
 def global_heads(options: Options, dims: Dims) -> int:
@@ -74,7 +75,8 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 
 
 def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: str, ragged: bool) -> str:
-    """The kernel that runs: fused or composed."""
+    """The kernel that runs: fused kernels or the composition."""
+    asked = options.kernel if options.kernel == "jax_triton" else "fused"
     return kernel_used(
         options.kernel,
         backend=backend,
@@ -83,7 +85,7 @@ def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: st
         head_dim=dims.head_dim,
         block_size=options.block_size,
         layout=options.layout,
-        installed=INSTALLED.get(backend, False),
+        installed=INSTALLED.get((asked, backend), False),
     )
 
 

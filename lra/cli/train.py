@@ -17,7 +17,8 @@ from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.core.presets import Preset
 from lra.core.spec import Spec, Specs
-from lra.terminal.arguments import Number, Where, devices, specs
+from lra.terminal import arguments
+from lra.terminal.arguments import Number, Where
 from lra.terminal.console import DOCUMENTATION, write_document
 
 ATTN = (
@@ -31,6 +32,7 @@ SUMMARIES = {
     "sweep": "train many runs from a plan",
     "tune": "search learning rates by validation accuracy",
     "cost": "what a plan costs, from measured steps",
+    "missing": "which figures wait for a GPU, and what makes them",
     "bench": "time mechanisms against length",
     "evaluate": "score a finished run on any split, or compare two",
     "leaderboard": "tables and plots of all records",
@@ -50,7 +52,7 @@ class TrainFlags(Generic[Data, Options]):
 
     task: TaskName
     """The task."""
-    attn: Annotated[Specs, specs(), tyro.conf.arg(name="attn", help=ATTN)]
+    attn: Annotated[Specs, arguments.specs(), tyro.conf.arg(name="attn", help=ATTN)]
     preset: Preset
     """smoke: does every part work; quick: does it learn, minutes on a CPU; standard: for ranking."""
     backend: BackendName
@@ -61,8 +63,12 @@ class TrainFlags(Generic[Data, Options]):
     """Continue an unfinished run from its snapshot. Of several runs: skip the finished ones, start the others."""
     fresh: Switch = False
     """Start over and discard an unfinished run of this configuration."""
-    device: Annotated[Device, devices()] | None = None
+    device: Annotated[Device, arguments.devices()] | None = None
     """The device. Default: a GPU if the framework sees one."""
+    devices: Number = 1
+    """Number of devices that share each batch: GPUs, or cores of a CPU. Numbers differ in their last digits only."""
+    accumulate: Number = 1
+    """Parts of a device's share of a batch, computed one after the other, if it does not fit into memory."""
     raw: Where | None = None
     """The folder of your raw files. Default: $LRA_RAW. Generated tasks need none."""
     results: Where = RESULTS
@@ -109,7 +115,8 @@ def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
             raise UserError("--print-config got several mechanisms, expected one: name one with --attn")
         write_document(yaml_text(as_dict(runs[0])))
         return 0
-    from lra.training.session import Place, train_all  # imported late: --help and --print-config do not need it
+    from lra.model.sharing import Sharing  # imported late: --help and --print-config do not need it
+    from lra.training.session import Place, train_all
 
     place = Place(
         results=flags.results,
@@ -120,6 +127,7 @@ def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
         raw=flags.raw,
         processes=flags.processes,
         tensorboard=flags.tensorboard,
+        sharing=Sharing(flags.devices, flags.accumulate),
     )
     return train_all(runs, flags.seeds, place, why)
 

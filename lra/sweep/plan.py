@@ -2,7 +2,7 @@
 
 A plan is a list of blocks under `sweep`. A block of runs names tasks, mechanisms, frameworks, a preset and the number
 of seeds. It may give values for fields of the configuration. Every combination is a run. A benchmark has the flags of
-`bench`.
+`bench`, and may describe its figures in words.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Timed:
 
     words: tuple[str, ...]
     """The flags of `bench`."""
+    figures: str = ""
+    """What it measures, in words; empty where the plan says nothing."""
 
     @property
     def title(self) -> str:
@@ -132,10 +134,11 @@ def axes(texts: Sequence[str]) -> dict[str, list[Any]]:
 
 def _timed(values: Mapping[str, Any], where: str) -> Timed:
     words = values["bench"]
-    if not isinstance(words, str) or len(values) > 1:
-        raise UserError(f"{where}: expected only the key bench, with its flags as one text")
+    figures = values.get("figures", "")
+    if not isinstance(words, str) or not isinstance(figures, str) or not values.keys() <= {"bench", "figures"}:
+        raise UserError(f"{where}: expected bench with its flags as one text, figures as another, and no other key")
     try:
-        return Timed(words=tuple(shlex.split(words)))
+        return Timed(words=tuple(shlex.split(words)), figures=figures)
     except ValueError as error:
         raise UserError(f"{where}: bench: {error}") from error
 

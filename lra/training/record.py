@@ -105,6 +105,8 @@ class Record:
     """Path of the best weights on validation, relative to the folder of results. They are not in git."""
     preset_version: Count = field(default=1, metadata={"later": True})
     """Version of the preset's values, as the task's YAML gives it."""
+    accumulate: Count = field(default=1, metadata={"later": True})
+    """Parts of a device's share of a batch, computed one after the other. Memory is that of one part."""
     checksum: str | None = None
     """SHA-256 of all other fields. It detects damage but not fraud, since anyone can compute it anew."""
 

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from lra.core.config import Run, spelled
 from lra.core.presets import Milestone, milestones, preset_values
+from lra.model.sharing import ALONE as ONE_DEVICE
+from lra.model.sharing import Sharing
 from lra.terminal.console import LINE_EVERY_SECONDS, MECHANISM, console, duration, in_lines, new_table
 from lra.training.disturbance import ALONE
 from lra.training.history import History
@@ -21,13 +23,13 @@ ESTIMATE_AFTER_SECONDS = 3.0
 RECENT_SECONDS = 60.0
 
 
-def first_line(run: Run, description: str, why_preset: str, seeds: int = 1) -> str:
+def first_line(run: Run, description: str, why_preset: str, seeds: int = 1, sharing: Sharing = ONE_DEVICE) -> str:
     """The task, mechanism, preset, seeds and length of a run, in one line."""
     which = f"seed {run.seed}" if seeds == 1 else f"seeds {run.seed}–{run.seed + seeds - 1} in one program"
     attn = spelled(run.attn, run.options)
     return (
         f"{run.task} ({description}) · {attn} · {run.backend} · preset {run.preset}{why_preset} · "
-        f"{which} · {run.train.steps:,} steps of {run.train.batch_size}"
+        f"{which} · {run.train.steps:,} steps of {run.train.batch_size}{sharing.told}"
     )
 
 
@@ -44,8 +46,9 @@ class TrainingScreen:
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
         threads = f", {facts['framework_threads']} threads" if facts["framework_threads"] else ""
+        many = f"{len(facts['device_names'])} × " if "device_names" in facts else ""
         console.print(
-            f"{facts['framework']} on {facts['device']}{threads} · {facts['precision']} · "
+            f"{facts['framework']} on {many}{facts['device']}{threads} · {facts['precision']} · "
             f"{facts['parameters']:,} parameters"
         )
         if history.step:
@@ -173,8 +176,9 @@ def comparison_table(records: list[Record]) -> Table:
     figures = ("test %", "± std" if seeds > 1 else "± s.e.", "parameters", "seconds", "samples\n/s", "MB")
     made = new_table(title, names=("attention",), figures=figures)
     for attn, own in by_attn.items():
+        chance = ", at chance" if all(record.at_chance for record in own) else ""
         made.add_row(
-            in_lines(f"{attn}{', at chance' if all(record.at_chance for record in own) else ''}", MECHANISM),
+            in_lines(f"{attn}{chance}{_on(own)}", MECHANISM),
             *_mean_and_deviation(own),
             f"{own[0].parameters:,}",
             f"{seconds:,.1f}" if (seconds := sum(record.seconds for record in own)) < 1000 else f"{seconds:,.0f}",
@@ -193,7 +197,7 @@ def seeds_table(records: list[Record]) -> Table:
     title = f"{first.task} ({first.data}) · {first.attn} · {first.backend} · {first.preset}"
     made = new_table(title, names=("on the test split",), figures=("accuracy %", "±", "samples/s"))
     for record in records:
-        remark = ", at chance" if record.at_chance else ""
+        remark = (", at chance" if record.at_chance else "") + _on([record])
         shown = _percent(record.test_accuracy, record.test_examples)
         made.add_row(f"seed {record.seed}{remark}", *shown, f"{record.samples_per_second:,.0f}")
     if len(records) > 1:
@@ -221,7 +225,7 @@ def result_lines(record: Record) -> list[str]:
     """The lines below the table: times, memory, and warnings."""
     lines = [
         f"one seed, {record.test_examples:,} test examples: {verdict(record)}",
-        f"{record.steps_per_second:,.1f} steps/s · {record.samples_per_second:,.0f} samples/s · "
+        f"{record.steps_per_second:,.1f} steps/s · {record.samples_per_second:,.0f} samples/s{_on([record])} · "
         f"{duration(record.seconds)} of training · peak memory {record.peak_memory_bytes / 1e6:,.0f} MB · "
         f"{record.parameters:,} parameters",
     ]
@@ -233,6 +237,12 @@ def result_lines(record: Record) -> list[str]:
     if record.preset in ("smoke", "quick"):
         lines.append(f"preset {record.preset}: {record.data}; shows whether it learns, ranks nothing")
     return lines
+
+
+def _on(records: list[Record]) -> str:
+    """What speed and memory are of, where that is not one device."""
+    counts = sorted({record.devices or 1 for record in records})
+    return "" if counts == [1] else f", on {' and '.join(map(str, counts))} devices"
 
 
 def untimed(records: list[Record]) -> list[str]:
