@@ -1,4 +1,4 @@
-"""The registry of attention mechanisms: a folder here with a torch_impl.py or a jax_impl.py is one."""
+"""The registry of attention mechanisms. Each folder here with a torch_impl.py or a jax_impl.py is a mechanism."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ BACKENDS = ("torch", "jax")
 
 
 class UnknownAttention(AttentionError):
-    """A name or a path that leads to no mechanism."""
+    """A name or a path without a mechanism."""
 
 
 @dataclass(frozen=True)
 class Mechanism:
-    """One mechanism: its card, and its code, which is imported when first asked for."""
+    """One mechanism: its card, and its code, which is imported at first use."""
 
     name: str
     card: Attention
     folder: Path
     module: str
     adapted: str = ""
-    """The framework whose module the card's arrays are of; empty where they are the folder's own."""
+    """The framework whose module gave the card its arrays; empty if the folder's card has them."""
 
     def __reduce__(self) -> tuple[Callable[..., Mechanism], tuple[str, str]]:
-        """A copy, or what is read back from a file, is found again by name: cards hold functions without one."""
+        """Copies and pickles hold only the name, since cards hold functions that cannot be pickled."""
         return _found_again, (self.name if self.folder.parent == HERE else str(self.folder), self.adapted)
 
     @property
     def sources(self) -> str | None:
-        """Hash of the Python files of one from outside this package, which has no history; None for one inside."""
+        """Hash of the Python files of a mechanism from outside this package; None for one inside."""
         if self.folder.parent == HERE:
             return None
         digest = hashlib.sha256()
@@ -53,19 +53,19 @@ class Mechanism:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """The frameworks it is written in."""
+        """The frameworks in which the mechanism is written."""
         return tuple(backend for backend in BACKENDS if (self.folder / f"{backend}_impl.py").exists())
 
     def attend(self, backend: str) -> Callable[..., Any]:
-        """The `attend` of one framework; ValueError where there is none."""
+        """The `attend` of one framework. ValueError if there is none."""
         if backend not in self.backends:
-            raise ValueError(f"{self.name} has no {backend!r} code: it has {', '.join(self.backends)}")
+            raise ValueError(f"{self.name} is not written in {backend}: choose {' or '.join(self.backends)}")
         code = self._code(backend)
         attend = code.attend if hasattr(code, "attend") else adapt(backend, code.Attention)
         return with_contract(attend, self.card, backend)
 
     def reference(self) -> Callable[..., Any]:
-        """The `attend` of reference.py: NumPy float64, written from the paper's equations."""
+        """The `attend` of reference.py, in NumPy float64, from the paper's equations."""
         attend = importlib.import_module(f"{self.module}.reference").attend
 
         def call(*inputs: Any, **given: Any) -> Any:
@@ -74,7 +74,7 @@ class Mechanism:
         return call
 
     def on(self, backend: str) -> Mechanism:
-        """Itself; or, where its code is a module, with a card that has that module's arrays. Loads the framework."""
+        """The mechanism for one framework. If its code is a module, its card gets the module's arrays."""
         if self.folder.parent == HERE or backend not in self.backends or self.adapted == backend:
             return self
         if not importlib.util.find_spec(backend):
@@ -92,14 +92,15 @@ class Mechanism:
 
 
 def names() -> list[str]:
-    """Every mechanism of this package, sorted. Imports nothing."""
+    """The names of all mechanisms of this package, sorted. Imports nothing."""
     return sorted(folder.name for folder in HERE.iterdir() if _is_mechanism(folder))
 
 
 def load(name: str) -> Mechanism:
-    """The mechanism called `name`; or, where `name` has a slash, the one in that folder.
+    """Load the mechanism called `name`; a `name` with a slash is the path of a folder.
 
-    Raises UnknownAttention for a name that is not there, with the nearest one that is.
+    Raises:
+        UnknownAttention: There is no such mechanism. The message has the nearest name.
     """
     if "/" in name:
         return _load_folder(_folder(name))
@@ -116,11 +117,11 @@ def _found_again(name: str, adapted: str) -> Mechanism:
 
 
 def _folder(name: str) -> Path:
-    """The folder of that name, which need not hold a mechanism; UnknownAttention for what can be no name of one."""
+    """The folder for a name, which need not exist. UnknownAttention for an impossible name."""
     try:
         folder = Path(name).expanduser().resolve()
         folder.exists()
-        name.encode()  # a record names it
+        name.encode()  # the name must fit into a record
     except (OSError, ValueError, RuntimeError) as error:
         raise UnknownAttention(f"no attention in {name[:60]!r}, expected the name of a folder: {error}") from error
     return folder
@@ -131,11 +132,11 @@ def _is_mechanism(folder: Path) -> bool:
 
 
 def _load_folder(folder: Path) -> Mechanism:
-    """A mechanism from outside the package, imported under a name of its own so that relative imports work."""
+    """A mechanism from outside the package, imported under a unique name so that relative imports work."""
     if not _is_mechanism(folder):
         raise UnknownAttention(
-            f"no attention in {folder}: expected torch_impl.py or jax_impl.py, and __init__.py with CARD beside it, "
-            "which modules (class Attention) can do without"
+            f"no attention in {folder}: expected torch_impl.py or jax_impl.py, and __init__.py with CARD (optional for "
+            "modules, class Attention)"
         )
     module = f"outside_attention_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     if module not in sys.modules:
@@ -144,7 +145,7 @@ def _load_folder(folder: Path) -> Mechanism:
 
 
 def _import_package(module: str, folder: Path) -> None:
-    """Import the folder's __init__.py; where it has none or no CARD in it, the package gets a default card."""
+    """Import the folder's __init__.py. Without one, or without CARD in it, the package gets a default card."""
     if not (folder / "__init__.py").exists():
         package = sys.modules[module] = ModuleType(module)
         package.__path__ = [str(folder)]

@@ -17,16 +17,16 @@ SOFTMAX = 2 * SIZE.heads * SIZE.head_dim * SIZE.max_length**2  # multiply-adds
 
 HEAD = """# Attention mechanisms
 
-Written from the cards by `python -m attention_impls`; edit the cards, not this page.
+`python -m attention_impls` writes this page from the cards. Edit the cards, not this page.
 
-A mechanism is a folder: `__init__.py` with its `CARD`, `torch_impl.py` or `jax_impl.py` or both with `attend`, and
-`reference.py` with the same in NumPy. `base.py` says what a card holds, what `attend` takes and gives, and which laws
-it obeys. A folder put here is listed, tested and can be chosen; `--attn path/to/folder` takes one from elsewhere.
-There `torch_impl.py` or `jax_impl.py` may hold a plain module instead, `class Attention` called with (q, k, v, mask),
-and the card may be left out; `adapter/__init__.py` says what such a module is given.
+A mechanism is a folder. `__init__.py` has its `CARD`. `torch_impl.py`, `jax_impl.py` or both have its `attend`.
+`reference.py` has the same in NumPy. `base.py` documents the card, the arguments of `attend`, and the laws. Every
+folder here is listed, tested and available to `--attn`. `--attn path/to/folder` uses a folder from elsewhere. There,
+`torch_impl.py` or `jax_impl.py` may have a plain module instead: `class Attention`, called with (q, k, v, mask). Such
+a folder needs no card; `adapter/__init__.py` documents the module's arguments.
 
-Equations have names. The code says the name beside the line that computes it: `# eq. (output)`. All citations stand in
-[references.bib](references.bib).
+Equations have tags. A comment names the tag beside the line that computes the equation: `# eq. (output)`. All citations
+are in [references.bib](references.bib).
 """
 
 
@@ -42,7 +42,7 @@ def references() -> str:
 
 
 def facts(mechanism: Mechanism) -> dict[str, str]:
-    """What a card says besides its equations: title -> text, without what does not apply."""
+    """The facts of a card besides its equations, as title -> text, without empty ones."""
     card, options = mechanism.card, mechanism.card.options()
     chosen = ", ".join(f"`{field.name}={getattr(options, field.name)!r}`" for field in fields(options)) or "none"
     rows = {
@@ -75,7 +75,7 @@ def linked(paper: Citation) -> str:
 
 
 def _equation(equation: Equation) -> str:
-    """As GitHub's Markdown renders LaTeX. Backticks keep inline LaTeX from being read as Markdown first."""
+    """An equation for GitHub's Markdown. Backticks keep inline LaTeX from being read as Markdown."""
     where = rendered(equation.where, lambda tex: f"$`{tex}`$")
     name = f"**({equation.tag})**" if equation.tag else ""
     block = ["```math", equation.tex, "```", ""] if equation.tex else []

@@ -1,4 +1,4 @@
-"""What a layer is made of, from what people write: a mechanism, its options and its sizes, checked in one line each."""
+"""The choice of a layer from user input: a mechanism, its options and its sizes. Errors have one line."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from attention_impls.ranges import problems_in, shown
 from attention_impls.spec import parse_one
 
 LONGEST = 65_536
-"""The longest sequence that any option is made for."""
+"""The longest sequence that any option supports."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A mechanism with options at sizes that it can have, in one framework."""
+    """A mechanism with checked options and sizes, in one framework."""
 
     mechanism: Mechanism
     options: Any
     dims: Dims
     backend: str
     inputs: tuple[str, ...] = field(init=False, compare=False)
-    """Which of x, q, k, v it takes, in its order."""
+    """The inputs that the mechanism takes, of x, q, k and v, in its order."""
     attend: Callable[..., Any] = field(init=False, compare=False)
-    """The mechanism's code, with the contract around it."""
+    """The mechanism's `attend`, with the checks of contract.py."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", self.card.inputs_of(self.options))
@@ -40,17 +40,17 @@ class Choice:
 
     @property
     def card(self) -> Attention:
-        """The mechanism's."""
+        """The mechanism's card."""
         return self.mechanism.card
 
     def arrays(self, seed: Any, index: int = 0) -> tuple[Arrays, Arrays]:
-        """The learned arrays and the constants of the layer at that place, from this seed, float64, by name."""
+        """The learned arrays and the constants of a layer, by name, from this seed, in float64."""
         rng = np.random.default_rng(seed)
         learned = self.card.learned(self.options, self.dims, rng, index)
         return learned, self.card.constants(self.options, self.dims, rng)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of all its arrays, by name."""
+        """The shapes of all arrays, by name."""
         return {name: array.shape for arrays in self.arrays(0) for name, array in arrays.items()}
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Choice:
         return ", ".join([repr(self.mechanism.name), *(f"{name}={value!r}" for name, value in shown.items())])
 
     def __reduce__(self) -> tuple[Callable[..., Choice], tuple[Any, ...]]:
-        """Copied and saved without code; options as plain values, since their class may be in a folder."""
+        """Copies and pickles hold no code. Options are plain values, since their class may be in a folder."""
         return _again, (self.mechanism, asdict(self.options), self.dims, self.backend)
 
 
@@ -68,18 +68,24 @@ def _again(mechanism: Mechanism, options: dict[str, Any], dims: Dims, backend: s
 
 
 def choose(mechanism: str | Mechanism, backend: str, options: Mapping[str, Any], **sizes: Any) -> Choice:
-    """The choice that these words make; AttentionError, in one line, for what cannot be had.
+    """Check a mechanism with its options and sizes.
 
-    `mechanism` is a name, elfatt@block_size=64, the path of a folder with a slash, or what `attention_impls.load` gave.
-    `sizes` are the fields of Dims. Where it is None, width is heads × head_dim, and max_length as many as the grid has
-    pixels, or LONGEST for a mechanism whose arrays do not have its size.
+    Args:
+        mechanism: A name, elfatt@block_size=64, the path of a folder with a slash, or a Mechanism.
+        backend: "torch" or "jax".
+        options: Changes to the options of the card.
+        **sizes: The fields of Dims. A width of None is heads × head_dim. A max_length of None is the number of the
+            grid's pixels, or LONGEST if no array of the mechanism has that size.
+
+    Raises:
+        AttentionError: Something is impossible.
     """
     found, named = find(mechanism)
     title = found.name
     if backend not in found.backends:
-        raise AttentionError(f"{title} has no {backend!r} code: it has {', '.join(found.backends)}")
+        raise AttentionError(f"{title} is not written in {backend}: choose {' or '.join(found.backends)}")
     if twice := sorted(named.keys() & options.keys()):
-        raise AttentionError(f"{title}: option {twice[0]} stands in the text and as an argument: keep one")
+        raise AttentionError(f"{title}: option {twice[0]} is in the text and an argument too: keep one")
     found = found.on(backend)
     chosen = options_of(found, {**named, **options})
     if sizes["max_length"] is None:
@@ -93,16 +99,16 @@ def choose(mechanism: str | Mechanism, backend: str, options: Mapping[str, Any],
 
 
 def require_no_carry(mechanism: Mechanism) -> None:
-    """AttentionError for a mechanism that hands on what layers of other models do not pass to each other."""
+    """Raise AttentionError for a mechanism whose layers pass a carry, which layers of other models do not."""
     if mechanism.card.carries:
         raise AttentionError(
-            f"{mechanism.name} hands something on from layer to layer, which these layers do not: take Attention, and "
-            "give each the carry of the one below"
+            f"{mechanism.name} passes a carry from layer to layer, which these layers do not: use Attention, and give "
+            "each layer the carry of the one below"
         )
 
 
 def options_of(mechanism: Mechanism, values: Mapping[str, Any]) -> Any:
-    """The card's options with these changed; AttentionError for an unknown one, or one out of its range."""
+    """The card's options with these changes. AttentionError for an unknown option or a value out of range."""
     kind = mechanism.card.options
     known = [each.name for each in fields(kind)]
     for name in values:
@@ -115,19 +121,19 @@ def options_of(mechanism: Mechanism, values: Mapping[str, Any]) -> Any:
 
 
 def find(mechanism: str | Mechanism) -> tuple[Mechanism, dict[str, Any]]:
-    """The mechanism and the options that stand behind its name; AttentionError where there is none."""
+    """The mechanism and the options in its spelling. AttentionError if there is no such mechanism."""
     if isinstance(mechanism, Mechanism):
         return mechanism, {}
     if not isinstance(mechanism, str):
         raise AttentionError(f"mechanism is {shown(mechanism)}, expected a name such as 'elfatt@block_size=64'")
-    if "/" in mechanism and Path(mechanism).expanduser().is_dir():  # whatever signs its name has
+    if "/" in mechanism and Path(mechanism).expanduser().is_dir():  # its name may have any characters
         return attention_impls.load(mechanism), {}
     name, options = parse_one(mechanism)
     return attention_impls.load(name), options
 
 
 def _longest(mechanism: Mechanism, options: Any, backend: str, sizes: Mapping[str, Any]) -> int:
-    """The most tokens where nobody says how many; AttentionError where it decides an array, in size or numbers."""
+    """The default of max_length. AttentionError if arrays of the mechanism depend on it."""
     if sizes["grid"] is not None:
         return math.prod(sizes["grid"])
     short, long = (

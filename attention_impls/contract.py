@@ -1,4 +1,4 @@
-"""The contract of `attend`, kept in one place: what every call checks, zeroes and chooses before and after it."""
+"""The contract of `attend`: the checks, the zeros at padding and the choice of a kernel, around every call."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Attend = Callable[..., Any]
 
 
 def with_contract(attend: Attend, card: Attention, backend: str) -> Attend:
-    """The `attend` of one framework as its callers see it; the same object for the same arguments.
+    """The `attend` of one framework for callers; the same object for the same arguments.
 
         attend(*inputs, lengths, params, constants, options, dims, index=0, depth=1, carry=None, residual=None,
                drop=None)
 
-    It returns what the mechanism returns. Inputs and result are zero at padded tokens, and no gradient comes from
-    there, so that padding may hold anything, infinities and NaN included. ValueError for a sequence that is longer than
-    dims.max_length; AttentionError for a result of another shape, and for a layer that misses what is handed on.
+    It returns the mechanism's result. Inputs and result are zero at padded tokens, and no gradient comes from there. So
+    padding may hold anything, even infinities and NaN. It raises ValueError for a sequence that is longer than
+    dims.max_length, and AttentionError for a result of another shape or a missing carry.
     """
     parts = 1 + card.penalty + card.carries
     return _with_contract(attend, backend, card.kernel, parts, bool(card.starts))
@@ -39,7 +39,7 @@ def _with_contract(attend: Attend, backend: str, kernel: Callable[..., str] | No
         tokens = inputs[0].shape[1]
         check_length(tokens, dims)
         if starts and given.get("index", 0) > 0 and given.get("carry") is None:
-            raise AttentionError(f"layer {given['index']} is given no carry: give it what the layer below handed on")
+            raise AttentionError(f"layer {given['index']} has no carry: give it the carry of the layer below")
         real = None if lengths is None else ops.real_tokens(lengths, tokens)
         chosen = ""
         if kernel is not None:  # that for as many tokens as there are
@@ -59,13 +59,13 @@ def _with_contract(attend: Attend, backend: str, kernel: Callable[..., str] | No
 
 
 def check_length(tokens: int, dims: Dims) -> None:
-    """Raise ValueError where a sequence is longer than the parameters were made for."""
+    """Raise ValueError if a sequence is longer than the parameters allow."""
     if tokens > dims.max_length:
-        raise ValueError(f"{tokens} tokens given, at most {dims.max_length} expected: raise max_length or cut them")
+        raise ValueError(f"{tokens} tokens given, expected at most {dims.max_length}: raise max_length, or cut them")
 
 
 def _require_signature(attend: Attend) -> None:
-    """AttentionError, with what to change, for an `attend` that takes no `layer`."""
+    """Raise AttentionError for an `attend` that takes no `layer`."""
     named = inspect.signature(attend).parameters
     if "layer" not in named:
         raise AttentionError(
@@ -75,12 +75,12 @@ def _require_signature(attend: Attend) -> None:
 
 
 def _parts(found: Any, count: int, attend: Attend) -> tuple[Any, ...]:
-    """What was returned, as a tuple; AttentionError where the card announces more than that."""
+    """The results as a tuple. AttentionError if the card announces more of them."""
     if count == 1:
         return (found,)
     if not isinstance(found, tuple) or len(found) != count:
         shown = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
-        raise AttentionError(f"{_file(attend)} returned {shown}, its card announces {count} parts (penalty, carries)")
+        raise AttentionError(f"{_file(attend)} returned {shown}, but its card has {count} parts (penalty, carries)")
     return found
 
 
@@ -92,5 +92,5 @@ def _check_shape(out: Any, expected: tuple[int, ...], attend: Attend) -> None:
 
 
 def _file(attend: Attend) -> str:
-    """Where the user finds it."""
+    """The file of the function, for messages."""
     return getattr(sys.modules.get(attend.__module__), "__file__", None) or attend.__module__

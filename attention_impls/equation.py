@@ -1,6 +1,6 @@
-"""An equation of a card: LaTeX once, from which Markdown, MathML and a terminal's characters are made.
+"""An equation of a card in LaTeX, from which Markdown, MathML and text for a terminal are made.
 
-The LaTeX is what GitHub's Markdown, latex2mathml and pylatexenc all read: no macros of its own, no environments.
+The LaTeX uses only what GitHub's Markdown, latex2mathml and pylatexenc all support: no macros, no environments.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ class Equation:
     """One equation, named by its tag."""
 
     tag: str
-    """What a comment says beside the line of code that computes it: `# eq. (tag)`. Lower case, digits, dashes."""
+    """The tag, of lower-case letters, digits and dashes. A comment beside the code names it: `# eq. (tag)`."""
     tex: str
-    """LaTeX without dollars."""
+    """The LaTeX, without dollars."""
     where: str = ""
-    """What the symbols mean or when it holds, in words; LaTeX in it stands between dollars."""
+    """The meaning of the symbols, or a condition, in words, with LaTeX between dollars."""
 
 
 def rendered(text: str, mathematics: Callable[[str], str], words: Callable[[str], str] = str) -> str:
-    """Words with LaTeX between dollars, each piece by the function for its kind."""
+    """Convert text with LaTeX between dollars: one function converts words, the other LaTeX."""
     pieces = text.split("$")
     return "".join(mathematics(piece) if i % 2 else words(piece) for i, piece in enumerate(pieces))
 
 
 def tags_in(code: str) -> set[str]:
-    """The tags that comments of a source file name."""
+    """The tags in the comments of a source file."""
     return {tag for line in re.findall(r"#.*\beqs?\. (.*)", code) for tag in re.findall(r"\(([a-z0-9-]+)\)", line)}

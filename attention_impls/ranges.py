@@ -1,6 +1,6 @@
-"""Types and ranges of values, declared where a field is (`Annotated[float, Gt(0)]`) and checked here.
+"""Checks of types and ranges that fields declare, such as `Annotated[float, Gt(0)]`.
 
-Every number is finite whatever its field declares: JSON has no NaN, and no setting of a run is infinite.
+Every number must be finite, whatever its field declares: JSON has no NaN, and no setting of a run is infinite.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WORDS: dict[Any, str] = {
     list: "a list",
     tuple: "a list",
     dict: "a mapping",
-    Any: "a finite number",  # the only thing that is refused where anything will do
+    Any: "a finite number",  # only numbers that are not finite are refused for Any
 }
 SIDES = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
 
@@ -33,20 +33,20 @@ _short.maxstring = 60
 
 
 def problems(value: Any, name: str = "") -> list[str]:
-    """What is wrong in a dataclass and all that it holds, a line each: "train.beta1 is 1.5, expected …".
+    """The problems of a dataclass and of everything in it, one line each: "train.beta1 is 1.5, expected …".
 
-    `name` stands before the fields' names, with a dot between.
+    `name` and a dot precede the fields' names.
     """
     return list(_fields(type(value), {field.name: getattr(value, field.name) for field in fields(value)}, name))
 
 
 def problems_in(values: Mapping[str, Any], kind: type, name: str = "") -> list[str]:
-    """The same for the plain values that the dataclass `kind` is to be made of; a list may stand for a tuple."""
+    """The problems of plain values for the dataclass `kind`. A list may replace a tuple."""
     return list(_fields(kind, values, name))
 
 
 def shown(value: Any) -> str:
-    """A value for a message: one line, at most some 60 characters of it."""
+    """A value for a message: one line of about 60 characters at most."""
     if isinstance(value, int) and abs(value) >= 10**20:
         return f"a whole number of {math.ceil(value.bit_length() * math.log10(2))} digits"
     return _short.repr(value)
@@ -79,7 +79,7 @@ def _problems(value: Any, hint: Any, name: str) -> Iterator[str]:
 
 
 def _items(value: Any, kind: Any, name: str) -> Iterator[str]:
-    """The problems of what a list, a tuple or a mapping holds."""
+    """The problems of the elements of a list, a tuple or a mapping."""
     hints = [hint for hint in get_args(kind) if hint is not ...] or [Any]
     if isinstance(value, Mapping):
         for key, each in value.items():
@@ -90,12 +90,12 @@ def _items(value: Any, kind: Any, name: str) -> Iterator[str]:
 
 
 def _alternatives(value: Any, hints: Sequence[Any], name: str) -> Iterator[str]:
-    """The problems of a union: none where one of its kinds has none."""
+    """The problems of a union. It has none if one of its types has none."""
     found = {hint: list(_problems(value, hint, name)) for hint in hints}
     if not all(found.values()):
         return
     if fitting := [hint for hint in hints if _fits(value, _parts(hint)[0])]:
-        yield from found[fitting[0]]  # of the right kind: say what is wrong in it
+        yield from found[fitting[0]]  # the type fits, so show the problems inside
     else:
         yield f"{name} is {shown(value)}, expected {' or '.join(_words(*_parts(hint)) for hint in reversed(hints))}"
 
@@ -110,7 +110,7 @@ def _parts(hint: Any) -> tuple[Any, list[Any]]:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of this kind: true is no number, a whole number may stand for any."""
+    """Whether a value has this type. A bool is not a number; a whole number may be a float."""
     if isinstance(value, int | float) and not isinstance(value, bool) and not _finite(value, kind):
         return False
     origin = get_origin(kind) or kind
@@ -124,7 +124,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _finite(value: int | float, kind: Any) -> bool:
-    """Whether a number is finite, and not too great for a float where that is wanted."""
+    """Whether a number is finite and, for a float, not too large."""
     if isinstance(value, int) and kind is not float:
         return True
     try:

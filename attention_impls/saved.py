@@ -1,4 +1,4 @@
-"""The attention of a trained run, read from the files that the run has left: its record and its best weights."""
+"""The attention of a finished run, read from its record and its best weights."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import attention_impls
 from attention_impls.base import Arrays, AttentionError
 
 CONSTANT = "constant/"
-"""Stands before the name of an array that is drawn and stored, but not learned."""
+"""The prefix of names of constant arrays, which are stored but not learned."""
 BEST = "best.safetensors"
 LONGEST = "max_length"
-"""The fact that says for how many tokens the arrays of a best.safetensors are made."""
+"""The fact in a best.safetensors with the number of tokens that its arrays support."""
 FACTS = "lra"
-"""The only key of a file's metadata: what it says of itself, with the checksum, as JSON."""
+"""The only key of a file's metadata: its facts and checksum, as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """One layer's attention of a run: its name, its options, its sizes, and its arrays by their names in the card."""
+    """The attention of one layer of a run: name, options, sizes, and arrays by their names in the card."""
 
     mechanism: str
     options: dict[str, Any]
@@ -37,18 +37,20 @@ class Saved:
 
 
 def read_run(path: Path | str, layer: int, grid: tuple[int, int] | None) -> Saved:
-    """The attention of one layer, counted from 0; AttentionError, in one line, where the files do not have it.
+    """Read the attention of one layer, counted from 0.
 
-    `path` is the run's record (results/runs/….json), which finds the weights by the run's id, or the weights
-    themselves (results/.work/<run id>/best.safetensors), which find the record. `grid` is that of the run's pixels:
-    the 2d layout needs it, and a record does not have it.
+    `path` is the run's record (results/runs/….json) or its weights (results/.work/<run id>/best.safetensors); the other
+    file is found by the run's id. `grid` is the grid of the run's pixels. The 2d layout needs it, and records lack it.
+
+    Raises:
+        AttentionError: A file is missing or does not fit.
     """
     record, best = _files(Path(path))
     told = _record(record)
     weights, longest = _weights(best, told["run_id"])
     model = told["config"]["model"]
     if not 0 <= layer < model["depth"]:
-        raise AttentionError(f"layer is {layer}, expected 0 to {model['depth'] - 1}, those that {record} has")
+        raise AttentionError(f"layer is {layer}, expected 0 to {model['depth'] - 1}, the layers of {record}")
     _require_revision(told, record)
     own = f"layers.{layer}.attention."
     return Saved(
@@ -69,7 +71,7 @@ def read_run(path: Path | str, layer: int, grid: tuple[int, int] | None) -> Save
 
 
 def require_arrays(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """AttentionError for the first array that is missing, unknown or of another shape; both are shapes by name."""
+    """Raise AttentionError for the first array that is missing, unknown or of another shape."""
     for name in sorted({*found, *expected}):
         if name not in found:
             raise AttentionError(f"array {name} is missing, expected {', '.join(expected)}")
@@ -80,7 +82,7 @@ def require_arrays(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, 
 
 
 def checksum(arrays: Arrays, facts: Mapping[str, Any]) -> str:
-    """SHA-256 of the facts and of every array's name, dtype, shape and bytes. Its definition belongs to no layout."""
+    """SHA-256 of the facts and of every array's name, dtype, shape and bytes, independent of the file's layout."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -90,14 +92,14 @@ def checksum(arrays: Arrays, facts: Mapping[str, Any]) -> str:
 
 
 def record_checksum(values: Mapping[str, Any]) -> str:
-    """SHA-256, in hex, of a record's fields but the checksum: as JSON with sorted keys, without blanks, in UTF-8."""
+    """SHA-256, in hex, of a record without its checksum, as JSON in UTF-8 with sorted keys and without spaces."""
     others = {name: value for name, value in values.items() if name != "checksum"}
     text = json.dumps(others, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _files(path: Path) -> tuple[Path, Path]:
-    """The record and the weights, from either of them."""
+    """The paths of the record and of the weights, from one of them."""
     if path.suffix == ".json":
         return path, path.absolute().parent.parent / ".work" / _record(path)["run_id"] / BEST
     folder = path.absolute() if path.is_dir() else path.absolute().parent
@@ -109,7 +111,7 @@ def _files(path: Path) -> tuple[Path, Path]:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """What a record says, as far as it is needed."""
+    """The values of a record, with those checked that are used here."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         model = told["config"]["model"]
@@ -122,37 +124,37 @@ def _record(path: Path) -> dict[str, Any]:
         if not isinstance(told.get("revisions", {}), dict):
             raise ValueError("expected revisions as a mapping")
         if told.get("checksum") is not None and told["checksum"] != record_checksum(told):
-            raise ValueError("its checksum is of other values")
+            raise ValueError("its checksum does not match")
     except OSError as error:
         raise AttentionError(f"{path} cannot be read ({error.strerror}): name a record of results/runs") from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise AttentionError(f"{path} is no record of a run ({_line(error)}): name one of results/runs") from error
+        raise AttentionError(f"{path} is not the record of a run ({_line(error)}): name one of results/runs") from error
     return told
 
 
 def _weights(path: Path, run: str) -> tuple[Arrays, int]:
-    """All arrays of the encoder of that run, and the length that they are made for."""
+    """All arrays of the run's encoder, and the length that they support."""
     try:
         with safe_open(path, framework="numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             facts = dict(json.loads((file.metadata() or {})[FACTS]))
         if facts.pop("checksum", None) != checksum(weights, facts):
-            raise ValueError("its checksum does not fit its content")
+            raise ValueError("its checksum does not match")
         if facts.get("run") != run:
-            raise ValueError(f"it is of run {facts.get('run')}, the record of {run}")
-        # Files from before the fact have learned positions.
+            raise ValueError(f"it is of run {facts.get('run')}, but the record of {run}")
+        # Older files lack the fact, but have learned positions.
         longest = facts[LONGEST] if LONGEST in facts else len(weights["positions.embedding"])
         if type(longest) is not int or longest < 1:
             raise ValueError(f"it is made for {longest} tokens")
     except OSError as error:
-        raise AttentionError(f"{path} cannot be read: the weights stay where the run was trained") from error
+        raise AttentionError(f"{path} cannot be read: copy the weights from where the run was trained") from error
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise AttentionError(f"{path} holds no weights of a run ({_line(error)}): train it again") from error
+        raise AttentionError(f"{path} does not have the weights of the run ({_line(error)}): train it again") from error
     return weights, longest
 
 
 def _require_revision(told: Mapping[str, Any], record: Path) -> None:
-    """AttentionError where the mechanism's numbers have changed since."""
+    """Raise AttentionError if the mechanism's numbers have changed since the run."""
     now = attention_impls.load(told["attn"]).card.revision
     then = told.get("revisions", {}).get("attention", 1)
     if then != now:
@@ -160,7 +162,7 @@ def _require_revision(told: Mapping[str, Any], record: Path) -> None:
 
 
 def _line(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """The error's message, in one line."""
     return " ".join(f"{error}".split())[:120] or type(error).__name__
 
 

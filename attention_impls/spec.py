@@ -1,7 +1,7 @@
 """The grammar of a mechanism with options in one text: elfatt@block_size=64@layout=2d.
 
-A name, then an option at a time as @name=value; dashes in names are underscores, values are YAML's. A name or value
-with a comma, an @ or a quote in it stands in double quotes, with JSON's escapes.
+The text is a name, followed by @option=value for each option. Dashes in names are underscores. Values are YAML. A name
+or value with a comma, an @ or a quote is written in double quotes, with JSON's escapes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPTION = re.compile(rf'@\s*([\w-]+)\s*=\s*({_QUOTED}|\[[^\[\]]*\]|[^",@\[\]]+)\
 
 
 class Scalars(yaml.SafeLoader):
-    """YAML in which numbers are numbers, 1e-3 too, and dates are text."""
+    """Loads YAML with numbers such as 1e-3, and with dates as text."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] in ("bool", "int", "float", "null")]
@@ -36,15 +36,15 @@ Scalars.add_implicit_resolver(*EXPONENT)
 
 
 def scalar(text: str) -> Any:
-    """The value that stands for an option; AttentionError where it is no YAML."""
+    """The value of an option. AttentionError if the text is not YAML."""
     try:
         return yaml.load(text, Scalars)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise AttentionError(f"{text!r} is no value of YAML") from error
+        raise AttentionError(f"{text!r} is not a YAML value: correct it, or put it in double quotes") from error
 
 
 def parse_one(text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the options in a text that names one mechanism; AttentionError, in one line, for any other."""
+    """The name and the options in a text with one mechanism. AttentionError for other text."""
     try:
         name, options, end = parse_at(text, 0, scalar)
         if end != len(text):
@@ -55,7 +55,7 @@ def parse_one(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def parse_at(text: str, at: int, read: Callable[[str], Any]) -> tuple[str, dict[str, Any], int]:
-    """The mechanism that begins at a place of the text: its name, its options as `read` reads them, and its end."""
+    """The mechanism that begins at an index of the text: its name, its options by `read`, and the index of its end."""
     match = _NAME.match(text, at)
     if match is None:
         raise AttentionError(EXPECTED)
@@ -63,7 +63,7 @@ def parse_at(text: str, at: int, read: Callable[[str], Any]) -> tuple[str, dict[
     while match := _OPTION.match(text, at):
         key, at = match[1].replace("-", "_"), match.end()
         if key in options:
-            raise AttentionError(f"option {key} stands twice: keep one")
+            raise AttentionError(f"option {key} is given twice: keep one")
         value = match[2].strip()
         options[key] = _unquoted(value) if value.startswith('"') else read(value)
     if text[at : at + 1] not in ("", ",") or not name:
@@ -77,4 +77,4 @@ def _unquoted(word: str) -> str:
     try:
         return json.loads(word)
     except ValueError as error:
-        raise AttentionError(f"{word} is not quoted as JSON does it") from error
+        raise AttentionError(f"{word} is not a quoted JSON text: correct the quotes") from error

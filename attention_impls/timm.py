@@ -3,7 +3,7 @@
     model = timm.create_model("vit_small_patch16_224", pretrained=True)
     attention_impls.timm.replace(model, "elfatt@block_size=49")
 
-timm itself is not imported: an attention is known by what it consists of.
+timm itself is not imported: an attention is recognised by its parts.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from attention_impls.torch import Attention
 
 NEEDED = {"qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop"}
 KNOWN = NEEDED | {"norm", "gate"}
-"""The parts of timm's plain attention; one that has others, such as a rotary embedding, is another attention."""
-TOLD = 3  # modules that a message names
+"""The parts of timm's plain attention. A module with other parts, such as a rotary embedding, is another kind."""
+TOLD = 3  # the most modules in one message
 TAKEN = {"x", "attn_mask", "is_causal"}
-"""What the call of timm's plain attention takes."""
+"""The arguments of timm's plain attention."""
 
 
 class Replaced(NamedTuple):
-    """Names of a model's modules."""
+    """The names of a model's attention modules."""
 
     replaced: list[str]
     skipped: list[str]
-    """Attentions of another kind, which are as they were, each with its class."""
+    """Attentions of another kind, which are unchanged, each with its class."""
 
 
 class MechanismAttention(nn.Module):
-    """timm's attention with another mechanism between its projections, whose modules and names it keeps."""
+    """Timm's attention with another mechanism between its projections. It keeps timm's modules and names."""
 
     def __init__(self, theirs: Any, attention: Attention) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class MechanismAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "B N C"], attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Float[Tensor, "B N C2"]:
-        """As timm's own; AttentionError for a mask of pairs."""
+        """Mix the tokens, as timm's attention does. AttentionError for a mask of pairs."""
         if attn_mask is not None or is_causal:
-            raise AttentionError(f"attn_mask or is_causal given, which {self.attention.mechanism.name} does not know")
+            raise AttentionError(f"attn_mask or is_causal is given: {self.attention.mechanism.name} supports neither")
         parts: Any = self
         q, k, v = parts.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim)).unbind(2)
         out = self.attention(parts.q_norm(q), parts.k_norm(k), v, x=x).flatten(-2)
@@ -71,29 +71,39 @@ def replace(
     max_length: int | None = None,
     **options: Any,
 ) -> Replaced:
-    """Put a mechanism into every plain attention of a timm model, and say which; projections and weights stay.
+    """Put a mechanism into every plain attention of a timm model.
 
-    The layer's own parameters are the model's. Tokens are pixels' patches: where the model has no class or register
-    tokens before them, the grid is that of the patches, and layouts of two dimensions can be had. `max_length` is by
-    default the model's tokens. A warning names attentions of another kind (rotary embedding, windows, EVA), which stay.
+    Projections and their weights stay. The mechanism's parameters become parameters of the model. Tokens are patches.
+    Layouts of two dimensions work if the model has no class or register tokens. A warning names attentions of another
+    kind (rotary embedding, windows, EVA), which are unchanged.
 
-    AttentionError, in one line, and nothing replaced, for a model without a plain attention, for one that drops weights
-    (attn_drop), and for a layout of two dimensions with class or register tokens.
+    Args:
+        model: The model; it is changed in place.
+        mechanism: A name, a name with options (elfatt@block_size=64), or the path of a folder with a slash.
+        max_length: The most tokens. Default: the number of the model's tokens.
+        **options: Options of the mechanism's card.
+
+    Returns:
+        The names of the changed and of the unchanged attention modules.
+
+    Raises:
+        AttentionError: The model has no plain attention, drops attention weights (attn_drop), or has class or register
+            tokens with a layout of two dimensions. The model is then unchanged.
     """
     found, skipped = _attentions(model)
     if not found:
         others = f", only {_listed(skipped)}" if skipped else ""
-        raise AttentionError(f"{type(model).__name__} has no plain attention of timm{others}: nothing is replaced")
+        raise AttentionError(f"{type(model).__name__} has no plain attention of timm{others}: nothing was replaced")
     tokens, grid = _tokens(model)
     chosen, named = find(mechanism)
     require_no_carry(chosen)
     if grid is None and getattr(options_of(chosen, {**named, **options}), "layout", "1d") != "1d":
-        raise AttentionError(f"layout 2d given, but {type(model).__name__} has tokens that are no patches: take 1d")
+        raise AttentionError(f"layout is 2d, but {type(model).__name__} has class or register tokens: use 1d")
     layers = {}
     for name, module in found.items():
         if module.attn_drop.p:
             raise AttentionError(
-                f"{name} drops weights (attn_drop={module.attn_drop.p}), expected 0: no mechanism does"
+                f"{name} drops attention weights (attn_drop={module.attn_drop.p}), expected 0: set attn_drop_rate=0"
             )
         sizes = {"heads": module.num_heads, "head_dim": module.head_dim, "width": module.qkv.in_features}
         like = {"device": module.qkv.weight.device, "dtype": module.qkv.weight.dtype}
@@ -102,7 +112,7 @@ def replace(
         parent, _, own = name.rpartition(".")
         setattr(model.get_submodule(parent), own, MechanismAttention(module, layers[name]))
     if skipped:
-        warnings.warn(f"attentions of another kind are as they were: {_listed(skipped)}", stacklevel=2)
+        warnings.warn(f"attentions of another kind are unchanged: {_listed(skipped)}", stacklevel=2)
     return Replaced(list(found), skipped)
 
 
@@ -118,7 +128,7 @@ def _attentions(model: nn.Module) -> tuple[dict[str, Any], list[str]]:
 
 
 def _is_plain(module: Any) -> bool:
-    """Whether it has the parts of timm's plain attention, no others, and the usual scale."""
+    """Whether a module has exactly the parts of timm's plain attention, and the usual scale."""
     parts = set(module._modules)
     if not NEEDED <= parts <= KNOWN or module._parameters or module._buffers or not isinstance(module.qkv, nn.Linear):
         return False
@@ -136,7 +146,7 @@ def _looks_like_one(module: nn.Module) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    """The first few, and how many more."""
+    """The first TOLD names, and the number of the others."""
     more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
     return ", ".join(names[:TOLD]) + more
 
@@ -146,7 +156,7 @@ def _is_inside(name: str, plain: dict[str, Any]) -> bool:
 
 
 def _tokens(model: Any) -> tuple[int | None, tuple[int, int] | None]:
-    """How many tokens the model was made for, and the grid of its patches where every token is one."""
+    """The model's number of tokens, and the grid of its patches if every token is a patch."""
     patches = getattr(model, "patch_embed", None)
     grid, prefix = getattr(patches, "grid_size", None), getattr(model, "num_prefix_tokens", None)
     if grid is None or prefix is None:

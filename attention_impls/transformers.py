@@ -1,13 +1,13 @@
-"""The mechanisms in transformers (the extra `hf`), for models that look both ways: BERT, ViT and their kin.
+"""The mechanisms in transformers (the extra `hf`), for bidirectional models such as BERT and ViT.
 
-`register` makes the mechanisms without parameters implementations that a model is given by name, as sdpa is:
+`register` makes mechanisms without parameters available by name, as sdpa is:
 
     import attention_impls.transformers as mechanisms
     mechanisms.register()
     model = BertModel.from_pretrained(path, attn_implementation="elfatt@local_conv=false")
 
-`replace` puts those with parameters into a model that is there. transformers saves neither the name nor the place of
-such a layer: give the name again when loading, or call `replace` before loading weights with load_state_dict.
+`replace` puts any mechanism into an existing model. transformers does not save the name or place of such a layer. So
+give the name again when loading, or call `replace` before loading weights with load_state_dict.
 """
 
 from __future__ import annotations
@@ -34,18 +34,24 @@ try:  # by name, since to a checker of types this module is transformers
     AttentionInterface, AttentionMaskInterface = library.AttentionInterface, library.AttentionMaskInterface
     both_ways = masks.bidirectional_mask_function
 except (ImportError, AttributeError) as error:
-    raise ImportError(f"transformers 5 is not here ({error}): pip install 'transformers>=5'") from error
+    raise ImportError(f"transformers 5 is not installed ({error}): pip install 'transformers>=5'") from error
 
 OWN = "lra_layer"
-"""The implementation that `replace` chooses, and where in an attention of the model it puts the layer."""
+"""The name of the implementation for `replace`, and of the attribute in an attention module that has the layer."""
 
 
 def register(*mechanisms: str) -> tuple[str, ...]:
-    """Make these mechanisms known to transformers; the names under which they are, which are the given ones.
+    """Register mechanisms as attention implementations of transformers.
 
-    Without any, all that have no parameters, under the options nearest to their card's that have none: elfatt without
-    its convolution is "elfatt@local_conv=false". AttentionError, in one line, for one that has parameters, takes more
-    than q, k and v, or needs max_length: `replace` serves those.
+    Args:
+        *mechanisms: Names with options. Default: every mechanism that can do without parameters, with the options for
+            that; elfatt without its convolution is "elfatt@local_conv=false".
+
+    Returns:
+        The registered names, for `attn_implementation`.
+
+    Raises:
+        AttentionError: A mechanism has parameters, takes more than q, k and v, or needs max_length: use `replace`.
     """
     names = mechanisms or tuple(_without_parameters())
     for name in names:
@@ -64,34 +70,35 @@ def replace(
     grid: tuple[int, int] | None = None,
     **options: Any,
 ) -> list[str]:
-    """Give each attention of a transformers model a layer of this mechanism; the names of those that have one now.
+    """Put a mechanism into every attention of a transformers model; its parameters become those of the model.
 
-    Projections and their weights stay. The layer's own parameters are the model's: they train, move and are saved with
-    it. `max_length`, `grid` and options are those of attention_impls.torch.Attention. AttentionError, in one line, and
-    nothing replaced, for a mechanism that takes x, causal or cross-attention, and a model without an attention.
+    Args:
+        model: The model; it is changed in place.
+        mechanism: A name, a name with options (elfatt@block_size=64), or the path of a folder with a slash.
+        max_length: The most tokens. Only mechanisms with arrays of that size need it.
+        grid: (rows, columns) of the pixels that the tokens scan, for layouts of two dimensions.
+        **options: Options of the mechanism's card.
+
+    Returns:
+        The names of the changed modules. Their projections and weights stay.
+
+    Raises:
+        AttentionError: The mechanism takes x, or the model has causal, cross- or no attention; nothing is changed.
     """
     found = dict(_attentions(model))
     if not found or not hasattr(model, "set_attn_implementation"):
-        raise AttentionError(f"{type(model).__name__} is no model of transformers that dispatches its attention")
+        raise AttentionError(f"{type(model).__name__} is not a model whose attention transformers can replace")
     layers = {}
     for name, module in found.items():
         if getattr(module, "is_causal", False) or "cross" in type(module).__name__.lower():
-            raise AttentionError(f"{name} is causal or looks at another sequence, expected self-attention both ways")
+            raise AttentionError(f"{name} is causal or cross-attention, expected bidirectional self-attention")
         heads, head_dim = _sizes(module)
         like = next(module.parameters())
-        layers[name] = Attention(
-            mechanism,
-            heads=heads,
-            head_dim=head_dim,
-            max_length=max_length,
-            grid=grid,
-            device=like.device,
-            dtype=like.dtype,
-            **options,
-        )
+        sizes = {"heads": heads, "head_dim": head_dim, "max_length": max_length, "grid": grid}
+        layers[name] = Attention(mechanism, **sizes, device=like.device, dtype=like.dtype, **options)
     require_no_carry(next(iter(layers.values())).mechanism)
     if "x" in (first := next(iter(layers.values()))).inputs:
-        raise AttentionError(f"{first.mechanism.name} takes x, which transformers does not hand over")
+        raise AttentionError(f"{first.mechanism.name} takes x, which transformers does not pass: choose another")
     AttentionInterface.register(OWN, _own)
     AttentionMaskInterface.register(OWN, _mask)
     for name, module in found.items():
@@ -101,14 +108,14 @@ def replace(
 
 
 def _attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules that transformers asks its interface for: they say how they scale, and whether they are causal."""
+    """The attention modules of the model: those with a scaling and a flag for causality."""
     for name, module in model.named_modules():
         if hasattr(module, "is_causal") and hasattr(module, "scaling") and hasattr(module, "config"):
             yield name, module
 
 
 def _sizes(module: Any) -> tuple[int, int]:
-    """Heads and head_dim of an attention."""
+    """The heads and head_dim of an attention module."""
     try:
         heads = module.config.num_attention_heads
         head_dim = getattr(module, "head_dim", None) or getattr(module, "attention_head_size", None)
@@ -118,9 +125,9 @@ def _sizes(module: Any) -> tuple[int, int]:
 
 
 def _without_parameters() -> Iterator[str]:
-    """Every mechanism under the options nearest to its card's that need no parameter, as it is spelled."""
+    """The spelling of every mechanism that can do without parameters, with the options for that."""
     for name in attention_impls.names():
-        if "flash" in name:  # which transformers takes for a kernel of its own; it is softmax
+        if "flash" in name:  # transformers would use its own kernel for such a name; the mechanism is softmax
             continue
         kind = attention_impls.load(name).card.options
         off = [each for each in fields(kind) if _can_be_off(kind, each)]
@@ -140,36 +147,36 @@ def _can_be_off(kind: type, option: Any) -> bool:
 
 
 def _require_function(choice: Choice, name: str) -> None:
-    """AttentionError for a mechanism that is more than a function of q, k and v."""
+    """Raise AttentionError for a mechanism that needs more than q, k and v."""
     if "torch" not in choice.mechanism.backends or choice.arrays(0)[0]:
         raise AttentionError(f"{name} has parameters: take attention_impls.transformers.replace")
     if "x" in choice.inputs or choice.card.penalty or choice.card.carries or choice.card.residual:
-        raise AttentionError(f"{name} is more than a function of q, k and v, which is all that transformers hands over")
+        raise AttentionError(f"{name} needs more than q, k and v, but transformers passes nothing else: use replace")
 
 
 def _choice(name: str) -> Choice:
-    """The mechanism at any sizes."""
+    """The mechanism at arbitrary sizes."""
     return choose(name, "torch", {}, heads=2, head_dim=8, max_length=None, grid=None)
 
 
 @functools.cache
 def _function(name: str, heads: int, head_dim: int, device: torch.device) -> Attention:
-    """A layer without parameters, whose constants are those of seed 0 wherever it is asked for."""
+    """A layer without parameters. Its constants are always those of seed 0."""
     return Attention(name, heads=heads, head_dim=head_dim, seed=0, device=device, dtype=torch.float32)
 
 
 def _attended(name: str, module: nn.Module, query: Tensor, *given: Any, **settings: Any) -> tuple[Tensor, None]:
-    """What transformers calls for a registered name."""
+    """The function that transformers calls for a registered name."""
     layer = _function(name, query.shape[1], query.shape[3], query.device)
     return _called(layer, module, query, *given, **settings)
 
 
 def _own(module: nn.Module, *given: Any, **settings: Any) -> tuple[Tensor, None]:
-    """What transformers calls where `replace` has put a layer."""
+    """The function that transformers calls after `replace`."""
     layer = getattr(module, OWN, None)
     if layer is None:
         raise AttentionError(
-            f"{type(module).__name__} has no layer of a mechanism: call replace(model, …) after making the model"
+            f"{type(module).__name__} has no layer of a mechanism: call replace(model, …) after creating the model"
         )
     return _called(layer, module, *given, **settings)
 
@@ -187,23 +194,23 @@ def _called(
     is_causal: bool | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """(out (B, N, H, D), None) from query, key and value (B, H, N, D) and a mask (B, N), True where a token is real."""
+    """Mix q, k, v (B, H, N, D) with a mask (B, N), True where a token is real. Returns (out (B, N, H, D), None)."""
     name = layer.mechanism.name
     if getattr(module, "is_causal", False) if is_causal is None else is_causal:
-        raise AttentionError(f"{type(module).__name__} is causal, but {name} looks both ways: take sdpa for it")
+        raise AttentionError(f"{type(module).__name__} is causal, but {name} is bidirectional: use sdpa there")
     if key.shape != query.shape or value.shape != query.shape:
         shapes = f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}"
-        raise AttentionError(f"query, key and value are {shapes}, expected equal shapes: {name} is self-attention")
+        raise AttentionError(f"query, key and value are {shapes}, expected equal shapes: {name} is self-attention only")
     if dropout:
         raise AttentionError(
             f"dropout of weights is {dropout}, expected 0: set attention_probs_dropout_prob=0 in the config"
         )
     if attention_mask is not None and (attention_mask.ndim != 2 or attention_mask.is_floating_point()):
         kind = f"{attention_mask.dtype} of {attention_mask.ndim} axes"
-        raise AttentionError(f"attention_mask is {kind}, expected torch.bool (B, N): {name} knows padding only")
+        raise AttentionError(f"attention_mask is {kind}, expected torch.bool (B, N): {name} supports padding only")
     for setting in ("position_bias", "softcap", "sliding_window", "output_attentions"):
         if settings.get(setting) not in (None, False):
-            raise AttentionError(f"{setting} is given, but {name} has no weights of pairs: leave it out")
+            raise AttentionError(f"{setting} is given, but {name} has no attention weights: leave it out")
     if scaling is not None:  # the mechanisms have 1/√D in them
         query = query if scaling == query.shape[-1] ** -0.5 else query * (scaling * query.shape[-1] ** 0.5)
     given = {letter: each.transpose(1, 2) for letter, each in zip("qkv", (query, key, value), strict=True)}
@@ -218,9 +225,9 @@ def _mask(
     attention_mask: Tensor | None = None,
     **settings: Any,
 ) -> Tensor | None:
-    """The mask of padding (B, N) as the user gave it; AttentionError for a model that asks for another one."""
+    """The user's mask of padding (B, N). AttentionError for a model that needs another kind of mask."""
     if mask_function is not both_ways:
-        raise AttentionError("this model asks for a causal or another mask of pairs: take sdpa for it")
+        raise AttentionError("this model needs a causal mask or another mask of pairs: use sdpa for it")
     if q_length != kv_length:
-        raise AttentionError(f"{q_length} queries and {kv_length} keys given, expected as many: self-attention only")
+        raise AttentionError(f"{q_length} queries and {kv_length} keys given, expected equal numbers (self-attention)")
     return attention_mask

@@ -1,6 +1,6 @@
-"""The Long Range Arena suite: tasks, attention mechanisms, training and measuring, in PyTorch and JAX.
+"""The Long Range Arena suite: training and timing of attention mechanisms on long sequences, in PyTorch and JAX.
 
-The library is `lra.resolve`, `lra.train`, `lra.benchmark` and `lra.load_records`; lra.library says what they do.
+The library is `lra.resolve`, `lra.train`, `lra.benchmark` and `lra.load_records`. lra.library has their documentation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """The library's functions, imported when they are first asked for."""
+    """Import a function of the library at its first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("lra.library"), name)

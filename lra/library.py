@@ -1,11 +1,11 @@
-"""The suite as a library: quiet, typed, and without a trace in the caller's process.
+"""The suite as a library. Its functions print nothing and change nothing in the caller's process.
 
 import lra
 record = lra.train(lra.resolve("listops", "elfatt@block_size=64", preset="smoke"))
 print(record.test_accuracy)
 
-The command line tells glibc to keep freed buffers, which is faster on a CPU. No call here changes the process that it
-is in: lra.core.allocator.keep_buffers() does the same for yours.
+The command line tells glibc to keep freed buffers, which is faster on a CPU. The library does not, since that changes
+the process. Call lra.core.allocator.keep_buffers() to do the same in yours.
 """
 
 from __future__ import annotations
@@ -52,24 +52,24 @@ def train(
     """Train and evaluate one run, and save its record under `results`.
 
     Args:
-        run: From `resolve`, or made by hand.
+        run: The configuration of the run, from `resolve` or made by hand.
         results: The folder of records and snapshots.
-        device: "cpu" or "gpu". A GPU where the framework sees one, if it is left out.
+        device: "cpu" or "gpu". Default: a GPU if the framework sees one.
         resume: Continue from the snapshot of this run.
         fresh: Start over, and discard the snapshot of this run.
-        raw: The folder of your own raw files.
-        devices: So many devices share each batch.
+        raw: The folder of your own raw files. Generated tasks need none.
+        devices: Number of devices that share each batch.
         accumulate: Parts of a device's share of a batch, which are computed one after the other.
-        callback: Is told how it goes.
+        callback: An observer of the run, see `lra.training.history.Callback`.
 
     Returns:
-        The record.
+        The record of the run. Accuracies are fractions, times are seconds, memory is bytes.
 
     Raises:
-        UserError: The run cannot be trained.
-        loop.Diverged: A loss is NaN or infinite.
-        loop.Interrupted: The run was stopped, and a snapshot was saved for `resume`.
-        DeviceFailed: One of several devices failed; the last snapshot stays.
+        UserError: The run cannot be trained. The message says what to do.
+        lra.training.loop.Diverged: A loss is NaN or infinite.
+        lra.training.loop.Interrupted: A signal stopped the run. A snapshot was saved for `resume`.
+        DeviceFailed: One of several devices failed. The last snapshot stays.
     """
     sharing = Sharing(devices, accumulate)
     place = Place(results=Path(results), device=device, resume=resume, fresh=fresh, sharing=sharing)
@@ -83,18 +83,19 @@ def train(
 
 
 def benchmark(wanted: Wanted, *, results: Path | str = RESULTS, device: Device = "cpu") -> BenchRecord:
-    """Time attentions against length, and save the record under the folder `bench` of `results`.
+    """Time mechanisms against length, and save the record in the folder `bench` of `results`.
 
     Args:
-        wanted: What is timed: mechanisms, lengths and the rest.
+        wanted: The subject of the benchmark, `lra.bench.wanted.Wanted`: mechanisms, lengths and the rest.
         results: The folder of results.
         device: "cpu" or "gpu".
 
     Returns:
-        The record, with every sample.
+        The record with every sample, in seconds.
 
     Raises:
-        KeyboardInterrupt: It was stopped before there was a sample.
+        UserError: The benchmark is impossible, for example because no mechanism has the framework.
+        KeyboardInterrupt: It was stopped before the first sample.
     """
     with _quiet():
         return run_bench(make_plan(wanted, device), Path(results), command_line("bench", wanted))[0]
@@ -107,7 +108,7 @@ def load_records(results: Path | str = RESULTS) -> list[Record]:
         results: The folder of results.
 
     Returns:
-        The records, in the order of their files' names. A file that is no record is left out with a warning.
+        The records, in the order of their file names. A file that is not a record is left out with a warning.
     """
     found = []
     for path in sorted(Path(results, "runs").glob("[!.]*.json")):
@@ -120,7 +121,7 @@ def load_records(results: Path | str = RESULTS) -> list[Record]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Inside, nothing is printed."""
+    """Within this context, nothing is printed."""
     before = console.quiet, errors.quiet
     console.quiet = errors.quiet = True
     try:

@@ -1,4 +1,4 @@
-"""The registry of tasks: a folder here whose `__init__.py` defines TASK is one."""
+"""The registry of tasks. Each folder here whose `__init__.py` defines TASK is a task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Task:
-    """The task of that name. TaskError for an unknown one, with the nearest name, and where TASK contradicts it."""
+    """Load a task by its name. TaskError for an unknown name, and if the folder's TASK has another name or order."""
     found = _found(HERE)
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)

@@ -1,7 +1,7 @@
-"""What a task is: where its examples come from, what their tokens mean, what guessing scores on it.
+"""The parts of a task: the source of its examples, the meaning of their tokens, and rules without learning.
 
-An example is one document (or two, for a two-tower task) and a label. Documents are stored end to end in one
-flat array, so any length fits without padding; padding is known by lengths, never by a token's value.
+An example is one document (or two, for a two-tower task) and a label. Documents are stored end to end in one flat
+array, so any length fits without padding. Padding is known by lengths, never by a token's value.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import numpy as np
 from annotated_types import Interval
 
 SPLITS = ("train", "validation", "test")
-# What NumPy raises for a file that is damaged or none of its own.
+# The errors of NumPy for a file that is damaged or not its own.
 NOT_NUMPY = (OSError, ValueError, EOFError, TypeError, MemoryError, SyntaxError, TokenError)
 
-# Ranges of options: lra checks what a field declares, for every way in.
+# Ranges of options. Every way to set an option checks them.
 Examples = Annotated[int, Interval(ge=1, le=100_000_000)]
 Length = Annotated[int, Interval(ge=1, le=1_000_000)]
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 
 
 class TaskError(Exception):
-    """Data that is missing, damaged or impossible, told in one line: given, expected, what to do."""
+    """An error in data: missing, damaged or impossible. Its one line says the problem and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The shape of a task's sequences: the greatest length, and the pixel grid where there is one."""
+    """The shape of a task's sequences: the greatest length, and the pixel grid if there is one."""
 
     max_length: int
     grid: tuple[int, int] | None = None
@@ -39,12 +39,12 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleBlock:
-    """Some examples of one split as a builder yields them; the store joins blocks in the order they come.
+    """A block of examples of one split, from a builder. The store joins blocks in their order.
 
-    `tokens` holds the documents end to end, `lengths` one entry a document. `examples` (n, towers) names each
-    example's documents by their number inside the block, and a split then holds equal documents once, whichever
-    blocks they come in; None means that document i is example i. `extras` are further arrays with one row an example
-    (the reference lines use them), the same names in every block.
+    `tokens` has the documents end to end; `lengths` has an entry for each document. `examples` (n, towers) has the
+    numbers of each example's documents inside the block; the split then stores equal documents once. None means that
+    document i is example i. `extras` has further arrays with a row for each example, for rules without learning. Every
+    block has the same names in `extras`.
     """
 
     split: str
@@ -75,65 +75,65 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One file of the public network, with the size and the checksum that its owner's users agree on."""
+    """One file for download, with its known size and checksum."""
 
     url: str
     size: int
     """Bytes."""
     sha256: str
     dataset: str
-    """The dataset of tensorflow-datasets that downloads it too, so that either finds the other's copy."""
+    """The data set of tensorflow-datasets that downloads the same file, so that both share a copy."""
 
 
 def _no_network(archive: Archive) -> Path:
-    raise TaskError(f"{archive.url} is needed and nothing here may download it: name your own copy with --raw DIR")
+    raise TaskError(f"{archive.url} is needed, but downloads are off: name your own copy with --raw DIR")
 
 
 def _unheard(origin: str) -> None:
-    """Nobody asked where the data came from."""
+    """The default of `tell` and `note`: do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a build may draw on, and whom it tells."""
+    """The sources for building data, and the functions that get messages."""
 
     raw: Path | None = None
-    """The user's own raw files; a task that finds none of its own there looks elsewhere."""
+    """The folder of the user's raw files. If the task's files are not in it, other sources are used."""
     processes: int = 1
-    """How many it may start."""
+    """The number of processes that a build may start."""
     fetch: Callable[[Archive], Path] = _no_network
-    """Downloads and checks an archive, unless it is there already; TaskError where that fails."""
+    """Downloads and checks an archive, unless it is there already. TaskError if that fails."""
     tell: Callable[[str], None] = _unheard
-    """Called once, before the first block, with where the data comes from: "aclImdb_v1.tar.gz"."""
+    """Called once, before the first block, with the source of the data: "aclImdb_v1.tar.gz"."""
     note: Callable[[str], None] = _unheard
-    """Called with what the user should know besides."""
+    """Called with further messages for the user."""
 
     def require_folder(self, wanted: str) -> None:
-        """TaskError where the user named a file that is not `wanted`: nothing else is taken in its place."""
+        """Raise TaskError if the user named a file that is not `wanted`; no other source replaces it."""
         if self.raw is not None and not self.raw.is_dir():
-            raise TaskError(f"{self.raw} is none of {wanted}: name one of them, or nothing to look elsewhere")
+            raise TaskError(f"{self.raw} is none of {wanted}: name one of them, or leave --raw out")
 
     def fetched(self, archive: Archive, wanted: str) -> Path:
-        """The archive, fetched because `wanted` is not among the user's own files, which is said."""
+        """Download the archive, and tell the user that `wanted` is not among their files."""
         if self.raw is None:
             return self.fetch(archive)
-        self.note(f"no {wanted} in {self.raw}: looking for {archive.url}")
+        self.note(f"no {wanted} in {self.raw}: getting {archive.url}")
         try:
             return self.fetch(archive)
         except TaskError as error:
             raise TaskError(f"no {wanted} in {self.raw}; {error}") from None
 
 
-# Yields every example of every split of the data that its options describe.
+# Yields all examples of all splits for given options.
 Build = Callable[[Any, Source], Iterator[ExampleBlock]]
 
 
 def _anything(options: Any) -> None:
-    """The check of a task whose every option goes with every other."""
+    """The default of `check`: all options fit together."""
 
 
 def _largest(task: Task, options: Any) -> int:
-    """Every document of every example as long as can be."""
+    """The default of `bound`: every document has the greatest length."""
     documents = sum(filter(None, task.counts(options).values())) * task.towers
     return documents * task.shape(options).max_length * task.dtype.itemsize
 
@@ -142,10 +142,9 @@ def _largest(task: Task, options: Any) -> int:
 class Task:
     """One task of the suite.
 
-    `options` is a frozen dataclass whose fields say which data is meant: every one of them changes the examples,
-    so together with `version` they name the prepared folder. It has the fields train, validation and test (how
-    many examples; None for all there are), and seed where chance has a part. A field declares its range. Raise
-    `version` whenever an example changes.
+    `options` is a frozen dataclass that describes the data. Every field changes the examples. So the fields, together
+    with `version`, name the prepared folder. It has the fields train, validation and test (numbers of examples; None:
+    all) and, for random data, seed. A field declares its range. Raise `version` whenever an example changes.
     """
 
     name: str
@@ -162,20 +161,20 @@ class Task:
     picture: Callable[[Any, Mapping[str, Split], Path], None]  # writes one PNG that shows the examples
     towers: int = 1
     order: int = 1000
-    """Its place in the tables, a number that stands in the definition; equal ones stand by name."""
+    """The task's place in tables, a literal number. Tasks with equal numbers are sorted by name."""
 
     check: Callable[[Any], None] = _anything
-    """Raises TaskError, in one line, for options that are in their ranges and yet do not go together."""
+    """Raises TaskError, in one line, for options that are within their ranges but do not fit together."""
     traits: Mapping[str, Callable[[np.ndarray], int]] = field(default_factory=dict)
-    """What tells hard examples from easy ones besides length, by name: a whole number of one document's tokens."""
+    """Traits of difficulty besides length, by name: functions from one document's tokens to a whole number."""
     size: Callable[[Task, Any], int] = _largest
     """An upper bound on the bytes of the prepared tokens."""
 
     @property
     def dtype(self) -> np.dtype:
-        """The smallest type that holds its tokens."""
+        """The smallest dtype for the tokens."""
         return np.dtype(np.uint8 if self.vocab <= 256 else np.uint16)
 
     def counts(self, options: Any) -> dict[str, Any]:
-        """How many examples each split holds; None where that is known only once the data is there."""
+        """The number of examples in each split; None if it is unknown before the data is built."""
         return {split: getattr(options, split) for split in SPLITS}

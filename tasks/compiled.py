@@ -1,7 +1,7 @@
-"""Where numba keeps compiled code: a folder for each state of this package's sources.
+"""The folder of numba's compiled code: one for each state of this package's sources.
 
-Numba's own cache looks only at the file that a function stands in, so after an update it may go on with code compiled
-from an older state of another. Import this before anything is compiled.
+Numba's own cache checks only the file of a function. So after an update it may use code that was compiled from an older
+state of another file. Import this module before anything is compiled.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tasks.places import cache, passing, usable
 
 
 def use_own_cache() -> None:
-    """Point numba's cache at the folder of these sources; a cache the user has chosen stays chosen.
+    """Set numba's cache to the folder of these sources, unless the user has chosen a cache.
 
-    Numba refuses to compile what it cannot keep, so where nothing can be written it gets a folder that passes away.
+    Numba refuses to compile without a cache. So if no folder can be written, it gets a temporary one.
     """
     settings: Any = import_module("numba.core.config")
     if settings.CACHE_DIR and usable(Path(settings.CACHE_DIR)):

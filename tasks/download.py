@@ -1,6 +1,6 @@
-"""Downloads through the download manager of tensorflow-datasets: cached, checked, with a progress bar.
+"""Downloads by the download manager of tensorflow-datasets: cached, checked, with a progress bar.
 
-It works without TensorFlow and keeps its files where tensorflow-datasets does, so that either finds the other's.
+It needs no TensorFlow. Files are kept in the folder of tensorflow-datasets, so that both share them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tasks.places import home, named
 
 
 def tfds_home() -> Path:
-    """Where tensorflow-datasets keeps its data: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+    """The data folder of tensorflow-datasets: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
-    A user without a home has none, and what is downloaded then goes below LRA_HOME.
+    None for a user without a home directory; downloads then go into LRA_HOME.
     """
     if given := os.environ.get("TFDS_DATA_DIR"):
         return named("TFDS_DATA_DIR", given)
@@ -30,11 +30,13 @@ def tfds_home() -> Path:
 
 
 def fetch(archive: Archive, announce: Callable[[str], None] = print) -> Path:
-    """The archive's path on this machine, downloaded unless it is here already.
+    """The path of the archive, which is downloaded unless it is there already.
 
-    `announce` is told before anything is transferred. A file of the archive's own name in the downloads' manual/
-    folder is checked and taken. What was downloaded in part is dropped. TaskError where there is no network, or where
-    the content is not the expected one.
+    `announce` is called before a transfer. A file with the archive's name in the folder manual/ of the downloads is
+    checked and used. Partial downloads are deleted.
+
+    Raises:
+        TaskError: There is no network, or the content is not the expected one.
     """
     try:
         from tensorflow_datasets.core import download
@@ -57,9 +59,9 @@ def fetch(archive: Archive, announce: Callable[[str], None] = print) -> Path:
 
 
 def through(manager: Any, downloads: Path, archive: Archive, announce: Callable[[str], None] = print) -> Path:
-    """The archive's path by way of a download manager of tensorflow-datasets that keeps its files in `downloads`.
+    """The path of the archive, by a download manager of tensorflow-datasets with its files in `downloads`.
 
-    One process downloads at a time, and a part that an interrupt or a dead connection left is removed.
+    One process downloads at a time. Partial downloads after an interruption are removed.
     """
     import requests
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
@@ -73,12 +75,12 @@ def through(manager: Any, downloads: Path, archive: Archive, announce: Callable[
             return kept
         try:
             if not _by_hand(archive, downloads).exists():
-                # The manager tries ten times over three minutes; whether there is a network shows at once.
+                # The manager tries ten times during three minutes, but a missing network is known at once.
                 requests.head(archive.url, allow_redirects=True, timeout=20)
             return Path(manager.download(archive.url))
         except NonMatchingChecksumError:
             raise TaskError(
-                f"{archive.url} is not the file expected ({archive.size:,} bytes, sha256 {archive.sha256[:16]}…): "
+                f"{archive.url} is not the expected file ({archive.size:,} bytes, sha256 {archive.sha256[:16]}…): "
                 "download it again, or name a good copy with --raw"
             ) from None
         except (DownloadError, requests.RequestException) as error:
@@ -92,7 +94,7 @@ def through(manager: Any, downloads: Path, archive: Archive, announce: Callable[
 
 
 def kept_copy(archive: Archive, downloads: Path) -> Path | None:
-    """What a download manager, of whichever dataset, has downloaded and checked before: its name has the checksum."""
+    """An earlier download of any data set, recognised by the checksum in its name."""
     from tensorflow_datasets.core.download.resource import get_dl_fname
 
     found = downloads.rglob(get_dl_fname(archive.url, archive.sha256))
@@ -104,7 +106,7 @@ def _by_hand(archive: Archive, downloads: Path) -> Path:
 
 
 def url_infos(archive: Archive) -> dict:
-    """The archive as the download manager wants to know it."""
+    """The archive's checksum information for the download manager."""
     from tensorflow_datasets.core import utils
     from tensorflow_datasets.core.download.checksums import UrlInfo
 

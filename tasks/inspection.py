@@ -1,4 +1,4 @@
-"""What there is to know about prepared examples beyond their counts: balance, lengths, what the splits share."""
+"""Facts about prepared examples beyond their counts: balance of labels, lengths, and overlaps of splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.base import SPLITS, Split, Task
 
 
 def summary(task: Task, splits: Mapping[str, Split]) -> list[str]:
-    """Lines for people: size, labels and lengths of each split, repeated examples, examples in two splits."""
+    """Lines of text: size, labels and lengths of each split, repeated examples, examples in two splits."""
     digests = {name: example_digests(splits[name]) for name in SPLITS}
     lines = [f"{name}: {_describe(task, splits[name], digests[name])}" for name in SPLITS]
     lines += [f"in {a} and {b}: {len(shared(digests[a], digests[b])):,} examples" for a, b in combinations(SPLITS, 2)]
@@ -25,19 +25,19 @@ def summary(task: Task, splits: Mapping[str, Split]) -> list[str]:
 
 
 def document_digests(split: Split) -> np.ndarray:
-    """(documents,) 16 bytes that stand for each document's tokens."""
+    """(documents,) digests of 16 bytes of each document's tokens."""
     found = [blake2b(split.document(i).tobytes(), digest_size=16).digest() for i in range(len(split.offsets) - 1)]
     return np.array(found, "V16")
 
 
 def example_digests(split: Split) -> np.ndarray:
-    """(n,) 16 bytes, or 32 for two towers, that stand for each example's tokens."""
+    """(n,) digests of each example's tokens, of 16 bytes, or 32 for two towers."""
     rows = document_digests(split)[split.examples]
     return np.ascontiguousarray(rows).view(f"V{16 * rows.shape[1]}")[:, 0]
 
 
 def shared(a: np.ndarray, b: np.ndarray) -> set[bytes]:
-    """The digests that occur on both sides."""
+    """The digests that both sides have."""
     return set(a.tolist()) & set(b.tolist())
 
 

@@ -1,7 +1,7 @@
-"""What this process may use of its machine: its CPU affinity and the limits of its control groups.
+"""The cores and memory that this process may use: its CPU affinity and the limits of its control groups.
 
-Linux has both; elsewhere the whole machine is taken. Files of control groups: kernel.org, admin-guide/cgroup-v2.rst
-and admin-guide/cgroup-v1.
+Linux has both; on other systems the limits are those of the machine. Files of control groups are described at
+kernel.org, admin-guide/cgroup-v2.rst and admin-guide/cgroup-v1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that this process may keep busy: those it may run on, or a smaller quota of CPU time, rounded up."""
+    """Number of cores for this process: those it may run on, or a smaller quota of CPU time, rounded up."""
     return max(1, math.ceil(min([len(allowed_cores()), *_quotas()])))
 
 
@@ -30,22 +30,22 @@ def allowed_cores() -> set[int]:
 
 
 def usable_memory() -> int:
-    """Bytes that this process may hold: the machine's memory, or a smaller limit."""
+    """Bytes of memory for this process: the machine's memory, or a smaller limit."""
     return min([psutil.virtual_memory().total, *(limit for limit, _ in memory_limits())])
 
 
 def memory_limits() -> list[tuple[int, int]]:
-    """The limit and the use, in bytes, of every control group that bounds this process's memory."""
+    """The limit and the use, in bytes, of every control group that limits this process's memory."""
     names = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
     found = [(_number(group / limit), _number(group / used)) for group in groups("memory") for limit, used in names]
     return [(limit, used) for limit, used in found if limit is not None and used is not None]
 
 
 def groups(controller: str) -> Iterator[Path]:
-    """The folders of the control groups that hold this process, from its own outwards; some may not exist.
+    """The folders of this process's control groups, from its own outwards. Some may not exist.
 
-    Those of version 2, and those of one controller of version 1. Inside a container the path that the kernel tells may
-    be the host's; its end is then missing, and the outermost folder is the container's own group.
+    They are those of version 2, and those of one controller of version 1. Inside a container the kernel may report the
+    host's path. Its end then does not exist, and the outermost folder is the container's group.
     """
     for line in text(MEMBERSHIP).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -60,7 +60,7 @@ def groups(controller: str) -> Iterator[Path]:
 
 
 def text(path: Path) -> str:
-    """What a file of the kernel says; nothing where it is not there."""
+    """The content of a kernel file; empty if it does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -68,7 +68,7 @@ def text(path: Path) -> str:
 
 
 def _quotas() -> list[float]:
-    """CPU seconds a second that the control groups allow."""
+    """CPU seconds per second that the control groups allow."""
     found = []
     for group in groups("cpu"):
         words = text(group / "cpu.max").split()

@@ -1,7 +1,7 @@
-"""Locks between processes, also of several machines, that say who holds them.
+"""Locks between processes, also on several machines, that name their holder.
 
-The system frees the lock of a process that has died, but not every network file system does. So the holder leaves its
-name beside the lock and touches it while it works; who waits says whom for, and gives up where that one is silent.
+The system releases the lock of a dead process, but some network file systems do not. So the holder writes its name
+beside the lock and touches that file while it works. A waiting process names the holder, and gives up if it is silent.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from tasks.base import TaskError
 
-AGAIN = 600.0  # seconds between two words about the same wait
-SILENT = 3600.0  # seconds without a sign after which a holder is taken for dead
+AGAIN = 600.0  # seconds between two messages about the same wait
+SILENT = 3600.0  # seconds without a sign of life after which a holder is assumed to be dead
 Tell = Callable[[str], None]  # called with a line for the user
 
 
@@ -34,16 +34,19 @@ class Busy(TaskError):
 
 @contextmanager
 def held(path: Path, tell: Tell | None) -> Iterator[Callable[[], None]]:
-    """Inside, this process alone has the lock; yields what to call for a sign of life, at least once an hour.
+    """Within this context, only this process has the lock. Yields a function to call at least once an hour.
 
-    `tell` gets a line where it has to wait; None raises Busy instead. Busy too where the holder has been silent for
-    SILENT, TaskError where the file system has no locks.
+    `tell` gets a line if it must wait; with None, Busy is raised instead.
+
+    Raises:
+        Busy: Another process has the lock, and `tell` is None or the holder has been silent for SILENT.
+        TaskError: The file system has no locks.
     """
     lock = FileLock(path)
     _take(lock, path, tell)
     mark = _mark(path)
     try:
-        with suppress(OSError):  # of a disk without room: the lock holds without it
+        with suppress(OSError):  # the disk is full; the lock works without the name
             mark.write_text(json.dumps({"host": platform.node(), "pid": os.getpid(), "since": time.time()}), "utf-8")
         yield lambda: _touch(mark)
     finally:
@@ -62,7 +65,7 @@ def _take(lock: FileLock, path: Path, tell: Tell | None) -> None:
         except Timeout:
             holder, silent = _holder(path)
             if tell is None:
-                raise Busy(path, holder, "which works on the same") from None
+                raise Busy(path, holder, "which does the same work") from None
             if silent > SILENT:
                 raise Busy(path, holder, f"which has given no sign for {silent / 60:.0f} minutes") from None
             tell(f"waiting for {holder}, which holds {path}: Ctrl-C ends the wait")
@@ -74,7 +77,7 @@ def _take(lock: FileLock, path: Path, tell: Tell | None) -> None:
 
 
 def _holder(path: Path) -> tuple[str, float]:
-    """Who holds the lock, and for how many seconds there has been no sign of it."""
+    """The holder of the lock, and the seconds since its last sign of life."""
     mark = _mark(path)
     try:
         silent = time.time() - mark.stat().st_mtime
@@ -82,7 +85,7 @@ def _holder(path: Path) -> tuple[str, float]:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(said["since"]))
         return f"process {said['pid']} on {said['host']} (since {since})", silent
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return "another process", 0.0  # that has not said its name yet, or could not
+        return "another process", 0.0  # its name is not written yet, or could not be written
 
 
 def _mark(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Doing the parts of a long task on several threads, for compiled code that releases the interpreter lock."""
+"""Parallel work on several threads, for compiled code that releases the interpreter lock."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Made = TypeVar("Made")
 
 
 def in_order(make: Callable[[Part], Made], parts: Iterable[Part], threads: int) -> Generator[Made, None, None]:
-    """make(part) for every part, in their order, a few ahead of the reader; parts may be endless.
+    """Yield make(part) for every part, in order, computed a few parts ahead of the reader. Parts may be endless.
 
-    Closing the generator, or an interrupt while it waits, drops what has not begun.
+    Closing the generator, or an interrupt while it waits, cancels parts that have not begun.
     """
     pending: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(max(threads, 1)) as pool:

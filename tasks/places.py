@@ -1,4 +1,4 @@
-"""Where this machine keeps what is ours: prepared data, and caches, which every command can do without."""
+"""The folders of this suite on the machine: prepared data, and caches, which can be deleted."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from tasks.base import TaskError
 
 
 def home() -> Path:
-    """Where prepared data and caches lie: $LRA_HOME, else the user's cache directory; TaskError where neither is."""
+    """The folder of prepared data and caches: $LRA_HOME, else the user's cache directory. TaskError without either."""
     if given := os.environ.get("LRA_HOME"):
         return named("LRA_HOME", given)
     try:
         return user_cache_path("lra")
     except RuntimeError:  # a user without a name or a home, as containers have
         raise TaskError(
-            "this user has no home for prepared data: set LRA_HOME to a folder that can be written"
+            "this user has no home directory for prepared data: set LRA_HOME to a writable folder"
         ) from None
 
 
 def named(variable: str, text: str) -> Path:
-    """The folder that an environment variable names; TaskError for ~ of a user who has no home."""
+    """The folder in an environment variable. TaskError for ~ of a user without a home directory."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise TaskError(f"{variable} is {text}: there is no such user's home; name a folder") from None
+        raise TaskError(f"{variable} is {text}: no user of that name has a home: name a folder") from None
 
 
 def raw_folder() -> Path | None:
-    """The user's own raw files as LRA_RAW names them, None where it is not set; TaskError as `named`."""
+    """The folder of raw files in LRA_RAW; None if it is not set. Raises the same errors as `named`."""
     given = os.environ.get("LRA_RAW")
     return named("LRA_RAW", given) if given else None
 
 
 def cache(name: str) -> Path | None:
-    """The folder for one kind of cache below `home`, which can be written; None where there is none."""
+    """The writable folder for one kind of cache inside `home`; None if there is none."""
     try:
         place = home() / name
     except TaskError:
@@ -50,7 +50,7 @@ def cache(name: str) -> Path | None:
 
 
 def usable(place: Path) -> bool:
-    """Whether files can be kept in that folder, which is made where it is missing."""
+    """Whether the folder is writable. It is created if it is missing."""
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError):
@@ -59,9 +59,9 @@ def usable(place: Path) -> bool:
 
 
 def settle_matplotlib() -> None:
-    """Let Matplotlib, when it is imported, keep its fonts below LRA_HOME, or nowhere without a word about it.
+    """Make Matplotlib keep its font cache inside LRA_HOME, or in a temporary folder, without messages.
 
-    What it says of its folder of settings concerns nobody: pictures here have settings of their own.
+    Its messages about its folder of settings do not matter here, since plots have their own settings.
     """
     if os.environ.get("LRA_HOME") and (place := cache("matplotlib")):
         os.environ.setdefault("MPLCONFIGDIR", str(place))
@@ -73,7 +73,7 @@ def _without_settings_folder(record: logging.LogRecord) -> bool:
 
 
 def passing(name: str) -> Path:
-    """A folder that this process's end deletes, for a program that insists on one."""
+    """A temporary folder that is deleted when this process ends, for libraries that need one."""
     place = tempfile.mkdtemp(prefix=f"lra-{name}-")
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return Path(place)

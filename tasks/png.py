@@ -1,7 +1,7 @@
-"""Reads PNG files of images whose size and channels are known, exactly or not at all.
+"""Reads PNG files of known size and channels, without any loss.
 
-What holds the same numbers in another way is converted (1-bit gray, a palette of grays, gray stored as RGB). What
-would lose or change a value is refused, and so is a file whose checksums do not hold.
+Files with the same numbers in another form are converted (1-bit gray, a palette of grays, gray stored as RGB). Files
+that would lose or change a value are refused, and so are files with wrong checksums.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL.ExifTags import Base
 
 from tasks.base import TaskError
 
-# How every PNG begins (W3C PNG, 5.2 and 11.2.1): signature, IHDR's length and name; then width, height, bits, kind.
+# The first bytes of a PNG (W3C PNG, 5.2 and 11.2.1): signature, IHDR's length and name; then width, height, bits, kind.
 _HEADER = struct.Struct(">16sIIBB")
 _START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _KINDS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
@@ -26,14 +26,16 @@ _OPAQUE = 255
 
 
 class _Refused(Exception):
-    """Why a file does not hold the image that was expected."""
+    """The reason why a file does not have the expected image."""
 
 
 def read_png(file: Path | bytes, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The image as uint8 of `shape`: (height, width) for gray, (height, width, 3) for RGB.
 
-    `file` is a path or the file's content; `name` stands in messages. TaskError, in one line, where the file is
-    damaged, animated, rotated by EXIF, transparent, or holds anything that 8 bits of `shape` do not.
+    `file` is a path or the file's content; messages use `name`.
+
+    Raises:
+        TaskError: The file is damaged, animated, rotated by EXIF, transparent, or not exact in 8 bits of `shape`.
     """
     try:
         content = file if isinstance(file, bytes) else file.read_bytes()
@@ -50,9 +52,9 @@ def read_png(file: Path | bytes, name: str, shape: tuple[int, ...]) -> np.ndarra
 
 
 def _mode(content: bytes, shape: tuple[int, ...]) -> str:
-    """Bits and kind, as in "8-bit palette"; the size is refused here, before anything is decompressed."""
+    """Bits and kind, such as "8-bit palette". A wrong size is refused here, before anything is decompressed."""
     if len(content) < _HEADER.size or not content.startswith(_START):
-        raise _Refused("is no PNG file")
+        raise _Refused("is not a PNG file")
     _, width, height, bits, kind = _HEADER.unpack_from(content)
     mode = f"{bits}-bit {_KINDS.get(kind, f'kind {kind}')}"
     if (height, width) != shape[:2]:
@@ -81,11 +83,11 @@ def _pixels(image: Image.Image, mode: str) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:
-    """16-bit gray as 8 bits, where each low byte repeats the high one: that is how 8 bits are written as 16."""
+    """16-bit gray as 8 bits. Each low byte must repeat the high byte, as in 8 bits that were written as 16."""
     values = np.asarray(image)
     high = values >> 8
     if "transparency" in image.info or (values != high * 257).any():
-        raise _Refused("is 16-bit gray that 8 bits do not hold")
+        raise _Refused("is 16-bit gray that does not fit into 8 bits")
     return high.astype(np.uint8)
 
 

@@ -1,13 +1,13 @@
-"""The tasks as tensorflow-datasets builders, for people who live there; TensorFlow itself is not needed.
+"""The tasks as builders of tensorflow-datasets. TensorFlow itself is not needed.
 
     import tasks.tfds
     import tensorflow_datasets as tfds
     train = tfds.data_source("lra_pathfinder32", split="train")
     train[0]  # {"tokens": uint8 (1024,), "label": 1}
 
-Each builder prepares the task as `run_lra.py data prepare` does (raw files from $LRA_RAW, else generated or downloaded
-by the builder's own download manager) and stores it once more as ArrayRecord files. Tokens are unpadded; a two-tower
-task has tokens_0 and tokens_1.
+Each builder prepares the task as `run_lra.py data prepare` does, and stores it again as ArrayRecord files. Raw files
+come from $LRA_RAW, or from the builder's own download manager. Tokens are not padded. A two-tower task has tokens_0 and
+tokens_1.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tasks.places import raw_folder
 
 @dataclass(kw_only=True)
 class Config(tfds.core.BuilderConfig):
-    """A choice of a task's data: `options` is an instance of that task's options, None its defaults."""
+    """The options of a builder: `options` is an instance of the task's options; None: its defaults."""
 
     options: Any = None
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What all builders share; a subclass names the task. A task without a subclass here gets one."""
+    """The base of all builders. A subclass names the task. Tasks without a subclass here get one."""
 
     TASK: ClassVar[str]
     BUILDER_CONFIGS: ClassVar = [Config(name="standard", description="what the standard preset trains on")]
@@ -106,7 +106,7 @@ class LraPathfinder64(Builder):
 
 
 def _define(name: str) -> None:
-    """Make the builder of one task; its dataset is called as the task, with `lra_` before and no dash."""
+    """Make the builder of one task. Its data set has the task's name, with the prefix `lra_` and without dashes."""
     title = "".join(word.capitalize() for word in ("lra", *name.split("-")))
     body = {"TASK": name, "__doc__": f"{tasks.load(name).title}.", "__module__": __name__}
     globals()[title] = type(title, (Builder,), body)

@@ -1,4 +1,4 @@
-"""What tensorflow-datasets has prepared, read without TensorFlow: its folders, its two record formats, its order."""
+"""Reads data that tensorflow-datasets has prepared, without TensorFlow: folders, two record formats, and order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def official_order(salt: str, keys: Sequence[str]) -> np.ndarray:
 
 
 def prepared_folder(name: str, raw: Path | None) -> Path | None:
-    """The folder with the records of a dataset ("cifar10", "imdb_reviews/plain_text"), its newest version, or None.
+    """The folder with the records of a data set ("cifar10", "imdb_reviews/plain_text"), its newest version, or None.
 
     It is looked for at `raw` and below, then where tensorflow-datasets itself keeps its data.
     """

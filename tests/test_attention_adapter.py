@@ -134,7 +134,7 @@ def test_loading_a_folder_loads_no_framework(folder: Path, monkeypatch: pytest.M
     (folder / "torch_impl.py").write_text("raise RuntimeError('imported')")
     mechanism = attention_impls.load(str(folder))
     assert (mechanism.name, mechanism.card.title, mechanism.backends) == ("mine", "mine", ("torch", "jax"))
-    with pytest.raises(ValueError, match="mine has no card that states its cost"):
+    with pytest.raises(ValueError, match="mine has no card, so its cost is unknown"):
         mechanism.card.operations(None, small.blueprint().dims, 64)
 
 
@@ -152,7 +152,7 @@ def test_a_card_and_its_options_may_stand_beside_a_module(folder: Path) -> None:
     ("old", "new", "said"),
     [
         ("class Attention", "class Attentoin", "has neither `attend` nor `class Attention`"),
-        ("(self, dims)", "(self, width)", "wants width: its constructor is given dims, options"),
+        ("(self, dims)", "(self, width)", "needs width: its constructor gets only dims, options"),
         (
             'return torch.einsum("bhnm,bmhd->bnhd"',
             'return torch.einsum("bhnm,bmhd->bhnd"',

@@ -137,7 +137,7 @@ def test_a_part_that_the_card_announces_is_missed(returned: str, said: str, back
         card + "CARD = replace(SOFTMAX, penalty=True)",
     )
     case = Case(name, attention_impls.load(name).card.options())
-    with pytest.raises(AttentionError, match=rf"half/{backend}_impl\.py returned {said}, its card announces 2 parts"):
+    with pytest.raises(AttentionError, match=rf"half/{backend}_impl\.py returned {said}, but its card has 2 parts"):
         output(case, backend, draw(case, 37, None))
 
 
@@ -145,5 +145,5 @@ def test_a_part_that_the_card_announces_is_missed(returned: str, said: str, back
 def test_more_tokens_than_parameters_are_refused(backend: str) -> None:
     case: Any = Case("softmax", attention_impls.load("softmax").card.options())
     inputs = draw(case, 37, None)
-    with pytest.raises(ValueError, match="37 tokens given, at most 16 expected"):
+    with pytest.raises(ValueError, match="37 tokens given, expected at most 16"):
         output(case, backend, replace(inputs, dims=dims_for(16)))

@@ -185,7 +185,7 @@ def test_an_empty_example_is_zero_with_finite_gradients(case: Case, backend: str
 @every_implementation
 def test_too_many_tokens_are_an_error(case: Case, backend: str) -> None:
     inputs = draw(case, 37, None, dims=dims_for(36))
-    with pytest.raises(ValueError, match="37 tokens given, at most 36 expected"):
+    with pytest.raises(ValueError, match="37 tokens given, expected at most 36"):
         output(case, backend, inputs)
 
 

@@ -87,7 +87,7 @@ def test_a_row_packs_the_token_that_it_asks_for() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_layer_above_without_what_is_handed_on_is_told(backend: str) -> None:
-    with pytest.raises(AttentionError, match=r"^layer 1 is given no carry: give it what the layer below handed on$"):
+    with pytest.raises(AttentionError, match=r"^layer 1 has no carry: give it the carry of the layer below$"):
         parts(backend, drawn(), None, index=1)
 
 
@@ -145,7 +145,7 @@ def test_a_layer_that_hands_nothing_on_is_refused(backend: str) -> None:
         from attention_impls.flax import MultiHeadAttention
 
         made = partial(MultiHeadAttention, 2, 8, rngs=nnx.Rngs(0))
-    with pytest.raises(AttentionError, match=r"^luna hands something on from layer to layer, .*: take Attention"):
+    with pytest.raises(AttentionError, match=r"^luna passes a carry from layer to layer, .*: use Attention"):
         made(mechanism="luna")
 
 

@@ -78,7 +78,7 @@ def test_a_folder_from_outside_with_one_framework(tmp_path: Path) -> None:
     mechanism = attention_impls.load(str(folder))
     assert (mechanism.name, mechanism.card.title, mechanism.backends) == ("mine", "Mine", ("torch",))
     assert attention_impls.load(str(folder)).card is mechanism.card
-    with pytest.raises(ValueError, match="mine has no 'jax' code: it has torch"):
+    with pytest.raises(ValueError, match="mine is not written in jax: choose torch"):
         mechanism.attend("jax")
     pytest.importorskip("torch")
     assert mechanism.attend("torch").__module__ == f"{mechanism.module}.torch_impl"

@@ -115,7 +115,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "what was done is kept" in err
+    assert "the samples taken so far are kept" in err
     record = only_record(tmp_path)
     assert not record.complete
     assert 1 <= len(record.cells[0].samples) < 500

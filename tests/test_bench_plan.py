@@ -95,10 +95,10 @@ def test_too_many_cells_are_timed_some_lengths_at_a_time() -> None:
         (["--lengths", "1k"], "whole numbers"),
         (["--lengths", "0"], "at least 1"),
         (["--lengths", "64,64"], "each length once"),
-        (["--lengths", "64,128", "--batch", "1,2,3"], "as many as there are lengths (2)"),
+        (["--lengths", "64,128", "--batch", "1,2,3"], "one for each of the 2 lengths"),
         (["--backend", "tensorflow"], "expected torch or jax"),
         (["--samples", "1"], "at least 2"),
-        (["--compare", "elfatt:flash"], "two different ones of elfatt, softmax"),
+        (["--compare", "elfatt:flash"], "two different names of elfatt, softmax"),
         (["--compare", "elfatt"], "FIRST:SECOND"),
         (["--what", "train", "--heads", "4"], "for --what attend"),
         (["--what", "train", "--chunk", "0"], "chunk is 0, expected at least 1"),
@@ -125,5 +125,5 @@ def test_a_mechanism_is_timed_where_it_is_written(tmp_path: Path) -> None:
     assert [(cell.label, cell.backend) for cell in plan(*words, "torch,jax").cells] == [
         *(("mine", "torch"), ("linear", "torch"), ("linear", "jax"))
     ]
-    with pytest.raises(UserError, match="none of them is written in jax"):
+    with pytest.raises(UserError, match="none is written in jax"):
         plan("--attn", str(folder), "--backend", "jax")

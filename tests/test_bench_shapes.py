@@ -83,8 +83,8 @@ def test_every_shape_holds_its_tokens_and_those_of_the_check_before_the_clock(na
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--shape", "vit-s-225"), "no such shape: did you mean 'vit-s-224'"),
-        (("--shape", "vit-s-224,sd-512"), "other heads than one another: time them apart"),
+        (("--shape", "vit-s-225"), "unknown shape: did you mean 'vit-s-224'"),
+        (("--shape", "vit-s-224,sd-512"), "these have different heads: time them in separate benchmarks"),
         (("--shape", "sd-512", "--what", "train"), "--shape is for --what attend, model, model-infer"),
         (("--what", "model"), "name its sizes, as --shape vit-s-224"),
         (
@@ -93,7 +93,7 @@ def test_every_shape_holds_its_tokens_and_those_of_the_check_before_the_clock(na
         ),
         (("--shape", "sd-512", "--heads", "2"), "leave --heads and --head-dim out"),
         (("--shape", "sd-512", "--lengths", "64"), "leave --lengths out"),
-        (("--shape", "sd-512,sd-1024", "--batch", "1,2,3"), "as many as there are shapes (2)"),
+        (("--shape", "sd-512,sd-1024", "--batch", "1,2,3"), "one for each of the 2 shapes"),
     ],
 )
 def test_a_shape_that_cannot_be_is_named(words: tuple[str, ...], said: str) -> None:

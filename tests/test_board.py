@@ -222,7 +222,7 @@ def test_a_device_can_be_asked_for_by_a_part_of_its_name(tmp_path: Path) -> None
     write_timing(tmp_path, "softmax", 0.5)
     timed, _ = speeds.read(tmp_path)
     assert speeds.choose(timed, "gpu") is not None
-    with pytest.raises(UserError, match="--device H200: no bench record of it; devices with bench records: a GPU"):
+    with pytest.raises(UserError, match="--device H200: no bench record of it: choose one of a GPU"):
         speeds.choose(timed, "H200")
     assert speeds.choose([]) is None
 
@@ -240,7 +240,7 @@ def test_the_device_with_most_cells_is_shown_and_the_others_are_named(tmp_path: 
     assert {each.device for each in chosen.timings} == {chosen.device}
     about = about_speeds(chosen)
     assert "At 4,096 tokens the batch is 8." in about
-    assert about.startswith("Device, the one with most of the bench records: new, float32")
+    assert about.startswith("Device, the one with most bench records: new, float32")
     assert about.endswith("Other devices, by `--device`: old, float32, 2 heads of 32.")
 
 

@@ -106,7 +106,7 @@ def test_accuracy_stands_beside_the_best_other_of_the_same_framework() -> None:
     runs = [made("listops", "elfatt", 0.50, seed) for seed in range(2)]
     runs += [made("listops", "elfatt", 0.99, options={"global_share": 0.0}), made("text", "softmax", 0.9)]
     alone = page(listed(accuracy=accuracy), [], board.boards(runs, None))
-    assert "quick (undertrained, not a ranking), torch: nothing to compare with in listops" in alone
+    assert "quick (undertrained, not a ranking), torch: no other mechanism in listops" in alone
     runs += [
         made("listops", "softmax", 0.60),
         made("listops", "linear", 0.2),
@@ -114,7 +114,7 @@ def test_accuracy_stands_beside_the_best_other_of_the_same_framework() -> None:
     ]
     text = page(listed(accuracy=accuracy), [], board.boards(runs, None))
     assert "| torch | 50.0 ± 1.1† (2) | `softmax` 60.0 ± 1.1† (1) | 2 | no |" in text
-    assert "torch: not told from the best in 0 of 1 tasks (2 rivals)" in text
+    assert "torch: not distinguishable from the best in 0 of 1 tasks (2 rivals)" in text
     assert "- Preset standard, elfatt beside others, on listops: not measured yet" in text
     assert "To measure it: `train listops standard`" in text
     assert "3 runs |" in text
@@ -146,7 +146,7 @@ def test_a_command_that_would_measure_a_claim_is_one(command: str, capsys: pytes
 def test_a_plan_and_a_page_near_a_claim_stand_with_what_is_not_measured() -> None:
     text = page(listed(open="Power", plan="Measure it.\n", near="evidence/swap.md"), [], [])
     assert "- Power: not measured yet. No command here measures it.\n- Plan: Measure it.\n" in text
-    assert "- Near it, and no measurement of the claim: [evidence/swap.md](evidence/swap.md)" in text
+    assert "- A related measurement, which does not test the claim: [evidence/swap.md](evidence/swap.md)" in text
     for each in CLAIMS.claims:
         assert not each.near or (claims.PATH.parent / each.near).is_file(), each.near
 
@@ -163,11 +163,11 @@ def test_the_claims_hold_the_papers_figures_and_no_decimals_but_those() -> None:
     [
         ("[]", "expected a mapping with source and claims"),
         ("source: a\nclaims: [{id: a, title: b}]", "missing"),
-        ("source: a\nclaims: [{id: a, title: b, claim: c, differs: d}]", "a: expected speed, accuracy or open"),
+        ("source: a\nclaims: [{id: a, title: b, claim: c, differs: d}]", "a: expected one of speed, accuracy and open"),
         (
             "source: a\nclaims:\n- id: a\n  title: b\n  claim: c\n  differs: d\n"
             "  accuracy: {tasks: [], presets: [], command: e}",
-            "names no preset",
+            "has no presets",
         ),
     ],
 )

@@ -238,7 +238,7 @@ def test_the_size_of_the_encoder_is_that_of_its_matrices(task: str, changes: dic
 def test_a_model_that_no_machine_holds_is_refused() -> None:
     run = smoke_run()
     huge = replace(run, model=replace(run.model, width=100_000, depth=1000, heads=1))
-    with pytest.raises(UserError, match=r"^model has initial weights of [\d,.]+ GB, expected at most the [\d,.]+ GB"):
+    with pytest.raises(UserError, match=r"^the initial weights need [\d,.]+ GB, expected at most the [\d,.]+ GB"):
         make_blueprint(huge, tasks.load("listops"))
 
 
@@ -263,7 +263,7 @@ def test_a_preset_that_was_edited_wrongly_is_told(
 
 def test_a_task_without_its_values_is_told_where_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lra.core.presets.CONFIGS", tmp_path)
-    with pytest.raises(UserError, match=r"listops\.yaml is missing: the values of task listops stand there"):
+    with pytest.raises(UserError, match=r"listops\.yaml is missing: write the presets of task listops there"):
         resolve("listops", "softmax")
 
 

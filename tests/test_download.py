@@ -76,7 +76,7 @@ def test_a_download_is_announced_checked_and_kept(server: Server, tmp_path: Path
 def test_another_content_is_refused_and_asked_for_again(server: Server, tmp_path: Path) -> None:
     wrong = archive(server, CONTENT[:-1] + b"x")
     for _ in range(2):
-        with pytest.raises(TaskError, match=r"thing\.tar\.gz is not the file expected \(1,024,000 bytes"):
+        with pytest.raises(TaskError, match=r"thing\.tar\.gz is not the expected file \(1,024,000 bytes"):
             fetch(wrong, print)
     assert server.asked == 2
     assert kept_copy(wrong, tmp_path / "tfds" / "downloads") is None
@@ -98,7 +98,7 @@ def test_a_file_put_into_the_manual_folder_is_checked_and_taken(server: Server, 
     manual.write_bytes(CONTENT)
     assert fetch(archive(server), print) == manual
     manual.write_bytes(CONTENT[:-1])
-    with pytest.raises(TaskError, match="is not the file expected"):
+    with pytest.raises(TaskError, match="is not the expected file"):
         fetch(archive(server), print)
     assert server.asked == 0
 

@@ -64,11 +64,11 @@ def test_the_fused_kernels_run_where_they_fit(changes: dict[str, Any], name: str
         ({"dtype": "float64"}, "for float64 on the gpu"),
         ({"layout": "2d", "block_size": 64}, "layout 2d"),
         ({"block_size": 8}, "blocks of 8,"),
-        ({"head_dim": 256}, "256 features a head: it needs a GPU, .*; take auto"),
+        ({"head_dim": 256}, "256 features a head: it needs a GPU, .*: use auto"),
         ({"installed": False}, "triton>=3.4 is not installed: pip install 'triton>=3.4'"),
-        ({"backend": "numpy"}, "which numpy does not have: take composed, or auto"),
-        ({"kernel": "jax_triton"}, "which torch does not have: take fused, composed, or auto"),
-        ({**IN_JAX, "device": "cpu"}, "kernel 'jax_triton' given for bfloat16 on the cpu, .* at most 64; take auto"),
+        ({"backend": "numpy"}, "which numpy does not have: use composed, or auto"),
+        ({"kernel": "jax_triton"}, "which torch does not have: use fused, composed, or auto"),
+        ({**IN_JAX, "device": "cpu"}, "kernel is 'jax_triton' for bfloat16 on the cpu, .* at most 64: use auto"),
         ({**IN_JAX, "installed": False}, r"jax-triton>=0.3 is not installed: pip install 'jax-triton>=0.3', or take"),
     ],
     ids=str,
@@ -117,5 +117,5 @@ def test_the_kernel_asked_for_is_refused_or_obeyed(backend: str) -> None:
     composed = output(Case("elfatt", Options(block_size=16, kernel="composed")), backend, inputs)
     np.testing.assert_array_equal(composed, output(Case("elfatt", Options(block_size=16)), backend, inputs))
     if backend == "torch":
-        with pytest.raises(AttentionError, match="kernel 'fused' given for float64 on the cpu"):
+        with pytest.raises(AttentionError, match="kernel is 'fused' for float64 on the cpu"):
             output(Case("elfatt", replace(Options(), kernel="fused")), backend, inputs)

@@ -64,10 +64,10 @@ def test_what_cannot_be_scored_is_refused_in_a_line(tmp_path: Path, capsys: pyte
     assert "at most 64 tokens" in refused(str(one), "--data", "max_length=99")
     assert "did you mean 'max_length'" in refused(str(one), "--data", "max_lengh=9")
     assert "expected OPTION=VALUE" in refused(str(one), "--data", "max_length")
-    assert "one record or two, given 0" in refused()
-    assert "--weights is for a single record" in refused(str(one), str(other), "--weights", "x")
+    assert "evaluate got 0 records, expected one or two" in refused()
+    assert "--weights needs a single record" in refused(str(one), str(other), "--weights", "x")
     assert "expected those of" in refused(str(one), "--weights", str(weights[other]))
-    assert "make room there" in refused(str(one), "--out", str(one / "within"))
+    assert "free some space" in refused(str(one), "--out", str(one / "within"))
     weights[one].unlink()
     assert "train the run again" in refused(str(one))
 

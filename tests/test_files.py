@@ -76,5 +76,5 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match=r"a\.json"):
         write_atomically(b"1", tmp_path / "a.json")
     with pytest.raises(UserError, match="No space left"):
-        require_writable(tmp_path, "make room")
+        require_writable(tmp_path, "free some space")
     assert list(tmp_path.iterdir()) == []

@@ -167,7 +167,7 @@ class Evil:
 def test_a_pickle_runs_no_code(tmp_path: Path) -> None:
     folder = write_python(tmp_path / "cifar-10-batches-py")
     (folder / "data_batch_1").write_bytes(pickle.dumps({b"data": Evil(tmp_path / "ran")}, protocol=2))
-    with pytest.raises(TaskError, match=r"data_batch_1 is not CIFAR-10's: it asks for [\w.]+: restore it$"):
+    with pytest.raises(TaskError, match=r"data_batch_1 is not a file of CIFAR-10: it needs [\w.]+: restore it$"):
         origin_of(Source(raw=tmp_path))
     assert not (tmp_path / "ran").exists()
 
@@ -229,8 +229,8 @@ def other_record(payload: bytes) -> Callable[[Path], None]:
         (write_binary, wrong_label, r"data_batch_2.bin has labels \d to 10"),
         (write_binary, archive_cut, r"cifar-10-binary.tar.gz cannot be read .* download it again"),
         (write_binary, archive_incomplete, r"cifar-10-binary.tar.gz has 0 of 20 test images"),
-        (write_python, lambda folder: cut(folder / "data_batch_5"), r"data_batch_5 is not CIFAR-10's: "),
-        (write_python, wide_pickle, r"test_batch is not CIFAR-10's: it holds uint8 \(20, 3000\)"),
+        (write_python, lambda folder: cut(folder / "data_batch_5"), r"data_batch_5 is not a file of CIFAR-10: "),
+        (write_python, wide_pickle, r"test_batch is not a file of CIFAR-10: it holds uint8 \(20, 3000\)"),
         (write_strips, lambda folder: (folder / "labels.npz").unlink(), r"labels.npz cannot be read"),
         (write_strips, lambda folder: cut(folder / "labels.npz"), r"labels.npz cannot be read"),
         (write_strips, short_labels, r"labels.npz has train_y of shape \(99,\), expected \(100,\)"),

@@ -211,12 +211,12 @@ def test_the_samples_differ_from_start_to_start() -> None:
 
 def test_a_folder_from_before_checksums_is_read_and_gets_them_when_it_is_verified(folder: Path) -> None:
     without_checksums(folder, references={"chance": 0.4})
-    assert ["is not verifiable" in line for line in told()] == [True]
+    assert ["has no checksums" in line for line in told()] == [True]
     lines: list[str] = []
     ready = store.verify(PAIRS, OPTIONS, lines.append)
     assert ready is not None
     assert ready.meta["references"] == {"chance": 0.5}
-    assert "its content hash holds" in lines[0]
+    assert "its content hash is correct" in lines[0]
     assert told() == []
     flip(folder / "train/tokens.bin", 3)
     refused()

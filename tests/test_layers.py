@@ -104,7 +104,7 @@ def test_a_layer_hands_on_what_its_card_says(backend: str, tmp_path: Path) -> No
     above = numbers(second(v=given["v"], carry=below.carry, residual=x))
     expected = 1.5 * numbers(given["v"]).reshape(2, TOKENS, 16) + numbers(x)
     np.testing.assert_allclose(above.reshape(expected.shape), expected, rtol=1e-6)
-    with pytest.raises(AttentionError, match="mask and carry given"):
+    with pytest.raises(AttentionError, match="both mask and carry are given"):
         second(v=given["v"], carry=below.carry, residual=x, mask=array(backend, MASKS["behind"]))
 
 
@@ -112,12 +112,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "unknown attention 'elfat': did you mean 'elfatt'": ("elfat", {}),
     "elfatt: unknown option 'blocksize': did you mean 'block_size'": ("elfatt", {"blocksize": 3}),
     "elfatt: block_size is 0, expected at least 1": ("elfatt", {"block_size": 0}),
-    "elfatt: option block_size stands in the text and as an argument": ("elfatt@block_size=16", {"block_size": 8}),
+    "elfatt: option block_size is in the text and an argument too": ("elfatt@block_size=16", {"block_size": 8}),
     "attention 'elfatt@': expected NAME@option=value": ("elfatt@", {}),
     "attention 'linear,softmax': expected NAME@option=value": ("linear,softmax", {}),
     "elfatt: grid is (7, 9), expected at least max_length": ("elfatt@layout=2d@block_size=16", {"grid": (7, 9)}),
     "softmax: heads is 0, expected at least 1": ("softmax", {"heads": 0}),
-    "primal: width 3 given, heads × head_dim = 16 expected": ("primal", {"width": 3}),
+    "primal: width is 3, expected heads × head_dim = 16": ("primal", {"width": 3}),
 }
 
 
@@ -152,8 +152,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "k is float32 of shape (2, 36, 2, 8), expected floating point of (B, N, H, D)": {"k": np.ones((2, 36, 2, 8))},
     "k is int32 of shape (2, 37, 2, 8), expected floating point": {"k": np.ones((2, 37, 2, 8), np.int32)},
     "q is float32, k is float16: give all in one dtype": {"k": np.ones((2, 37, 2, 8), np.float16)},
-    "65 tokens given, at most 64 expected": {letter: np.ones((2, 65, 2, 8)) for letter in "qkv"},
-    "lengths and mask given, expected one of them": {
+    "65 tokens given, expected at most 64": {letter: np.ones((2, 65, 2, 8)) for letter in "qkv"},
+    "both lengths and mask are given: expected one of them": {
         "lengths": np.array([3, 4], np.int32),
         "mask": np.ones((2, 37), bool),
     },
@@ -247,7 +247,7 @@ def test_a_run_that_is_not_there_is_told(backend: str, runs: dict[str, tuple[Rec
         with pytest.raises(AttentionError, match=said):
             from_run(path, layer)
     (tmp_path / "runs").mkdir()
-    for text, said in ((found.read_text(), "cannot be read: the weights stay"), ("{}", "is no record of a run")):
+    for text, said in ((found.read_text(), "cannot be read: copy the weights"), ("{}", "is not the record of a run")):
         (tmp_path / "runs" / found.name).write_text(text)
         with pytest.raises(AttentionError, match=said):
             from_run(tmp_path / "runs" / found.name)
@@ -255,7 +255,7 @@ def test_a_run_that_is_not_there_is_told(backend: str, runs: dict[str, tuple[Rec
     weights = tmp_path / ".work" / record.run_id / "best.safetensors"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"no weights")
-    with pytest.raises(AttentionError, match="holds no weights of a run"):
+    with pytest.raises(AttentionError, match="does not have the weights of the run"):
         from_run(weights)
 
 
@@ -276,7 +276,7 @@ def test_weights_of_another_run_are_refused(runs: dict[str, tuple[Record, Path]]
     folder = tmp_path / ".work" / one.run_id
     folder.mkdir(parents=True)
     shutil.copy(elsewhere / ".work" / other.run_id / "best.safetensors", folder)
-    with pytest.raises(AttentionError, match=f"it is of run {other.run_id}, the record of {one.run_id}"):
+    with pytest.raises(AttentionError, match=f"it is of run {other.run_id}, but the record of {one.run_id}"):
         read_run(tmp_path / "runs" / found.name, 0, None)
 
 

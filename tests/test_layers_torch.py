@@ -137,7 +137,7 @@ def test_a_name_that_pytorch_keeps_for_itself_is_told(tmp_path: Path) -> None:
         "CARD = replace(SOFTMAX, params=lambda options, dims, rng: {'forward': np.ones(3)})\n"
     )
     (tmp_path / "torch_impl.py").write_text("from attention_impls.softmax.torch_impl import attend\n")
-    with pytest.raises(attention_impls.AttentionError, match="array forward cannot be had in PyTorch"):
+    with pytest.raises(attention_impls.AttentionError, match="array forward is impossible in PyTorch"):
         made("torch", f"{tmp_path}/")
 
 

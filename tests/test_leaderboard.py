@@ -49,7 +49,7 @@ def test_files_are_the_same_bytes_when_made_twice(results: Path, capsys: pytest.
     command = [sys.executable, str(ROOT / "run_lra.py"), "leaderboard", "--results", str(results)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     assert {name: (results / name).read_bytes() for name in WRITTEN} == first
-    assert "7 files are what the records say" in say(capsys, results, "--check")
+    assert "7 files match the records" in say(capsys, results, "--check")
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -165,7 +165,7 @@ def test_filters_print_and_write_nothing(results: Path, capsys: pytest.CaptureFi
         (["--relative-to", "sofmax"], "did you mean 'softmax'"),
         (["--task", "listop"], "did you mean 'listops'"),
         (["--device", "H200"], "no bench record of it"),
-        (["--check", "--task", "listops"], "--check looks at the files"),
+        (["--check", "--task", "listops"], "--check is given with other flags"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -219,7 +219,7 @@ def test_a_used_up_supply_is_an_error() -> None:
     }  # [op a b ]: 400 expressions
     splits = build(train=300, validation=50, test=50, **pairs)
     assert sum(map(len, splits.values())) == 400
-    with pytest.raises(TaskError, match="ran out of new expressions with 1 of 301 train examples missing"):
+    with pytest.raises(TaskError, match="no new expressions for 1 of 301 train examples"):
         build(train=301, validation=50, test=50, **pairs)
 
 

@@ -70,14 +70,14 @@ def test_files_are_found_and_read_back(tmp_path: Path, written: dict[str, Split]
 def test_counts_take_the_beginning_of_the_files(tmp_path: Path, written: dict[str, Split]) -> None:
     write(tmp_path, written)
     assert documents(read(tmp_path, train=11)["train"]) == documents(written["train"])[:11]
-    with pytest.raises(TaskError, match=r"basic_train\.tsv holds 40 expressions, 41 were asked for: set train lower$"):
+    with pytest.raises(TaskError, match=r"basic_train\.tsv has 40 expressions, expected 41: set train lower$"):
         read(tmp_path, train=41)
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("( ( ( [MAX 4 ) 5 ) ] )\t4", "worth 5, its target says 4"),
+        ("( ( ( [MAX 4 ) 5 ) ] )\t4", "value 5, its target is 4"),
         ("( ( ( [MAX 4 ) 5 ) ] )\t10", "target is '10', expected a tab and one digit"),
         ("( ( ( [MAX 4 ) 5 ) ] )", "target is '', expected a tab and one digit"),
         ("( ( ( [TOP 4 ) 5 ) ] )\t5", r"unknown token '\[TOP'"),
@@ -104,7 +104,7 @@ def test_a_missing_header_file_or_folder_is_named(tmp_path: Path, written: dict[
     path.unlink()
     with pytest.raises(TaskError, match=r"no basic_train\.tsv, basic_val\.tsv, basic_test\.tsv in"):
         read(tmp_path)
-    with pytest.raises(TaskError, match=r"given no folder: name it with --raw DIR"):
+    with pytest.raises(TaskError, match=r"need a folder: name it with --raw DIR"):
         read(None)
 
 
@@ -112,7 +112,7 @@ def test_a_missing_header_file_or_folder_is_named(tmp_path: Path, written: dict[
     ("source", "first", "again"),
     [
         ("official", None, "--raw {} is not read: the data is prepared already, in {}"),
-        ("generated", *["--raw {} is not read: listops is generated; --data.source official reads"] * 2),
+        ("generated", *["--raw {} is not read: listops is generated; add --data.source official to read"] * 2),
     ],
 )
 def test_raw_files_that_are_not_read_are_told(

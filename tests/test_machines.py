@@ -61,8 +61,8 @@ def test_a_disk_that_fills_up_names_the_file_and_the_way_to_go_on(
         patch.setattr(checkpoint, "save_atomically", full)
         assert told(lambda: train_all([run], 1, place(tmp_path, resume=begun))) == 1
     said = capfd.readouterr().err
-    assert f"error: {tmp_path}/file: No space left on device: make room" in said
-    assert ("with --resume it continues from its last snapshot" in said) == begun
+    assert f"error: {tmp_path}/file: No space left on device: free some space" in said
+    assert ("--resume continues from the last snapshot" in said) == begun
     assert train_all([run], 1, place(tmp_path, resume=begun)) == 0
 
 
@@ -115,7 +115,7 @@ def test_data_that_cannot_be_kept_names_the_variable(tmp_path: Path, monkeypatch
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "file" / "below"))
     run = smoke_run()
-    with pytest.raises(TaskError, match=r"no data can be kept in .* set LRA_HOME"):
+    with pytest.raises(TaskError, match=r"cannot be written .* set LRA_HOME"):
         data.prepare(run.task, run.data, data.source(None, 1))
 
 
@@ -142,7 +142,7 @@ def test_a_picture_of_no_known_kind_is_told(name: str, tmp_path: Path) -> None:
         data.show(run.task, run.data, tmp_path / name)
         assert (tmp_path / "plain.png").is_file()
     else:
-        with pytest.raises(UserError, match=r"expected the name of a picture, as .*\.png"):
+        with pytest.raises(UserError, match=r"expected the name of an image file, such as .*\.png"):
             data.show(run.task, run.data, tmp_path / name)
 
 

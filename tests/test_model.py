@@ -143,7 +143,7 @@ def test_tied_dropout_has_one_mask_for_all_positions(towers: int) -> None:
     ("attn", "changes", "told"),
     [
         ("s4d", {"positions": "rope"}, "model.positions is rope, expected learned or none: s4d takes x"),
-        ("softmax", {"positions": "rope", "heads": 16}, "model.positions is rope, expected heads of an even size"),
+        ("softmax", {"positions": "rope", "heads": 16}, "model.positions is rope, expected an even head_dim"),
         ("softmax", {"pixels": "continuous"}, "model.pixels is continuous, expected embedded for mine"),
         ("softmax", {"vocabulary": 4}, "model.vocabulary is 4, expected at least 12 for mine"),
     ],

@@ -61,8 +61,8 @@ def test_a_mechanism_with_arrays_learns_under_jit() -> None:
         ({"mask": REAL}, r"mask is bool of shape \(3, 9\), expected bool of \(B, 1, 1, N\)"),
         ({"mask": np.zeros((3, 1, 1, 9))}, "mask is float32 of shape"),
         ({"inputs_k": np.zeros((3, 9, 16))}, "inputs_k or inputs_v given, but softmax is self-attention"),
-        ({"is_causal": True}, "is_causal or decode given, but softmax looks both ways"),
-        ({"sow_weights": True}, "bias or sow_weights given, but softmax has no weights"),
+        ({"is_causal": True}, "is_causal or decode is given, but softmax is bidirectional"),
+        ({"sow_weights": True}, "bias, module or sow_weights is given, but softmax has no attention weights"),
     ],
 )
 def test_what_no_mechanism_does_is_told_in_one_line(given: dict[str, Any], said: str) -> None:
@@ -85,8 +85,8 @@ def test_a_mask_of_pairs_is_refused_where_nobody_can_look_at_it() -> None:
 @pytest.mark.parametrize(
     ("mechanism", "said"),
     [
-        ("elfatt", "elfatt is more than a function of q, k and v"),
-        ("primal", "primal is more than"),
+        ("elfatt", "elfatt needs more than q, k and v"),
+        ("primal", "primal needs more than"),
         ("linformer", "linformer has arrays for max_length tokens"),
         ("softmaks", "unknown attention"),
     ],

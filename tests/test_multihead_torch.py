@@ -125,16 +125,16 @@ def test_mechanisms_take_what_they_take(mechanism: str) -> None:
 
 X = documents()
 REFUSED: dict[str, dict[str, Any]] = {
-    "need_weights=True given, but elfatt has no weights of pairs": {"need_weights": True},
-    "attn_mask given, but elfatt knows padding only": {"attn_mask": torch.zeros(9, 9)},
-    "is_causal=True given, but elfatt looks both ways": {"is_causal": True},
+    "need_weights is True, but elfatt has no attention weights": {"need_weights": True},
+    "attn_mask is given, but elfatt supports padding only": {"attn_mask": torch.zeros(9, 9)},
+    "is_causal is True, but elfatt is bidirectional": {"is_causal": True},
     "key or value is not query, but elfatt is self-attention": {"value": X.clone()},
     "query has shape (3, 9, 17), expected 2 or 3 axes, the last 16": {"query": torch.zeros(3, 9, 17)},
     "query has shape (1, 3, 9, 16), expected 2 or 3 axes": {"query": X[None]},
     "key_padding_mask has shape (9, 3), expected (B, N) = (3, 9)": {"key_padding_mask": BEHIND.T},
     "key_padding_mask is neither 0 nor -inf somewhere": {"key_padding_mask": torch.full((3, 9), 0.5)},
     "key_padding_mask is torch.int64, expected": {"key_padding_mask": BEHIND.long()},
-    "17 tokens given, at most 16 expected": {"query": documents(17)},
+    "17 tokens given, expected at most 16": {"query": documents(17)},
 }
 
 
@@ -151,7 +151,7 @@ def test_what_no_mechanism_does_is_told_in_one_line(said: str) -> None:
     ("given", "said"),
     [
         ({"dropout": 0.1}, "dropout is 0.1, expected 0"),
-        ({"add_zero_attn": True}, "add_bias_kv or add_zero_attn given"),
+        ({"add_zero_attn": True}, "add_bias_kv or add_zero_attn is given"),
         ({"kdim": 8}, "kdim is 8, vdim is None, expected embed_dim = 16"),
         ({"num_heads": 3}, "embed_dim is 16, expected a multiple of num_heads = 3"),
         ({"mechanism": "linformer"}, "linformer has arrays for max_length tokens: give max_length"),

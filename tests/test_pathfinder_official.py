@@ -166,7 +166,7 @@ def folder_for_metadata(folder: Path) -> None:
     ("spoil", "message"),
     [
         (missing, "sample_2.png is missing"),
-        (damaged, "sample_2.png is no PNG file"),
+        (damaged, "sample_2.png is not a PNG file"),
         (loops, "sample_2.png cannot be read"),
         (too_small, "sample_2.png is 16×16 8-bit gray, expected a PNG of 32×32 8-bit gray"),
         (palette, "sample_2.png has colours"),
@@ -187,7 +187,7 @@ def test_bad_files_are_named(tmp_path: Path, spoil: Callable[[Path], None], mess
 
 def test_too_many_images_are_refused(tmp_path: Path) -> None:
     write_release(tmp_path / "pathfinder32" / LEVEL)
-    with pytest.raises(TaskError, match="has 2 test images, 3 were asked for"):
+    with pytest.raises(TaskError, match="has 2 test images, expected 3"):
         values(Pathfinder(source="official", train=16, validation=2, test=3), tmp_path)
 
 

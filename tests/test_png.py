@@ -102,7 +102,7 @@ def test_the_same_numbers_held_in_another_way_are_read(content: bytes, expected:
     [
         (png(RGB), "has colours"),
         (png(Image.fromarray(RGB).quantize(8)), "has colours"),
-        (png(GRAY.astype(np.uint16) * 257 + 1), "is 16-bit gray that 8 bits do not hold"),
+        (png(GRAY.astype(np.uint16) * 257 + 1), "is 16-bit gray that does not fit into 8 bits"),
         (sixteen_bit_rgb(), "is 16-bit RGB"),
         (png(with_alpha(GRAY, 254)), "is 8-bit gray with alpha with transparent pixels"),
         (png(with_alpha(SAME, 0)), "is 8-bit RGB with alpha with transparent pixels"),
@@ -112,10 +112,10 @@ def test_the_same_numbers_held_in_another_way_are_read(content: bytes, expected:
         (png(GRAY, save_all=True, append_images=[Image.fromarray(BITS)]), "is animated"),
         (rotated(), "is rotated by its EXIF orientation"),
         (png(GRAY[:5]), "is 6×5 8-bit gray"),
-        (png(GRAY, "JPEG"), "is no PNG file"),
-        (png(GRAY, "GIF"), "is no PNG file"),
-        (b"", "is no PNG file"),
-        (png(GRAY)[:20], "is no PNG file"),
+        (png(GRAY, "JPEG"), "is not a PNG file"),
+        (png(GRAY, "GIF"), "is not a PNG file"),
+        (b"", "is not a PNG file"),
+        (png(GRAY)[:20], "is not a PNG file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -14,9 +14,9 @@ CHECKER = ROOT / "docs" / "prose.py"
 LONG = "one two three four five six seven eight nine ten " * 2 + "eleven twelve thirteen fourteen fifteen"
 
 
-def check(text: str, place: Path) -> str:
-    """What the checker prints about a page."""
-    page = place / "page.md"
+def check(text: str, place: Path, name: str = "page.md") -> str:
+    """What the checker prints about a page or a Python file."""
+    page = place / name
     page.write_text(text, encoding="utf-8")
     done = subprocess.run([sys.executable, str(CHECKER), str(page)], capture_output=True, text=True, check=False)
     assert done.returncode == bool(done.stdout), done.stderr
@@ -40,6 +40,24 @@ def test_a_problem_is_named_with_its_line(text: str, found: str, tmp_path: Path)
     assert (found in said) if found else said == ""
 
 
-def test_the_pages_are_plain() -> None:
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        (f'"""{LONG}."""\n', ""),
+        (f'"""{LONG} sixteen."""\n', "1: 26 words"),
+        (f'def f():\n    """Short.\n\n    {LONG}\n    sixteen.\n    """\n', "4: 26 words"),
+        (f'def f():\n    """Short.\n\n        {LONG} sixteen\n\n    End.\n    """\n', ""),  # code
+        (f'def f():\n    """Short.\n\n    Args:\n        x: {LONG} sixteen.\n    """\n', "5: 27 words"),
+        ('raise ValueError(f"{x} would cry wolf: wait")\n', "1: 'cry wolf': write 'give a false alarm'"),
+        ('console.print("a dataset")\n', "1: 'dataset': write 'data set'"),
+        ('x = "cry wolf"  # cry wolf\n', ""),
+    ],
+)
+def test_docstrings_and_messages_are_checked(code: str, found: str, tmp_path: Path) -> None:
+    said = check(code, tmp_path, "page.py")
+    assert (found in said) if found else said == ""
+
+
+def test_pages_docstrings_and_messages_are_plain() -> None:
     done = subprocess.run([sys.executable, str(CHECKER)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

@@ -66,7 +66,7 @@ def test_the_elfatt_row_holds_what_its_abstract_states_and_nothing_else() -> Non
         (
             "- {id: a, title: b, citation: c, protocol: ssm, unit: d, differs: e, columns: [x], rows: {m: [1]}, "
             "mechanisms: {n: softmax}}",
-            "mechanisms names 'n', which is no row",
+            "mechanisms has 'n', which is not a row",
         ),
         ("- [", "expected"),
     ],

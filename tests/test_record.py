@@ -142,7 +142,7 @@ def with_value(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
 def test_what_is_out_of_range_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
     value, shown = IMPOSSIBLE[name], name.replace("[", ".").replace("]", ".")
     path = put(with_value(asdict(made("listops", "elfatt", 0.5)), name, value), tmp_path / "a.json")
-    with pytest.raises(UserError, match=rf"a\.json is no record: {shown}.* expected"):
+    with pytest.raises(UserError, match=rf"a\.json is not a valid record: {shown}.* expected"):
         record.load(path)
     with pytest.raises(ValidationError):
         layout(record.Record).validate_json(path.read_bytes())
@@ -176,7 +176,7 @@ def test_every_number_of_a_record_is_held_to_be_finite(tmp_path: Path) -> None:
         ({"best_step": 2, "curve": [asdict(Point(step=s, **SCORES)) for s in (2, 1)]}, "curve has the steps"),
         ({"references": {}}, "references has no chance"),
         ({"config": {"data": {}}}, "it has no config.options"),
-        ({"schema": 3}, "no record of schema 1 to 2"),
+        ({"schema": 3}, "not a record: expected a JSON object with schema 1 to 2"),
         ({"accuracy": 0.5}, "accuracy"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_changed_value_is_damage(tmp_path: Path) -> None:
             other = value + 1 if type(value) is int else value / 2 if type(value) is float else "other"
             other = {**value, "x64": True} if isinstance(value, dict) and "chance" not in value else other
             path.write_text(json.dumps(values | {name: other}))
-            with pytest.raises(UserError, match=r"is damaged|no record"):
+            with pytest.raises(UserError, match=r"is damaged|not a valid record"):
                 record.load(path)
     path.write_text(json.dumps(dict(reversed(values.items()))))  # the same values
     record.load(path)

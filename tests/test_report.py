@@ -196,7 +196,7 @@ def test_a_record_as_model_index(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"), [("012", "several runs begin so"), ("0123456789ba", "did you mean 0123456789ab")]
+    ("wanted", "said"), [("012", "several runs begin with it"), ("0123456789ba", "did you mean 0123456789ab")]
 )
 def test_a_run_that_is_not_there_gets_one_line(
     wanted: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -99,7 +99,7 @@ def test_tokens_are_bytes_plus_one(tmp_path: Path) -> None:
 def test_counts_take_the_beginning_of_the_files(tmp_path: Path) -> None:
     write(tmp_path)
     assert pairs(read(tmp_path, train=11)["train"]) == pairs(read(tmp_path)["train"])[:11]
-    with pytest.raises(TaskError, match=r"train\.tsv holds 40 pairs, 41 were asked for: set train lower$"):
+    with pytest.raises(TaskError, match=r"train\.tsv has 40 pairs, expected 41: set train lower$"):
         read(tmp_path, train=41)
 
 

@@ -84,7 +84,7 @@ def test_one_failed_run_never_stops_the_others(tmp_path: Path, capfd: pytest.Cap
     runs = [smoke_run(learning_rate=1e9, warmup=1), smoke_run(attn="linear")]
     assert train_all(runs, 1, place(tmp_path)) == 1
     assert [record.load(path).attn for path in records(tmp_path)] == ["linear"]
-    assert "1 of 2 left a record; without one: softmax · seed 0" in capfd.readouterr().err
+    assert "1 of 2 have a record; without one: softmax · seed 0" in capfd.readouterr().err
 
 
 def test_a_worker_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: Any) -> None:
@@ -202,7 +202,7 @@ def test_what_a_running_process_saves_is_left_alone(tmp_path: Path) -> None:
     work = tmp_path / ".work" / run_id(run, prepared.hash)
     with alone([work]):
         (work / NEXT).write_bytes(b"half a state")
-        with pytest.raises(UserError, match=r"process \d+ on .* is training this very run"):
+        with pytest.raises(UserError, match=r"process \d+ on .* is training the same run"):
             train_all([run], 1, place(tmp_path, resume=True))
         assert (work / NEXT).exists()
 
@@ -219,7 +219,7 @@ def test_a_signal_takes_the_children_along_and_they_save(tmp_path: Path) -> None
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
     assert "stopped and saved at step" in err
-    assert "0 of 2 left a record; without one: softmax · seed 0, linear · seed 0" in err
+    assert "0 of 2 have a record; without one: softmax · seed 0, linear · seed 0" in err
     assert len(list(tmp_path.glob(f".work/*/{SNAPSHOT}"))) == 1
 
 

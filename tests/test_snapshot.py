@@ -170,8 +170,8 @@ def test_a_snapshot_of_something_else_is_refused(facts: dict, said: str, tmp_pat
     ("content", "said"),
     [
         (save(arrays()), r"older version .*layout 1"),
-        (save(arrays(), metadata={"lra": "[]"}), "no mapping"),
-        (save(arrays(), metadata={"lra": "{}"}), "checksum does not fit"),
+        (save(arrays(), metadata={"lra": "[]"}), "not a mapping"),
+        (save(arrays(), metadata={"lra": "{}"}), "checksum does not match"),
         (save(arrays(), metadata={"lra": "[" * 100_000}), "is damaged"),
         (save(arrays()).replace(b'"F32"', b'"F31"', 1), "is damaged"),
         (b"\x3c\0\0\0\0\0\0\0" + b'{"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}  ' + b"ab", "is damaged"),
@@ -213,7 +213,7 @@ def test_what_is_refused_is_kept_and_the_run_starts_over(how: str, stopped: tupl
         path.mkdir()
     kept = set_aside(path)
     kept.rename(path)
-    with pytest.raises(UserError, match=rf"it is kept as {kept.name}; start over with --fresh") as caught:
+    with pytest.raises(UserError, match=rf"so it was renamed to {kept.name}: start over with --fresh") as caught:
         train(RUN, prepared, place(results, resume=True), Quiet())
     assert "\n" not in str(caught.value)
     assert kept.exists()
@@ -252,7 +252,9 @@ def test_a_backend_starts_from_no_array_of_another_shape(name: str, array: str) 
     plan = blueprint()
     weights = initial_weights(plan)
     backend = backends.get(name, [plan], "cpu")
-    with pytest.raises(UserError, match=rf"the snapshot has an array {re.escape(array)} of .*: start without it"):
+    with pytest.raises(
+        UserError, match=rf"the snapshot has an array {re.escape(array)} of .*: start the run without it"
+    ):
         backend.start([weights], [state(weights) | {array: np.zeros(3, np.float32)}])
     with pytest.raises(UserError, match=f"the snapshot has no array {array}"):
         backend.start([weights], [{each: own for each, own in state(weights).items() if each != array}])

@@ -81,7 +81,7 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_written(
 
 
 def test_an_empty_split_is_refused() -> None:
-    with pytest.raises(TaskError, match="every split needs at least one"):
+    with pytest.raises(TaskError, match="expected at least one in every split"):
         store.prepare(TOY, ToyOptions(validation=0), Source())
 
 
@@ -143,7 +143,7 @@ def test_one_odd_folder_does_not_end_the_list(tmp_path: Path, capsys: pytest.Cap
     assert told.count(" is damaged (") == len(faults)
     assert "[/red]x version" in told
     assert "\x1b" not in told
-    assert "pipe/meta.json is damaged (it is no file)" in told
+    assert "pipe/meta.json is damaged (it is not a file)" in told
 
 
 def test_the_summary_counts_repeats_and_shared_examples() -> None:

@@ -94,7 +94,7 @@ def test_who_was_taken_for_dead_notices_and_writes_no_more(tmp_path: Path) -> No
         later = written(tmp_path, which=2)
         before = later.read_bytes()
         mine.beat()
-        with pytest.raises(Lost, match="another process has taken this run over"):
+        with pytest.raises(Lost, match="another process has taken over this run"):
             mine.require()
     assert later.read_bytes() == before
     assert held(tmp_path) is not None

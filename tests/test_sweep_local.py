@@ -116,7 +116,7 @@ def test_a_process_that_dies_is_told_with_its_signal(tmp_path: Path) -> None:
         os.kill(each.child.pid, signal.SIGKILL)
     [(ended, answer)] = engine.ended(60.0)
     assert (ended.key, answer.state) == ("7", "died")
-    assert answer.why == "its process ended (SIGKILL): perhaps for want of memory"
+    assert answer.why == "its process ended (SIGKILL): perhaps because memory ran out"
     assert engine.accepts(order())
 
 

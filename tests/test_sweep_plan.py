@@ -99,10 +99,10 @@ def test_an_impossible_value_makes_one_run_impossible(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "is no plan: expected one key, sweep"),
-        ("sweep: []", "is no plan"),
-        ("{sweep: [{task: listops, attn: linear}], more: 1}", "is no plan"),
-        ("sweep: [3]", "block 1 is no mapping"),
+        ("[]", "is not a plan: expected one key, sweep"),
+        ("sweep: []", "is not a plan"),
+        ("{sweep: [{task: listops, attn: linear}], more: 1}", "is not a plan"),
+        ("sweep: [3]", "block 1 is not a mapping"),
         ("sweep: [{task: listops}]", "block 1: it has no attn"),
         ("sweep: [{task: listops, attn: linear, sed: 1}]", "block 1: it has an unknown field sed"),
         ("sweep: [{task: lisops, attn: linear}]", "block 1: .*lisops"),
@@ -110,7 +110,7 @@ def test_an_impossible_value_makes_one_run_impossible(tmp_path: Path) -> None:
         ("sweep: [{task: listops, attn: linear, seeds: 0}]", "block 1: seeds is 0, expected at least 1"),
         ("sweep: [{task: listops, attn: linear, backend: tf}]", "block 1: backend"),
         ("sweep: [{task: listops, attn: linear, preset: slow}]", "block 1: preset is slow|block 1: preset"),
-        ("sweep: [{task: listops, attn: linear, grid: {rate: [1]}}]", "block 1: grid: rate is no field"),
+        ("sweep: [{task: listops, attn: linear, grid: {rate: [1]}}]", "block 1: grid: rate is not a field"),
         ("sweep: [{task: listops, attn: linear, grid: {train.rate: 1}}]", "grid: train has no field rate: did you"),
         ("sweep: [{task: listops, attn: linear, grid: {options.blocks: 1}}]", "options of linear has no field blocks"),
         ("sweep: [{task: listops, attn: linear, grid: {train.steps: []}}]", "block 1: grid"),
@@ -118,7 +118,7 @@ def test_an_impossible_value_makes_one_run_impossible(tmp_path: Path) -> None:
             f"sweep: [{{task: listops, attn: linear, seeds: 1000, grid: {{train.steps: {list(range(101))}}}}}]",
             "101,000 runs",
         ),
-        ("sweep: [{bench: 3}]", "block 1: expected bench and its flags as one text"),
+        ("sweep: [{bench: 3}]", "block 1: expected bench with its flags as one text"),
         ("sweep: [{bench: '\"'}]", "block 1: bench: No closing quotation"),
     ],
 )
@@ -145,9 +145,9 @@ def test_flags_make_the_same_plan_as_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "needs a plan's file, or --task and --attn"),
-        (["--task", "listops"], "needs a plan's file"),
-        (["a.yaml", "--seeds", "2"], "a.yaml and --seeds exclude each other"),
+        ([], "sweep needs a plan: name a file such as configs/sweeps/quick.yaml, or --task and --attn"),
+        (["--task", "listops"], "sweep needs a plan"),
+        (["a.yaml", "--seeds", "2"], "both the plan a.yaml and --seeds are given"),
         (["a.yaml", "--jobs", "0"], "--jobs is 0, expected at least 1"),
         (["a.yaml", "--minutes", "0"], "minutes is 0"),
         (["a.yaml", "--cpus", "0"], "--cpus is 0, expected at least 1"),

@@ -32,7 +32,7 @@ def test_without_its_package_one_line_says_what_to_install(monkeypatch: pytest.M
 def test_an_address_is_for_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = ["--task", "listops", "--attn", "linear", "--preset", "smoke", "--results", str(tmp_path)]
     assert main(["sweep", *plan, "--address", "head:6379"]) == 2
-    assert "--address is not for --engine local" in capsys.readouterr().err
+    assert "--engine local does not take --address" in capsys.readouterr().err
 
 
 def test_an_address_where_nothing_answers_is_told_at_once() -> None:
@@ -41,7 +41,7 @@ def test_an_address_where_nothing_answers_is_told_at_once() -> None:
         require_answer(f"127.0.0.1:{port}")
         require_answer(f"ray://127.0.0.1:{port}")
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
-        with pytest.raises(UserError, match=f"--address {address}: nothing answers there"):
+        with pytest.raises(UserError, match=f"--address {address}: nothing responds"):
             require_answer(address)
     require_answer("auto")
 

@@ -72,7 +72,7 @@ def test_without_time_nothing_begins_and_a_benchmark_needs_minutes(tmp_path: Pat
     assert engine.began == []
     swept(items, engine, tmp_path, left=60)
     assert engine.began == ["run 0", "run 1"]
-    assert items[1].why == "needs more minutes than are left"
+    assert items[1].why == "it needs more time than is left"
 
 
 def test_a_benchmark_runs_alone(tmp_path: Path) -> None:

@@ -43,9 +43,7 @@ def test_the_plan_has_a_row_for_each_cell(tmp_path: Path) -> None:
     first = next(line for line in text.splitlines() if "cell [0]" in line)
     assert [cell.strip() for cell in first.split("│")[1:-1]] == [
         "cell [0]",
-        "3",
-        "0",
-        "3",
+        "0 of 3",
         "10 min 00 s",
         "2.0 GB",
         "a probe",
@@ -57,7 +55,7 @@ def test_what_nobody_knows_is_said(tmp_path: Path) -> None:
     found = items(tmp_path)
     assert plan_line(found, 2).endswith("3 left · 1 impossible: about 20 min 00 s with 2 at a time")
     found[0].estimate = RunCost()
-    assert plan_line(found, 2).endswith("about 10 min 00 s with 2 at a time, and 1 of which nothing is known")
+    assert plan_line(found, 2).endswith("about 10 min 00 s with 2 at a time, and 1 of unknown time")
 
 
 def test_a_running_item_shows_its_step_and_its_time(tmp_path: Path) -> None:
@@ -88,8 +86,8 @@ def test_a_log_has_a_line_for_each_event(tmp_path: Path, capsys: pytest.CaptureF
         told.tell(found[4])
         told.show(Sweep(found, place(tmp_path)))
     assert capsys.readouterr().out.splitlines() == [
-        "[2 of 5] cell [0] · seed 0: begins",
-        "[2 of 5] cell [0] · seed 0: its process died; it is started again",
+        "[2 of 5] cell [0] · seed 0: starts",
+        "[2 of 5] cell [0] · seed 0: its process died; it starts again",
         "[2 of 5] cell [0] · seed 0: waits for process 7 on n1",
         "[2 of 5] cell x · seed 0: failed: no",
     ]

@@ -42,7 +42,7 @@ def test_a_gpu_is_asked_for_once() -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("partition", "--slurm partition: expected NAME=VALUE, as partition=gpu"),
+        ("partition", "--slurm partition: expected NAME=VALUE, such as partition=gpu"),
         ("=gpu", "expected NAME=VALUE"),
         ("time=4:00:00", "--slurm time=4:00:00: write timeout_min=MINUTES"),
         ("timeout_min=soon", "timeout_min=soon: expected a whole number"),
@@ -159,8 +159,8 @@ def test_cancelled_jobs_save_and_a_killed_one_is_told(tmp_path: Path, engine: Sl
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--slurm", "qos=low"], "--slurm is not for --engine local"),
-        (["--cpus", "2"], "--cpus is not for --engine local"),
+        (["--slurm", "qos=low"], "--engine local does not take --slurm"),
+        (["--cpus", "2"], "--engine local does not take --cpus"),
     ],
 )
 def test_flags_of_another_engine_are_refused(
@@ -175,4 +175,4 @@ def test_flags_of_another_engine_are_refused(
 def test_benchmarks_are_refused_where_a_machine_is_shared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plan.yaml").write_text("sweep: [{bench: --what train}]")
     assert main(["sweep", str(tmp_path / "plan.yaml"), "--engine", "slurm"]) == 2
-    assert "which need a machine alone: --engine slurm takes runs only" in capsys.readouterr().err
+    assert "which --engine slurm cannot run: use --engine local" in capsys.readouterr().err

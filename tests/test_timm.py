@@ -111,7 +111,7 @@ def test_any_mechanism_learns_between_the_projections(name: str, replace: Any) -
     assert all(block.attn.qkv.weight.grad.any() for block in ours.blocks)
     for parameter in ours.blocks[0].attn.attention.parameters():
         assert parameter.grad is not None
-    with pytest.raises(AttentionError, match="attn_mask or is_causal given"):
+    with pytest.raises(AttentionError, match="attn_mask or is_causal is given"):
         ours.blocks[0].attn(torch.zeros(1, 17, 16), attn_mask=torch.zeros(17, 17))
 
 
@@ -121,13 +121,13 @@ def test_windows_of_patches_need_that_all_tokens_are_patches(replace: Any) -> No
     replace(ours, name)
     assert ours.blocks[0].attn.attention.dims.grid == (4, 4)
     assert ours(images()).shape == (2, 16, 16)
-    with pytest.raises(AttentionError, match="layout 2d given, but VisionTransformer has tokens that are no patches"):
+    with pytest.raises(AttentionError, match="layout is 2d, but VisionTransformer has class or register tokens"):
         replace(model(prefix=1), name)
 
 
 def test_attentions_of_another_kind_are_named_and_stay(replace: Any) -> None:
     ours = model(Attention(), AttentionRope(), WindowAttention())
-    with pytest.warns(UserWarning, match=r"as they were: blocks\.1\.attn \(AttentionRope\), blocks\.2\.attn \(Window"):
+    with pytest.warns(UserWarning, match=r"unchanged: blocks\.1\.attn \(AttentionRope\), blocks\.2\.attn \(Window"):
         found = replace(ours, "linear")
     assert found.replaced == ["blocks.0.attn"]
     assert len(found.skipped) == 2
@@ -138,8 +138,12 @@ def test_attentions_of_another_kind_are_named_and_stay(replace: Any) -> None:
 
 def test_what_cannot_be_had_leaves_the_model_as_it_was(replace: Any) -> None:
     for ours, name, said in (
-        (model(Attention(), Attention()), "luna", "luna hands something on from layer to layer"),
-        (model(Attention(), Attention(attn_drop=0.1)), "linear", r"blocks\.1\.attn drops weights \(attn_drop=0\.1\)"),
+        (model(Attention(), Attention()), "luna", "luna passes a carry from layer to layer"),
+        (
+            model(Attention(), Attention(attn_drop=0.1)),
+            "linear",
+            r"blocks\.1\.attn drops attention weights \(attn_drop=0\.1\)",
+        ),
         (model(), "lineare", "unknown attention 'lineare'"),
         (model(), "linear@x=1", "linear: unknown option 'x'"),
     ):

@@ -85,7 +85,7 @@ def test_resume_is_bit_exact(backend: str, how: str, tmp_path: Path, monkeypatch
     act = (lambda: os.kill(os.getpid(), signal.SIGINT)) if how == "ctrl-c" else crash
     with pytest.raises(Interrupted if how == "ctrl-c" else MemoryError):
         train(run, prepared(run), place(tmp_path / "cut"), Quiet({6: act}))
-    with pytest.raises(UserError, match="--resume continues it, --fresh starts over"):
+    with pytest.raises(UserError, match="continue it with --resume, or start over with --fresh"):
         train(run, prepared(run), place(tmp_path / "cut"), Quiet())
     resumed, _ = train(run, prepared(run), place(tmp_path / "cut", resume=True), Quiet())
     assert outcome(resumed) == outcome(whole)
@@ -173,7 +173,7 @@ def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
             inner.append(error)
 
     train(run, prepared(run), place(tmp_path), Quiet({3: second}))
-    assert "is training this very run" in str(inner[0])
+    assert "is training the same run" in str(inner[0])
 
 
 def test_a_full_disk_leaves_the_former_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,15 +122,15 @@ def test_a_name_has_to_be_given_again_at_loading(mechanisms: Any, tmp_path: Path
 
 
 def test_what_looks_one_way_only_is_refused(mechanisms: Any) -> None:
-    with pytest.raises(AttentionError, match="this model asks for a causal or another mask of pairs"):
+    with pytest.raises(AttentionError, match="this model needs a causal mask or another mask of pairs"):
         hidden(bert("linear", is_decoder=True))
     config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=4, vocab_size=50, attn_pdrop=0.0)
     model = transformers.GPT2Model(config)
-    with pytest.raises(AttentionError, match="is causal or looks at another sequence"):
+    with pytest.raises(AttentionError, match="is causal or cross-attention"):
         mechanisms.replace(model, "linear")
     attention = bert("linear").encoder.layer[0].attention.self
     attention.is_causal = True
-    with pytest.raises(AttentionError, match="BertSelfAttention is causal, but linear looks both ways"):
+    with pytest.raises(AttentionError, match="BertSelfAttention is causal, but linear is bidirectional"):
         attention(torch.zeros(1, 4, 32))
 
 
@@ -140,7 +140,7 @@ def test_what_a_mechanism_does_not_know_is_refused(mechanisms: Any) -> None:
         hidden(model, torch.ones(3, 1, 20, 20, dtype=torch.bool))
     with pytest.raises(AttentionError, match=r"dropout of weights is 0\.1, expected 0"):
         hidden(bert("linear", dropout=0.1).train())
-    with pytest.raises(AttentionError, match="output_attentions is given, but linear has no weights"):
+    with pytest.raises(AttentionError, match="output_attentions is given, but linear has no attention weights"):
         model(IDS, output_attentions=True)
     call = transformers.AttentionInterface()["linear"]
     query, key = torch.zeros(1, 4, 20, 8), torch.zeros(1, 4, 21, 8)
@@ -167,7 +167,7 @@ def test_what_cannot_be_replaced_is_told_and_nothing_is(mechanisms: Any) -> None
     cases = {
         "primal": "primal takes x",
         "linformer": "give max_length",
-        "luna": "luna hands something on from layer to layer",
+        "luna": "luna passes a carry from layer to layer",
         "x": "unknown attention 'x'",
     }
     for name, said in cases.items():
@@ -175,7 +175,7 @@ def test_what_cannot_be_replaced_is_told_and_nothing_is(mechanisms: Any) -> None
             mechanisms.replace(model, name)
     assert model.config._attn_implementation == "sdpa"
     assert not [name for name in model.state_dict() if "lra_layer" in name]
-    with pytest.raises(AttentionError, match="Linear is no model of transformers"):
+    with pytest.raises(AttentionError, match="Linear is not a model whose attention transformers can replace"):
         mechanisms.replace(torch.nn.Linear(2, 2), "linear")
     mechanisms.replace(model, "linear")
     fresh = bert("lra_layer")

@@ -50,7 +50,7 @@ def test_a_search_is_read_back_as_it_is_written() -> None:
      "a=[@steps=1@seed=0", "learning_rate=1@seed=0@steps=1", "learning_rate=1@steps=1@seed=0\n"],
 )  # fmt: skip
 def test_another_text_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(UserError, match=r"^tuned is .*, expected it as [^\n]*$"):
+    with pytest.raises(UserError, match=r"^tuned is .*, expected a search such as [^\n]*$"):
         Tuning.parse(text)
 
 
@@ -74,9 +74,9 @@ def test_the_command_of_a_tuned_run_makes_it_again() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("learning_rate=7.0@steps=2@seed=0", "expected one of those that were tuned"),
+        ("learning_rate=7.0@steps=2@seed=0", "expected a value that the search tried"),
         ("learning_rat=7.0@steps=2@seed=0", "did you mean 'learning_rate'"),
-        ("batch_size=8@steps=2@seed=0", "decides what a run costs"),
+        ("batch_size=8@steps=2@seed=0", "changes the cost of a run"),
     ],
 )
 def test_a_run_that_its_search_cannot_have_chosen_is_refused(text: str, told: str) -> None:
@@ -125,5 +125,5 @@ def test_a_record_with_a_search_that_is_none_is_no_record(tmp_path: Path) -> Non
     for text in ("learning_rate=.@steps=1@seed=0@", "x=1", 5):
         values = record.asdict(record.load(path))
         values["config"]["tuned"] = text
-        with pytest.raises(UserError, match=r"is no record: config(\.|: )tuned is "):
+        with pytest.raises(UserError, match=r"is not a valid record: config(\.|: )tuned is "):
             record.load(put(values, tmp_path / "other.json"))

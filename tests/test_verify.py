@@ -71,12 +71,12 @@ def curve(made: Record, **changes: Any) -> list[dict[str, Any]]:
 
 
 LIES: dict[str, tuple[str, Callable[[Record], dict[str, Any]], str]] = {
-    "another id": ("id", lambda made: {"run_id": "0123456789ab"}, "that of its configuration, data and revisions is"),
+    "another id": ("id", lambda made: {"run_id": "0123456789ab"}, "but its configuration, data and revisions give"),
     "another seed": ("id", lambda made: {"seed": 9}, "seed is 9, its configuration has 0"),
     "another rate": (
         "id",
         lambda made: {"config": made.config | {"train": made.config["train"] | {"learning_rate": 1.0}}},
-        "that of its configuration",
+        "but its configuration, data and revisions give",
     ),
     "an impossible configuration": (
         "id",
@@ -84,7 +84,7 @@ LIES: dict[str, tuple[str, Callable[[Record], dict[str, Any]], str]] = {
         "train.steps is 0, expected at least 1",
     ),
     "no revision": ("id", lambda made: {"revisions": {}}, "its revisions have no"),
-    "an accuracy between examples": ("accuracies", lambda made: {"test_accuracy": 0.123}, "no share of 50 examples"),
+    "an accuracy between examples": ("accuracies", lambda made: {"test_accuracy": 0.123}, "impossible for 50 examples"),
     "more examples": ("accuracies", lambda made: {"test_examples": 100}, "test_examples is 100, its data has 50"),
     "a better validation": (
         "accuracies",
@@ -94,7 +94,7 @@ LIES: dict[str, tuple[str, Callable[[Record], dict[str, Any]], str]] = {
     "a curve between examples": (
         "accuracies",
         lambda made: {"curve": curve(made, validation_accuracy=0.001)},
-        "at step 6 is no share of 50 examples",
+        "at step 6 is impossible for 50 examples",
     ),
     "a curve cut short": (
         "accuracies",
@@ -103,7 +103,7 @@ LIES: dict[str, tuple[str, Callable[[Record], dict[str, Any]], str]] = {
             "best_step": 3,
             "validation_accuracy": made.curve[0].validation_accuracy,
         },
-        "its curve is not of every 3 steps up to 6",
+        "its curve does not have every 3 steps up to 6",
     ),
 }
 
@@ -169,7 +169,7 @@ def test_another_revision_is_not_comparable(trained: tuple[Path, Record], monkey
     monkeypatch.setattr(losses, "revisions", lambda run: {"task": 1, "attention": 7, "training": 1})
     checked = found(trained[0], HERE)["first losses"]
     assert checked.outcome == "not comparable"
-    assert "of its attention, this is 7" in checked.why
+    assert "of its attention, now 7" in checked.why
 
 
 def test_what_is_not_here_is_not_checked(
@@ -194,7 +194,7 @@ def test_no_code_of_others_is_run(trained: tuple[Path, Record], tmp_path: Path) 
     path = put(made, tmp_path, attn=str(folder), config=made.config | {"attn": str(folder)})
     checked = found(path, HERE)
     assert checked["id"].outcome == "not checked"
-    assert "code of others" in checked["id"].why
+    assert "whose code is not run" in checked["id"].why
     path = put(made, tmp_path, attn="nowhere")
     assert found(path)["id"].outcome == "not comparable"
 
@@ -205,7 +205,7 @@ def test_time_that_is_too_short_checks_nothing(trained: tuple[Path, Record], mon
 
     monkeypatch.setattr(losses, "_trained", no_time)
     checked = found(trained[0], HERE)["first losses"]
-    assert (checked.outcome, checked.why) == ("not checked", "not one step fits into 1 minutes: raise --minutes")
+    assert (checked.outcome, checked.why) == ("not checked", "no step fits into 1 minutes: raise --minutes")
 
 
 def test_the_spread_of_seeds_says_whether_a_full_run_holds(
@@ -260,7 +260,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "changes": ({"git": {"commit": "a" * 40, "clean": False}}, "from a clean commit"),
     "no commit": ({"git": {"commit": None, "clean": None, "why": "no git"}}, "from a clean commit"),
     "an older preset": ({"preset_version": 7}, "is superseded"),
-    "a lie": ({"test_accuracy": 0.123}, "no share of 50 examples"),
+    "a lie": ({"test_accuracy": 0.123}, "impossible for 50 examples"),
 }
 
 

@@ -1,9 +1,9 @@
-"""Mechanisms from outside that are ordinary modules: `class Attention`, a torch.nn.Module or a flax.nnx.Module.
+"""Mechanisms from outside that are plain modules: `class Attention`, a torch.nn.Module or a flax.nnx.Module.
 
-Its call takes (q, k, v, mask) and returns out: q, k, v and out (B, N, H, D); mask (B, N), True where a token is real,
-or None where all are. Its constructor may name `dims` (attention_impls.base.Dims), `options` (those of a card, if there
-is one) and in JAX `rngs`. Its parameters are learned, its buffers and other variables are constants; both are drawn by
-the module itself from a seed of the run. It is called as in evaluation, so that its own dropout is off.
+A call takes (q, k, v, mask) and returns out. All but the mask are (B, N, H, D). The mask is (B, N), True where a token
+is real, or None if all are. The constructor may have the arguments `dims` (attention_impls.base.Dims), `options` (of
+the card, if there is one) and, in JAX, `rngs`. Parameters are learned; buffers and other variables are constants. The
+module draws both itself, from a seed of the run. It is called in evaluation mode, so its own dropout is off.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Options:
 
 
 def default_card(title: str) -> Attention:
-    """The card of a folder that brings none; whatever takes a cost from it gets an error."""
+    """The default card of a folder without one. It states no costs, so using them raises an error."""
 
     def unknown(options: Any, dims: Dims, length: int) -> int:
-        raise ValueError(f"{title} has no card that states its cost: write one into its __init__.py")
+        raise ValueError(f"{title} has no card, so its cost is unknown: write a card into its __init__.py")
 
     return Attention(
         title=title,
@@ -43,7 +43,7 @@ def default_card(title: str) -> Attention:
 
 
 def adapt_card(card: Attention, backend: str, module_class: type) -> Attention:
-    """The card with the arrays of the module that one framework has; another framework's may have others."""
+    """The card with the arrays of one framework's module. Another framework's module may have other arrays."""
     framework = import_module(f"{__name__}.{backend}_module")
 
     def params(options: Any, dims: Dims, rng: np.random.Generator) -> Arrays:
@@ -61,15 +61,15 @@ def adapt(backend: str, module_class: type) -> Callable[..., Any]:
 
 
 def construct(module_class: type, **offered: Any) -> Any:
-    """An instance, given what its constructor names; AttentionError where it wants something else."""
+    """An instance of the module. AttentionError if its constructor needs other arguments."""
     _, *own = inspect.signature(module_class.__init__).parameters.values()  # without self
     named = {each.name for each in own}
     needed = (each for each in own if each.default is each.empty and each.kind is not each.VAR_POSITIONAL)
     strange = [each.name for each in needed if each.kind is not each.VAR_KEYWORD and each.name not in offered]
     if strange:
         raise AttentionError(
-            f"class Attention of {module_class.__module__} wants {', '.join(strange)}: its constructor is given "
-            f"{', '.join(offered)}, or those of them that it names"
+            f"class Attention of {module_class.__module__} needs {', '.join(strange)}: its constructor gets only "
+            f"{', '.join(offered)}"
         )
     return module_class(**{name: value for name, value in offered.items() if name in named})
 

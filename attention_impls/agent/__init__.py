@@ -22,13 +22,13 @@ class Options:
     agents: Count = 49
     """Segments that the sequence is cut into; the mean query of each is an agent."""
     bias_positions: Count = 49
-    """Places along the sequence for which the two position biases are learned; between them they are interpolated."""
+    """Positions at which the two position biases are learned; between them they are interpolated."""
     local_conv: bool = True
     """Add a depthwise convolution of V, kernel 3."""
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """Bias tables of standard deviation 0.02, as the authors', and the convolution's arrays, where it is on."""
+    """Bias tables of standard deviation 0.02, as in the authors' code, and the convolution's arrays if it is on."""
     shape = (dims.heads, options.agents, options.bias_positions)
     tables = {name: rng.normal(scale=0.02, size=shape) for name in (GATHER, READ)}
     return tables | (local_conv_params(dims, rng) if options.local_conv else {})

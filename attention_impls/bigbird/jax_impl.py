@@ -54,10 +54,10 @@ def _side_by_side(*numbers: Array) -> Array:
 
 
 def random_blocks(table: Float[Array, "B n r"], here: Int[Array, " n"], last: Last) -> list[Numbers]:
-    """r different blocks for each, or as many as there are that it does not see anyway; 0 in place of the others.
+    """r different blocks for each block, of those that it does not see anyway. If there are fewer, 0 replaces the rest.
 
-    Floyd's sampling: step t draws one of the first free − r + t + 1 free blocks, and takes the last of these instead
-    where the drawn one was taken before.
+    Floyd's sampling: step t draws one of the first `free − r + t + 1` free blocks. If that one was drawn before, it
+    takes the last of these instead.
     """
     low, high = jnp.maximum(here - 1, 1), jnp.minimum(here + 1, last - 1)
     taken = high - low + 1

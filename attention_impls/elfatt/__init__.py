@@ -24,36 +24,36 @@ class Options:
     block_size: Count = 128
     """Tokens of one block; in the 2d layout a square number, the area of a window."""
     layout: Literal["1d", "2d"] = "1d"
-    """Blocks of consecutive tokens, or square windows of the pixel grid (a 2D prior)."""
+    """1d: blocks of consecutive tokens; 2d: square windows of the pixel grid."""
     local_conv: bool = True
     """Add a depthwise convolution of V, kernel 3, over the sequence (global heads) and inside blocks (block heads)."""
     global_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    """Share of the heads that are global, rounded down; 0 is blocks only, 1 is efficient attention."""
+    """Share of global heads, rounded down. 0: block heads only; 1: efficient attention."""
     kernel: Kernel = "auto"
-    """Force one: fused kernels, in JAX also those of PyTorch by jax-triton (run on no GPU yet), or a composition of the
-    framework's. Auto takes fused where they can run."""
+    """fused: fused kernels; jax_triton: in JAX those of PyTorch (run on no GPU yet); composed: the framework's
+    operations; auto: fused kernels if they can run."""
 
 
 def global_heads(options: Options, dims: Dims) -> int:
-    """⌊share · H⌋, forgiving the rounding of a share such as 0.29."""
+    """⌊share · H⌋, without rounding errors for a share such as 0.29."""
     return math.floor(options.global_share * dims.heads + 1e-9)
 
 
 def tiling(options: Options, dims: Dims, tokens: int) -> Tiling:
-    """How `tokens` tokens are cut; ValueError where the 2d layout has no grid."""
+    """The blocks of `tokens` tokens. ValueError for the 2d layout without a grid."""
     if options.layout == "1d":
         return tile(tokens, options.block_size, None)
     if dims.grid is None:
-        raise ValueError("layout 2d given for a task without a pixel grid: take layout 1d")
+        raise ValueError("layout is 2d for a task without a pixel grid: use layout 1d")
     return tile(tokens, options.block_size, dims.grid[1])
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for windows that do not tile the grid, or where there is none."""
+    """Raise ValueError for windows that do not fit the grid, or without a grid."""
     if options.layout == "1d":
         return
     if math.isqrt(options.block_size) ** 2 != options.block_size:
-        raise ValueError(f"block_size is {options.block_size}, expected a square for layout 2d: take 64, 144 or 256")
+        raise ValueError(f"block_size is {options.block_size}, expected a square for layout 2d: use 64, 144 or 256")
     if dims.grid is None:
         raise ValueError("layout is 2d, expected 1d for a task without a pixel grid")
     if math.prod(dims.grid) < dims.max_length:
@@ -61,7 +61,7 @@ def check(options: Options, dims: Dims) -> None:
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """The convolution's arrays, where it is on."""
+    """The convolution's arrays, if it is on."""
     axes = 2 if options.layout == "2d" else 1
     return local_conv_params(dims, rng, axes) if options.local_conv else {}
 
@@ -75,7 +75,7 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 
 
 def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: str, ragged: bool) -> str:
-    """What runs there: fused kernels or the composition."""
+    """The kernel that runs: fused kernels or the composition."""
     asked = options.kernel if options.kernel == "jax_triton" else "fused"
     return kernel_used(
         options.kernel,

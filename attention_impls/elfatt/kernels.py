@@ -81,13 +81,13 @@ def kernel_used(
         return "fused" if fits and installed else "composed"
     if (asked, backend) not in LANGUAGES:
         has = ", ".join([*(name for name, framework in LANGUAGES if framework == backend), "composed"])
-        raise AttentionError(f"kernel {asked!r} given, which {backend} does not have: take {has}, or auto")
+        raise AttentionError(f"kernel is {asked!r}, which {backend} does not have: use {has}, or auto")
     if not fits:
         widths = ", in jax 16, 32, 64 or 128" if asked == "fused" else ""
         raise AttentionError(
-            f"kernel {asked!r} given for {dtype} on the {device}, layout {layout}, blocks of {block_size}, {head_dim} "
-            "features a head: it needs a GPU, layout 1d, blocks of 16 to 512, and bfloat16 with at most 128 features "
-            f"or float32 with at most 64{widths}; take auto"
+            f"kernel is {asked!r} for {dtype} on the {device}, layout {layout}, blocks of {block_size}, {head_dim} "
+            "features a head: it needs a GPU, layout 1d, and blocks of 16 to 512. bfloat16 has at most 128 features, "
+            f"float32 at most 64{widths}: use auto"
         )
     if not installed:
         wanted = LANGUAGES[asked, backend]

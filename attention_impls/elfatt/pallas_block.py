@@ -1,7 +1,7 @@
 """Block heads of ELFATT in Pallas: softmax attention inside each block, the convolution of V within its borders.
 
-Bytes, in tensors of one head: forward reads q, k, v and writes o; backward reads q, k, v, do and writes dq, dk, dv,
-once where a block is one tile. Scores are recomputed in the backward pass; neither they, their sums nor o are kept. A
+Traffic, in tensors of one head: forward reads q, k, v and writes o. If a block is one tile, backward reads q, k, v, do
+and writes dq, dk, dv, each once. Scores are recomputed in the backward pass; neither they, their sums nor o are kept. A
 block of several tiles is cut by rows of q, then in the backward pass once more by rows of k.
 """
 
@@ -94,12 +94,15 @@ class BlockPlace:
         self.real = self.rows < self.end
 
     def load(self, ref: Ref) -> Tile:
+        """The tile's rows of an array, with zeros at rows that are not real."""
         return load_rows(ref, self.rows, self.real)
 
     def store(self, ref: Ref, values: Tile) -> None:
+        """Write the tile's rows of an array, with zeros at rows that are not real."""
         store_rows(ref, self.start, jnp.where(self.real[:, None], values, 0), self.rows < self.border)
 
     def clear(self, *refs: Ref) -> None:
+        """Write zeros into the tile's rows of arrays."""
         for ref in refs:
             store_rows(ref, self.start, zeros(self.plan.tile, self.plan.head_dim), self.rows < self.border)
 

@@ -1,8 +1,8 @@
 """Global heads of ELFATT in Pallas: softmax over features of Q times (softmax over tokens of K, transposed, times V).
 
-Bytes, in tensors of one head: `context` reads k, v; `forward` reads q, v and writes o; `backward_queries` reads q, do
-and writes dq; `backward_keys` reads k, v, do and writes dk, dv. Sums over tokens are taken by splits of the sequence,
-one program each, and put together outside: they are (D, D). Padding is skipped, its rows are written as zeros.
+Traffic, in tensors of one head: `context` reads k, v. `forward` reads q, v and writes o. `backward_queries` reads q, do
+and writes dq. `backward_keys` reads k, v, do and writes dk, dv. Each program sums over the tokens of one split of the
+sequence. The sums, (D, D), are added outside. Padding is skipped, its rows are written as zeros.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What ELFATT's Pallas kernels share: sizes, a launch, tiles of rows under a mask, the taps of the convolution.
+"""The common parts of ELFATT's Pallas kernels: sizes, a launch, masked tiles of rows, the taps of the convolution.
 
-The kernels take Pallas' Triton route (jax.experimental.pallas.triton). Its rules shape them: every array inside one has
-a power of two of elements, products are two-dimensional with sides of 16 at least, and a reference may be indexed
-anywhere, so that q, k and v are read from (B, N, H, D) where they lie: an index map picks the example and the head, the
-kernel its rows.
+The kernels use Pallas' Triton route (jax.experimental.pallas.triton). Its rules shape them: every array inside one has
+a power of two of elements, and products are two-dimensional with sides of at least 16. A reference may be indexed
+anywhere. So q, k and v are read in place from (B, N, H, D). An index map picks the example and the head, the kernel
+its rows.
 
-JAX deprecates this route since 0.11; 0.12 still has it. What it names instead are Mosaic GPU, where a kernel states the
-copies and the product instructions of one generation of GPUs, and jax-triton, for kernels in Triton's own language.
+JAX deprecates this route since 0.11; 0.12 still has it. JAX names two others. In Mosaic GPU, a kernel states the copies
+and the product instructions of one generation of GPUs. jax-triton is for kernels in Triton's own language.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def launch(
 ) -> list[Array]:
     """Run kernel(plan, *given, *results) on every program (i, head, example) of the grid.
 
-    given: (array or tuple of arrays, their specs). results: (shape and dtype, spec); an array instead of a shape is
-    written into, and keeps what no program writes.
+    `given` has (array or tuple of arrays, their specs). `results` has (shape and dtype, spec). An array instead of a
+    shape is written into, and keeps its values where no program writes.
     """
     arrays, specs = zip(*given, strict=True)
     shapes, result_specs = zip(*results, strict=True)
@@ -213,7 +213,7 @@ def convolve(conv: Sequence[Ref], v: Ref, rows: Int[Array, " T"], first: Any, en
 
 
 def convolve_back(conv: Sequence[Ref], nearby: Triple, v: Float[Array, "T D"], sums: Ref) -> Float[Array, "T D"]:
-    """Lᵀ(dO) of a tile, from rows i − 1, i, i + 1 of dO; its part of dw₀, dw₁, dw₂ and dβ goes into `sums` (4, D)."""
+    """Lᵀ(dO) of a tile, from rows `i − 1, i, i + 1` of dO. Its part of dw₀, dw₁, dw₂ and dβ goes into `sums` (4, D)."""
     before, here, after = nearby
     total = jnp.zeros_like(here)
     for i, (weight, row) in enumerate(zip(taps(conv), (after, here, before), strict=True)):

@@ -15,13 +15,13 @@ class Options:
     """Options of flash attention."""
 
     kernel: Kernel = "auto"
-    """Force one: flash-attn or sdpa in PyTorch, cudnn or scan in JAX. Auto takes the first that can run here."""
+    """The kernel: flash-attn or sdpa in PyTorch, cudnn or scan in JAX. auto: the first one that can run."""
     block_size: Count = 512
-    """Tokens of a block of the scan, whose scores are held at once; the libraries choose their own."""
+    """Tokens of a block of the scan. Kernels of libraries choose their own blocks."""
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:
-    """q kᵀ and its product with v, as often as softmax attention."""
+    """q kᵀ and its product with v, as in softmax attention."""
     return 2 * dims.heads * dims.head_dim * length**2
 
 

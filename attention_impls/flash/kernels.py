@@ -43,14 +43,14 @@ def kernel_used(
     flash_attn: bool = False,
     varlen: bool = False,
 ) -> str:
-    """The name of the kernel that runs, for records; AttentionError where the one asked for cannot.
+    """The name of the kernel that runs, for records. AttentionError if the chosen one cannot run.
 
-    device: "cpu", or "gpu" or "cuda"; dtype: as NumPy spells it; ragged: whether `lengths` are given; flash_attn:
-    whether there is the package; varlen: whether PyTorch has a function of its own for sequences of any length.
+    `device` is "cpu", "gpu" or "cuda"; `dtype` is NumPy's spelling. `ragged`: `lengths` are given. `flash_attn`: the
+    package is installed. `varlen`: PyTorch has its own function for sequences of any length.
     """
     if kernel != "auto" and _FRAMEWORK[kernel] != backend:
         own = " or ".join(name for name, framework in _FRAMEWORK.items() if framework == backend)
-        raise AttentionError(f"kernel {kernel!r} given, which {backend} does not have: take {own}, or auto")
+        raise AttentionError(f"kernel is {kernel!r}, which {backend} does not have: use {own}, or auto")
     fast = device != "cpu" and dtype in _HALF
     if backend == "jax":
         fits = fast and head_dim % 8 == 0 and head_dim <= 128 and tokens % 2 == 0

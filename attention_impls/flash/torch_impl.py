@@ -47,8 +47,8 @@ def _torch_varlen() -> Callable[..., Any]:
 def _varlen(attention: Callable[..., Any], q: Tokens, k: Tokens, v: Tokens, lengths: Lengths) -> Tokens:
     """A ragged batch by a function for sequences of any length. Rows of padded queries are not zeroed.
 
-    All tokens stay where they are, and so no shape depends on the lengths, for which the host would have to wait: an
-    example's padding becomes sequences of its own, short ones, whose cost is linear.
+    Tokens are not moved, so no shape depends on the lengths, and the host need not wait for them. An example's padding
+    becomes short sequences of its own, whose cost is linear.
     """
     batch, tokens = q.shape[:2]
     cuts = torch.arange(0, tokens + PADDING, PADDING, device=q.device).clamp(max=tokens)

@@ -1,4 +1,4 @@
-"""The mechanisms as Flax NNX modules: a layer of (q, k, v), and one in the place of nnx.MultiHeadAttention."""
+"""The mechanisms as Flax NNX modules: a layer of (q, k, v), and a replacement of nnx.MultiHeadAttention."""
 
 from __future__ import annotations
 

@@ -22,21 +22,21 @@ Inputs = dict[str, Array]
 
 
 class Constant(nnx.Variable):
-    """An array that is drawn and stored, but not learned."""
+    """A constant array, which is stored but not learned."""
 
 
 class Penalty(nnx.Intermediate):
-    """What `nnx.capture` collects of the layers that add something to the loss."""
+    """The variable under which `nnx.capture` collects penalties of layers."""
 
 
 class Parts(NamedTuple):
-    """What a mechanism gives."""
+    """The results of a mechanism."""
 
     out: Float[Array, "B N H D"]
     penalty: Float[Array, " B"] | None
-    """To be added to the loss; None where the card has none."""
+    """The penalty to add to the loss; None if the card has none."""
     carry: Any
-    """For the next layer; None where the card hands nothing on."""
+    """The value for the next layer; None if the card passes nothing on."""
 
 
 class Attention(nnx.Module):
@@ -45,19 +45,25 @@ class Attention(nnx.Module):
         attention = Attention("elfatt", heads=8, head_dim=64, max_length=4096, block_size=128, rngs=nnx.Rngs(0))
         out = attention(q, k, v, lengths=lengths)    # q, k, v, out: (B, N, H, D), N up to max_length
 
-    `mechanism` is a name, a name with options (elfatt@block_size=64), or the path of a folder with a slash. Options
-    are those of its card (`python run_lra.py list --attn elfatt`). `max_length` may be left out for a mechanism that
-    has no array of that size. `width` is the channels C of x, by default heads × head_dim; `grid` the (rows, columns)
-    of the pixels that the tokens scan, for layouts of two dimensions; `index` and `depth` the layer's place in its
-    model, for the mechanisms that look at it.
+    Learned arrays are nnx.Param, constant arrays are Constant; `params` and `constants` have them by the names of the
+    card. `parts` also returns a mechanism's penalty and carry; `nnx.capture` collects penalties as Penalty.
 
-    Learned arrays are nnx.Param, those drawn once are Constant; `params` and `constants` have them by the names of the
-    card. They are drawn from the stream `params` of `rngs`, in `param_dtype`; `dtype` is what is computed in, by
-    default the dtype of the inputs. What a mechanism adds to the loss, and what it hands to the next layer, `parts`
-    returns; `nnx.capture` collects the former as Penalty.
+    Args:
+        mechanism: A name, a name with options (elfatt@block_size=64), or the path of a folder with a slash.
+        heads: Number of heads H.
+        head_dim: Features D of one head.
+        max_length: The most tokens N. Only mechanisms with arrays of that size need it.
+        width: Channels C of x. Default: heads × head_dim.
+        grid: (rows, columns) of the pixels that the tokens scan, for layouts of two dimensions.
+        index: The layer's place in its model, counted from 0. Few mechanisms use it.
+        depth: The number of layers of the model.
+        dtype: The dtype of the computation. Default: that of the inputs.
+        param_dtype: The dtype of the arrays.
+        rngs: The random streams; arrays are drawn from `params`.
+        **options: Options of the mechanism's card (`python run_lra.py list --attn elfatt` shows them).
 
-    AttentionError, a ValueError in one line, for a mechanism or an option that cannot be had. Equations, citations and
-    costs: attention_impls/README.md.
+    Raises:
+        AttentionError: The mechanism or an option is impossible. It is a ValueError with one line.
     """
 
     def __init__(
@@ -81,7 +87,7 @@ class Attention(nnx.Module):
         self._place = nnx.static((index, depth))
         self._dtype = dtype
         params, constants = _drawn(self._choice, rngs.params(), index, param_dtype)
-        self._names = nnx.static((tuple(params), tuple(constants)))  # nnx.capture adds to what a Dict iterates over
+        self._names = nnx.static((tuple(params), tuple(constants)))  # nnx.capture adds keys to the Dicts
         self.params = nnx.Dict({name: nnx.Param(array) for name, array in params.items()})
         self.constants = nnx.Dict({name: Constant(array) for name, array in constants.items()})
 
@@ -95,9 +101,17 @@ class Attention(nnx.Module):
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
     ) -> Attention:
-        """The attention of one layer of a trained run, of either framework, from its record or best.safetensors.
+        """Load the attention of one layer of a finished run, trained in either framework.
 
-        attention_impls/saved.py says what is read; AttentionError where a file is missing or does not fit.
+        Args:
+            path: The run's record, or its best.safetensors.
+            layer: The layer, counted from 0.
+            grid: The grid of the run's pixels, for layouts of two dimensions.
+            dtype: The dtype of the computation. Default: that of the inputs.
+            param_dtype: The dtype of the arrays.
+
+        Raises:
+            AttentionError: A file is missing or does not fit.
         """
         run = read_run(path, layer, grid)
         kind = {"dtype": dtype, "param_dtype": param_dtype, "rngs": nnx.Rngs(0)}
@@ -112,21 +126,21 @@ class Attention(nnx.Module):
 
     @property
     def options(self) -> Any:
-        """Its options, those of the card where none were given."""
+        """The options, with the card's defaults."""
         return self._choice.options
 
     @property
     def dims(self) -> Any:
-        """Its sizes, as attention_impls.base.Dims."""
+        """The sizes, as attention_impls.base.Dims."""
         return self._choice.dims
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Which of x, q, k, v it takes."""
+        """The inputs that the mechanism takes, of x, q, k and v."""
         return self._choice.inputs
 
     def load_arrays(self, params: Arrays, constants: Arrays) -> None:
-        """Take over arrays by their names in the card; AttentionError, and nothing taken, where one does not fit."""
+        """Load arrays by their names in the card. If one does not fit, AttentionError, and none is loaded."""
         found = {name: array.shape for name, array in (params | constants).items()}
         learned, constant = self._names
         own = {name: self.params[name] for name in learned} | {name: self.constants[name] for name in constant}
@@ -136,7 +150,7 @@ class Attention(nnx.Module):
 
     def __call__(
         self,
-        q: Array | None = None,  # of any shape for annotations, since what does not fit gets a line of its own
+        q: Array | None = None,  # annotated without a shape, since wrong shapes get their own message
         k: Array | None = None,
         v: Array | None = None,
         *,
@@ -146,23 +160,32 @@ class Attention(nnx.Module):
         carry: Any = None,
         residual: Array | None = None,
     ) -> Float[Array, "B N H D"]:
-        """out (B, N, H, D), in the inputs' dtype, zero where there is no token; what stands there is never seen.
+        """Mix the tokens. Inputs have one dtype. Padding may hold any values.
 
-        q, k, v, x: those that the mechanism takes; one that it does not take may be given or left out. They have one
-        dtype. lengths: (B,), how many tokens of each example are real, which come first. mask: (B, N), True where a
-        token is real, in its place; the real tokens are then attended to as a sequence without gaps. Neither: every
-        token is real. carry, residual: what a card that says so is given.
+        Args:
+            q: Queries (B, N, H, D). Inputs that the mechanism does not take are ignored.
+            k: Keys (B, N, H, D).
+            v: Values (B, N, H, D).
+            x: The layer's input (B, N, C), for mechanisms that take it.
+            lengths: (B,) number of real tokens of each example, which come first. Default: all tokens are real.
+            mask: (B, N), True where a token is real, instead of `lengths`. Real tokens form a sequence without gaps.
+            carry: The `carry` of the layer below, for mechanisms that pass something on.
+            residual: The residual stream (B, N, C), for mechanisms that take it.
 
-        ValueError for an input that is missing or of another shape, and more than max_length tokens.
+        Returns:
+            out (B, N, H, D), in the inputs' dtype, zero at padded tokens.
+
+        Raises:
+            ValueError: An input is missing or has another shape, or there are more than max_length tokens.
         """
         given = {letter: each for letter, each in {"x": x, "q": q, "k": k, "v": v}.items() if each is not None}
         taken = self._taken(given)
         restore: Restore | None = None
         if mask is not None:
             if lengths is not None:
-                raise AttentionError("lengths and mask given, expected one of them")
+                raise AttentionError("both lengths and mask are given: expected one of them")
             if carry is not None:
-                raise AttentionError("mask and carry given: give lengths, what is handed on has no gaps")
+                raise AttentionError("both mask and carry are given, but carry has no gaps: give lengths, not mask")
             taken, residual, lengths, restore = compacted(taken, residual, mask, self.dims.grid)
         elif lengths is not None:
             require_lengths(lengths, taken)
@@ -172,9 +195,9 @@ class Attention(nnx.Module):
         return parts.out if restore is None else restore(parts.out)
 
     def parts(self, inputs: Inputs, lengths: Array | None, **context: Any) -> Parts:
-        """The same for inputs by letter: output, penalty and carry.
+        """Mix inputs by letter and return output, penalty and carry.
 
-        `context` is what Layer has of carry, residual and drop.
+        `context` has the fields carry, residual and drop of Layer.
         """
         taken = [_as(inputs[letter], self._dtype) for letter in self._choice.inputs]
         dtype = taken[0].dtype
@@ -185,7 +208,7 @@ class Attention(nnx.Module):
         found = self._choice.attend(
             *taken,
             lengths=lengths,
-            # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
+            # One dtype for everything, as in the tests against the reference. A mechanism casts what needs another.
             params={name: _as(self.params[name][...], self._dtype_of(name, dtype)) for name in learned},
             constants={name: _as(self.constants[name][...], dtype) for name in constant},
             options=self.options,
@@ -197,11 +220,11 @@ class Attention(nnx.Module):
         return Parts(*self.mechanism.card.parts(found))
 
     def _dtype_of(self, name: str, dtype: Any) -> Any:
-        """What a learned array is given in: its own where it is of a group and that may have more digits."""
+        """The dtype in which a learned array is passed: arrays of a group keep their own if it is more exact."""
         return None if dtype.itemsize < 4 and self.mechanism.card.group_of(name) else dtype
 
     def _taken(self, given: Inputs) -> Inputs:
-        """The inputs that the mechanism takes; AttentionError where one is missing or unlike the others."""
+        """The inputs that the mechanism takes. AttentionError if one is missing or does not fit the others."""
         wanted, dims = self._choice.inputs, self.dims
         if missing := [letter for letter in wanted if letter not in given]:
             raise AttentionError(f"{self.mechanism.name} takes {', '.join(wanted)}: {missing[0]} is missing")
@@ -226,7 +249,7 @@ def _require_shape(letter: str, array: Array, shape: tuple[int, ...]) -> None:
 
 
 def _drawn(choice: Choice, key: Array, index: int, dtype: Any) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The card's arrays from a key; under jit and eval_shape NumPy draws them when the program runs."""
+    """The card's arrays from a key. Under jit and eval_shape, NumPy draws them when the program runs."""
 
     def draw(words: Any) -> list[Arrays]:
         drawn = choice.arrays(np.asarray(words, np.uint32).ravel(), index)
@@ -241,5 +264,5 @@ def _drawn(choice: Choice, key: Array, index: int, dtype: Any) -> tuple[dict[str
 
 
 def _as(array: Array, dtype: Any) -> Array:
-    """The array in that dtype, if it holds numbers that have one; its gradient comes back in the array's own."""
+    """The array in this dtype if it has floating-point numbers. Its gradient has the array's own dtype."""
     return array.astype(dtype) if dtype is not None and jnp.issubdtype(array.dtype, jnp.floating) else array

@@ -17,7 +17,7 @@ Restore = Callable[[Array], Array]
 
 
 def require_lengths(lengths: Array, inputs: dict[str, Array]) -> None:
-    """AttentionError for lengths that no batch of these inputs has; values are looked at outside of jit only."""
+    """Raise AttentionError for lengths that do not fit the inputs. Values are checked outside of jit only."""
     batch, tokens = next(iter(inputs.values())).shape[:2]
     if jnp.shape(lengths) != (batch,) or not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
         raise AttentionError(
@@ -25,16 +25,16 @@ def require_lengths(lengths: Array, inputs: dict[str, Array]) -> None:
             f"({batch},)"
         )
     if (told := _values(lengths)) is not None and not ((told >= 0) & (told <= tokens)).all():
-        raise AttentionError(f"lengths are {told.tolist()}, expected 0 to {tokens}, the tokens given")
+        raise AttentionError(f"lengths are {told.tolist()}, expected 0 to {tokens}, the number of tokens")
 
 
 def compacted(
     inputs: dict[str, Array], residual: Array | None, mask: Array, grid: Any
 ) -> tuple[dict[str, Array], Array | None, Int[Array, " B"], Restore | None]:
-    """The inputs with the real tokens first, in their order; the lengths; and what undoes it, None for no change.
+    """The inputs with real tokens first, in their order; the lengths; and a function to undo it, or None.
 
-    Tokens that are first already stay where they are. Under jit nobody can ask whether they are: they are sorted, which
-    changes nothing then. With a `grid` a token's place is its pixel, so there it has to hold.
+    If all real tokens are first already, nothing is moved. Under jit this is unknown, so the tokens are always sorted.
+    With a `grid` a token's place is its pixel, so tokens must not move.
     """
     batch, tokens = next(iter(inputs.values())).shape[:2]
     if mask.shape != (batch, tokens) or mask.dtype != bool:
@@ -47,9 +47,9 @@ def compacted(
     if told is not None and (told[:, :-1] | ~told[:, 1:]).all():
         return inputs, residual, lengths, None
     if grid is not None and told is None:
-        raise AttentionError("mask given with a grid under jit: give lengths")
+        raise AttentionError("mask is given with a grid under jit: give lengths instead")
     if grid is not None:
-        raise AttentionError("mask has padding before a real token, expected all behind: on a grid places are pixels")
+        raise AttentionError("mask has padding before a real token: on a grid, put all padding last")
     order = jnp.argsort(~mask, axis=1, stable=True)
     back = jnp.argsort(order, axis=1)
     moved = {letter: _taken(array, order) for letter, array in inputs.items()}
@@ -57,10 +57,10 @@ def compacted(
 
 
 def real_keys(mask: Array, batch: int, tokens: int) -> Array:
-    """(B, N), True where a token is real, from a mask of pairs (B, heads, queries, keys) that hides padding only.
+    """Convert a mask of pairs (B, heads, queries, keys) that hides padding only to (B, N), True at real tokens.
 
-    With one query for all the mask says so itself. Others are looked at: each query has to see every real token, but
-    for those of padding, which may see none. AttentionError for the rest, and under jit, where nobody can look.
+    With a single query the mask is used as it is. Otherwise its values are checked: each real query must see every real
+    token. AttentionError for other masks, and under jit, where values are unknown.
     """
     expected = f"(B, 1, 1, N) = {(batch, 1, 1, tokens)}, True where a token is real"
     if mask.ndim != 4 or mask.shape[0] not in (1, batch) or mask.shape[3] != tokens or mask.dtype != bool:
@@ -80,10 +80,10 @@ def real_keys(mask: Array, batch: int, tokens: int) -> Array:
 
 
 def _taken(array: Float[Array, "B N *rest"], places: Int[Array, "B N"]) -> Float[Array, "B N *rest"]:
-    """Row places[b, n] of each example."""
+    """The rows places[b, n] of each example b."""
     return jnp.take_along_axis(array, places.reshape(*places.shape, *(1,) * (array.ndim - 2)), 1)
 
 
 def _values(array: Array) -> np.ndarray | None:
-    """Its values; None under jit, where it has none yet."""
+    """The values of an array; None under jit, where they are unknown."""
     return None if isinstance(array, Tracer) else np.asarray(array)

@@ -1,4 +1,4 @@
-"""A mechanism in the place of flax.nnx.MultiHeadAttention, or of the function that it calls."""
+"""A replacement of flax.nnx.MultiHeadAttention, or of the function that it calls, with any mechanism."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from attention_impls.flax.masks import real_keys
 
 
 def attention_fn(mechanism: str | Mechanism, **given: Any) -> Callable[..., Array]:
-    """What nnx.MultiHeadAttention(attention_fn=…) takes, for a mechanism without arrays of its own.
+    """The function for nnx.MultiHeadAttention(attention_fn=…), for a mechanism without arrays.
 
-    `given` are its options, and grid where a layout of two dimensions needs it. The function takes the mask of Flax
-    where that hides padding only (attention_impls.flax.masks.real_keys). AttentionError, in one line, for a mechanism
-    with arrays or with x, which MultiHeadAttention of this package serves, and for dropout or causal attention.
+    The function accepts Flax's mask if it hides padding only (attention_impls.flax.masks.real_keys).
+
+    Args:
+        mechanism: A name, a name with options (elfatt@block_size=64), or the path of a folder with a slash.
+        **given: Options of the mechanism's card, and `grid` for layouts of two dimensions.
+
+    Raises:
+        AttentionError: The mechanism has arrays or takes x: use MultiHeadAttention of this package. The function
+            itself raises it for dropout and causal attention.
     """
     grid = given.pop("grid", None)
     trial = choose(mechanism, "jax", given, heads=2, head_dim=8, max_length=None, grid=grid)
     name = trial.mechanism.name
     if trial.shapes() or "x" in trial.inputs or trial.card.penalty or trial.card.carries:
-        raise AttentionError(f"{name} is more than a function of q, k and v: take MultiHeadAttention of this package")
+        raise AttentionError(f"{name} needs more than q, k and v: use attention_impls.flax.MultiHeadAttention")
 
     def attend(
         query: Float[Array, "B N H D"],
@@ -48,15 +54,23 @@ def attention_fn(mechanism: str | Mechanism, **given: Any) -> Callable[..., Arra
 
 
 class MultiHeadAttention(nnx.MultiHeadAttention):
-    """nnx.MultiHeadAttention with another mechanism between its projections, for self-attention that looks both ways.
+    """nnx.MultiHeadAttention with another mechanism between its projections, for bidirectional self-attention.
 
         MultiHeadAttention(num_heads=8, in_features=512, mechanism="elfatt@block_size=128", rngs=nnx.Rngs(0))
 
-    Arguments and projections are those of nnx.MultiHeadAttention; `max_length`, `grid` and options those of Attention,
-    which is `attention`. x, for the mechanisms that take it, is the input before its projection.
+    The layer of the mechanism is `attention`. For mechanisms that take x, it is the input before its projection.
+    Arguments that are not listed here are those of nnx.MultiHeadAttention.
 
-    AttentionError, in one line, for what no mechanism here can do: dropout of attention weights, decoding, and fewer
-    heads of keys than of queries.
+    Args:
+        mechanism: A name, a name with options (elfatt@block_size=64), or the path of a folder with a slash.
+        max_length: The most tokens. Only mechanisms with arrays of that size need it.
+        grid: (rows, columns) of the pixels that the tokens scan, for layouts of two dimensions.
+        rngs: The random streams.
+        **settings: Options of the mechanism's card, and arguments of nnx.MultiHeadAttention.
+
+    Raises:
+        AttentionError: Dropout of attention weights, decoding, or fewer heads of keys than of queries, which no
+            mechanism here supports.
     """
 
     def __init__(
@@ -73,7 +87,7 @@ class MultiHeadAttention(nnx.MultiHeadAttention):
         known = {field.name for field in fields(find(mechanism)[0].card.options)}
         options = {name: settings.pop(name) for name in known & settings.keys()}
         if settings.get("dropout_rate") or settings.get("decode"):
-            raise AttentionError("dropout_rate or decode given, which no mechanism here has: leave them out")
+            raise AttentionError("dropout_rate or decode is given, which no mechanism supports: leave it out")
         super().__init__(num_heads, in_features, *args, rngs=rngs, **{"decode": False, **settings})
         if self.num_kv_heads != num_heads:
             raise AttentionError(f"num_kv_heads is {self.num_kv_heads}, expected num_heads = {num_heads}")
@@ -94,9 +108,21 @@ class MultiHeadAttention(nnx.MultiHeadAttention):
         lengths: Array | None = None,
         **settings: Any,
     ) -> Float[Array, "B N F"]:
-        """out (B, N, out_features). mask (B, 1, 1, N): True where a token is real, wherever that is; or lengths (B,).
+        """Mix the tokens.
 
-        AttentionError for keys or values of their own, causal attention, decoding, and masks that hide anything else.
+        Args:
+            inputs_q: The input (B, N, C).
+            inputs_k: The same array as `inputs_q`, or None.
+            inputs_v: The same array as `inputs_q`, or None.
+            mask: (B, 1, 1, N), True where a token is real.
+            lengths: (B,) number of real tokens of each example, which come first, instead of `mask`.
+            **settings: Arguments of nnx.MultiHeadAttention.
+
+        Returns:
+            out (B, N, out_features).
+
+        Raises:
+            AttentionError: Other keys or values, causal attention, decoding, or a mask that hides more than padding.
         """
         name = self.attention.mechanism.name
         if any(each is not None and each is not inputs_q for each in (inputs_k, inputs_v)):
@@ -110,12 +136,12 @@ class MultiHeadAttention(nnx.MultiHeadAttention):
 
 
 def _refuse(name: str, query: Array, key: Array, settings: dict[str, Any]) -> None:
-    """AttentionError for what Flax's attention can do and no mechanism here can."""
+    """Raise AttentionError for features of Flax's attention that no mechanism here supports."""
     if query.ndim != 4 or key.shape != query.shape:
         raise AttentionError(f"query is {query.shape}, key is {key.shape}, expected (B, N, H, D) for both")
     if settings.get("is_causal") or settings.get("decode"):
-        raise AttentionError(f"is_causal or decode given, but {name} looks both ways: leave them out")
+        raise AttentionError(f"is_causal or decode is given, but {name} is bidirectional: leave it out")
     if settings.get("bias") is not None or settings.get("module") is not None or settings.get("sow_weights"):
-        raise AttentionError(f"bias or sow_weights given, but {name} has no weights of pairs: leave them out")
+        raise AttentionError(f"bias, module or sow_weights is given, but {name} has no attention weights: leave it out")
     if settings.get("dropout_rate") and not settings.get("deterministic"):
-        raise AttentionError(f"dropout_rate is {settings['dropout_rate']}, expected 0: {name} drops no weights")
+        raise AttentionError(f"dropout_rate is {settings['dropout_rate']}, expected 0: {name} does not drop weights")

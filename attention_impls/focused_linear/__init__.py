@@ -24,15 +24,15 @@ class Options:
     """Options of focused linear attention."""
 
     focus: Annotated[int, Interval(ge=1, le=16)] = 3
-    """The power p that features are raised to: the higher, the closer they come to their largest axis."""
+    """The power p of the features. With a higher power they are closer to their largest axis."""
     kernel_size: Count = 5
     """Taps of the depthwise convolution of V over the sequence; an odd number."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a kernel without a middle."""
+    """Raise ValueError for an even kernel size."""
     if options.kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size {options.kernel_size} given, an odd number expected: take 5")
+        raise ValueError(f"kernel_size is {options.kernel_size}, expected an odd number such as 5")
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

@@ -1,4 +1,4 @@
-"""Kernelized attention: the Gaussian kernel in place of the softmax; what Skyformer approximates."""
+"""Kernelized attention: a Gaussian kernel instead of the softmax. Skyformer approximates it."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ class Options:
     """Options of Linformer."""
 
     rank: Count = 256
-    """Mixtures that stand for the sequence, k in the paper."""
+    """Number of mixtures of keys and of values, k in the paper."""
     share_projections: bool = True
-    """Mix the values with the weights that mix the keys, F = E."""
+    """Use the same weights for values and keys, F = E."""
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

@@ -14,7 +14,7 @@ class Options:
     """Options of local attention."""
 
     block_size: Count = 50
-    """Tokens of one block; 50 is what LRA took for text, 64 for images."""
+    """Tokens of one block. LRA used 50 for text and 64 for images."""
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:

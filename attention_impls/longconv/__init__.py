@@ -23,11 +23,11 @@ class Options:
     """Options of the long convolution."""
 
     init: Literal["random", "double_exp"] = "random"
-    """First kernels: small noise, or larger noise that falls off with the lag, in later channels faster."""
+    """Initial kernels: small noise, or larger noise that decays with the lag, faster in later channels."""
     threshold: Annotated[float, Interval(ge=0, le=10)] = 0.001
-    """What is taken from the size of each tap, down to zero: λ in the paper."""
+    """The threshold of taps, λ in the paper: it is subtracted from the size of each tap, down to zero."""
     glu: bool = True
-    """Mix the channels with a gated linear unit behind the convolution."""
+    """Mix the channels by a gated linear unit after the convolution."""
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

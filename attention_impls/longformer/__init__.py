@@ -21,13 +21,13 @@ class Options:
     """Options of Longformer attention."""
 
     window: Annotated[int, Interval(ge=2, le=65_536)] = 64
-    """Width of the window, half of it to each side; an even number."""
+    """Width of the window, half of it on each side; an even number."""
     global_tokens: CountOrNone = 1
-    """The first so many tokens are global; 0 is the window alone."""
+    """The number of global tokens, the first ones; 0: the window alone."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a window that has no two halves."""
+    """Raise ValueError for an odd window."""
     if options.window % 2:
         raise ValueError(f"window is {options.window}, expected an even number")
 

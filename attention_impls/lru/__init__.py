@@ -27,15 +27,15 @@ class Options:
     state: Count = 128
     """Complex states S of the layer."""
     radius_min: Radius = 0.0
-    """The smallest first size of an eigenvalue."""
+    """The smallest initial modulus of an eigenvalue."""
     radius_max: Radius = 0.99
-    """The largest; their squares are drawn uniformly between."""
+    """The largest initial modulus of an eigenvalue. Squares are drawn uniformly between both."""
     phase_max: Annotated[float, Interval(gt=0, le=7)] = math.tau
-    """The largest first phase of an eigenvalue; they are drawn uniformly from 0 on."""
+    """The largest initial phase of an eigenvalue. Phases are drawn uniformly from 0 to it."""
     bidirectional: bool = True
-    """A recurrence in each direction, instead of a causal one."""
+    """Use a recurrence in each direction, instead of a causal one."""
     glu: bool = True
-    """Mix the channels with a gated linear unit behind the recurrence."""
+    """Mix the channels by a gated linear unit after the recurrence."""
 
 
 def check(options: Options, dims: Dims) -> None:
@@ -50,7 +50,7 @@ def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
     """Eigenvalues uniform on a ring, B and C normal, with which outputs of white inputs are of size 1, and D normal."""
     states, width = options.state, dims.width
     low, high = options.radius_min**2, options.radius_max**2
-    share, turn = 1 - rng.random((2, states))  # above 0, of which there is no logarithm
+    share, turn = 1 - rng.random((2, states))  # greater than 0, for the logarithm
     squares = low + (high - low) * share
     b = rng.normal(0, math.sqrt(0.5 / width), (2, states, width))
     c = rng.normal(0, math.sqrt(1 / states), (2, directions(options), width, states))

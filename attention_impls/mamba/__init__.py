@@ -20,10 +20,10 @@ SELECT, STEP, STEP_BIAS = "select.weight", "step.weight", "step.bias"
 DECAY, SKIP = "log_decay", "skip"
 
 CHUNK = 256
-"""Tokens whose states are held at once: those of all would fill a gigabyte at 64 channels and 65,536 tokens."""
+"""Tokens whose states are in memory together. All states would take a gigabyte at 64 channels and 65,536 tokens."""
 
 LEAST_STEP = 1e-4
-"""Below which no first step size is."""
+"""The least initial step size."""
 
 Step = Annotated[float, Interval(ge=1e-6, le=10)]
 
@@ -35,17 +35,17 @@ class Options:
     state: Count = 16
     """States S of an inner channel."""
     expand: Annotated[int, Interval(ge=1, le=16)] = 2
-    """How many times as many inner channels E as the layer has."""
+    """Inner channels E as a multiple of the layer's channels."""
     taps: Annotated[int, Interval(ge=1, le=64)] = 4
     """Taps of the short causal convolution."""
     rank: CountOrNone = 0
-    """Numbers that decide a token's step sizes; 0: a sixteenth of the layer's channels, rounded up."""
+    """Rank R of a token's step sizes; 0: a sixteenth of the layer's channels, rounded up."""
     step_min: Step = 1e-3
-    """The smallest first step size."""
+    """The smallest initial step size."""
     step_max: Step = 0.1
-    """The largest; they are drawn uniformly in their logarithm."""
+    """The largest initial step size. Logarithms of step sizes are drawn uniformly."""
     bidirectional: bool = True
-    """A convolution and a recurrence in each direction, instead of causal ones."""
+    """Use a convolution and a recurrence in each direction, instead of causal ones."""
 
 
 def check(options: Options, dims: Dims) -> None:
@@ -60,7 +60,7 @@ def inner(options: Options, dims: Dims) -> int:
 
 
 def rank(options: Options, dims: Dims) -> int:
-    """Numbers R that decide a token's step sizes."""
+    """Rank R of a token's step sizes."""
     return options.rank or -(-dims.width // 16)
 
 
@@ -100,7 +100,7 @@ def scans(options: Options, dims: Dims, length: int) -> int:
 
 
 def memory(options: Options, dims: Dims, length: int) -> int:
-    """A few numbers a token and inner channel; while a chunk's states are alive, those too, four or five times."""
+    """A few numbers for each token and inner channel, plus a chunk's states, four or five times."""
     channels, ways = inner(options, dims), 1 + options.bidirectional
     states = 9 * ways * channels * options.state * min(CHUNK, length) // 2
     return channels * max((4 * ways + 5) * length, (4 * ways + 2) * length + states // channels)

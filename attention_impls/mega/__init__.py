@@ -26,19 +26,19 @@ class Options:
     """Options of Mega."""
 
     chunk: CountOrNone = 0
-    """Attend within chunks of so many tokens, as Mega-chunk does; 0: over the whole sequence."""
+    """Tokens of the chunks within which attention works, as in Mega-chunk; 0: the whole sequence."""
     weights: Literal["softmax", "laplace"] = "softmax"
-    """Of the attention; a Laplace weight is a function of its own score alone."""
+    """The function of the scores: a softmax, or a Laplace function of each score alone."""
     hidden: CountOrNone = 0
     """Channels of the values; 0: twice the layer's width."""
     shared: Count = 64
-    """Channels of the queries and keys, which share a projection."""
+    """Channels of queries and keys, which share a projection."""
     order: Count = 16
-    """Averages of each channel and direction."""
+    """Number of averages of each channel and direction."""
     lags: CountOrNone = 1024
-    """Lags at which the moving average ends; 0: it has no end."""
+    """Lags after which the moving average ends; 0: no end."""
     std: Annotated[float, Interval(gt=0, le=10)] = 0.02
-    """Standard deviation of weights and positions before training."""
+    """Standard deviation of initial weights and positions."""
 
 
 def hidden(options: Options, dims: Dims) -> int:
@@ -47,7 +47,7 @@ def hidden(options: Options, dims: Dims) -> int:
 
 
 def reach(options: Options, tokens: int) -> int:
-    """Lags that a moving average over so many tokens has."""
+    """Lags of a moving average over this many tokens."""
     return min(options.lags or tokens, tokens)
 
 

@@ -19,18 +19,18 @@ class Options:
     landmarks: Count = 128
     """Segments that the sequence is cut into; the mean query and the mean key of each are its landmarks."""
     iterations: Iterations = 6
-    """Steps of the iteration towards the pseudo-inverse."""
+    """Steps of the iteration for the pseudo-inverse."""
     conv_kernel: CountOrNone = 35
-    """Taps of a depthwise convolution of V over tokens that is added to the output; odd, or 0 for none."""
+    """Taps of a depthwise convolution of V that is added to the output; an odd number, or 0 for none."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a kernel that has no middle."""
+    """Raise ValueError for an even kernel."""
     check_kernel(options.conv_kernel)
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:
-    """The convolution's filters, where it is on."""
+    """The convolution's filters, if it is on."""
     return token_conv_params(options.conv_kernel, dims, rng) if options.conv_kernel else {}
 
 

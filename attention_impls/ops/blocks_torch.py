@@ -1,7 +1,7 @@
 """Blocks of consecutive tokens, in PyTorch: cut, gathered, attended to. Axis letters: attention_impls/base.py.
 
-n counts blocks, b the tokens of one; a block begins at a multiple of b. Padding tokens and the cells beyond the last
-token are alike: they are not real, and their values are zeros wherever they could be added to a sum.
+n is the number of blocks, b the tokens of one. A block begins at a multiple of b. Padding tokens and the cells beyond
+the last token are treated alike. They are not real, and their values are zeros wherever a sum could include them.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ A convolution with a kernel of both directions has one definition in two publish
 The first is that of S4, SGConv and long convolutions, the second that of Mega's moving average. Kernels depend on lags
 alone, and x is zero at padding, so the padded length changes nothing but roundings.
 
-An FFT of length M errs by at most e = 7 u log₂ M of its result in the 2-norm (Higham, Accuracy and Stability of
-Numerical Algorithms, theorem 24.2; u is half of the dtype's epsilon). So each y_i of a convolution through a kernel k
-with spectrum K errs by at most e (2 ‖k‖₂ + max |K|) ‖x‖₂.
+An FFT of length M has a relative error of at most `e = 7 u log₂ M` in the 2-norm, where u is half of the dtype's
+epsilon. The source is Higham, Accuracy and Stability of Numerical Algorithms, theorem 24.2. So each y_i of a
+convolution with a kernel k and its spectrum K has an error of at most `e (2 ‖k‖₂ + max |K|) ‖x‖₂`.
 
-A transform over an example's own n tokens is a convolution with a chirp whose spectrum is at most 2.5 √n. So it errs by
-at most 10 e of its result in the 2-norm: 7.5 e for three FFTs, and less than the rest for the chirp's angles.
+A transform over an example's own n tokens is a convolution with a chirp, whose spectrum is at most 2.5 √n. So its
+relative error is at most 10 e in the 2-norm. Three FFTs have 7.5 e, and the chirp's angles less than the rest.
 """
 
 from __future__ import annotations

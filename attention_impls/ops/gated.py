@@ -1,7 +1,7 @@
-"""The arrays and the cost of what state-space models put behind their convolution: GELU, and a gated linear unit.
+"""The arrays and the cost of the last part of state-space models: GELU, and a gated linear unit.
 
-It is an option, `glu`, of every convolution mixer, so that they differ in their kernels alone. Where it is no switch it
-says which unit: "full", that of the others, or one whose gates act on g (half1) or on y (half2) themselves.
+Every convolution mixer has the unit as its option `glu`, so that they differ in their kernels alone. In S5 the option
+names the unit: "full" is that of the others; in half1 the gates act on g itself, in half2 on y.
 """
 
 from __future__ import annotations

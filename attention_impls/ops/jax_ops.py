@@ -33,7 +33,7 @@ def zero_padding(x: Float[Array, "B N *rest"], real: Real | None) -> Float[Array
 
 
 def device_and_dtype(x: Array) -> tuple[str, str]:
-    """ "cpu" or "gpu" as JAX's own choice is, and the dtype as NumPy spells it."""
+    """The device, "cpu" or "gpu" by JAX's choice, and the dtype as NumPy spells it."""
     return jax.default_backend(), x.dtype.name
 
 
@@ -126,8 +126,8 @@ def depthwise_conv(
 ) -> Float[Array, "B *space H D"]:
     """Convolution of three taps along each axis of `space`, every channel by itself, zeros beyond the ends.
 
-    Shifted multiply-adds in the layout of the tokens. Rows of zeros are joined on, not padded: XLA fuses a padding
-    into what reads it, which then asks for every number whether it is one.
+    Shifted multiply-adds in the layout of the tokens. Rows of zeros are concatenated, not padded. XLA would fuse the
+    padding into its reader, which would then test every number.
     """
     space = v.shape[1:-2]
     out = jnp.broadcast_to(bias, v.shape)

@@ -24,8 +24,8 @@ def cross_attention(
 ) -> Float[Tensor, "B n H D"]:
     """softmax(q kᵀ / √D + bias) v over visible keys; queries and keys of any two counts.
 
-    Fused on a GPU only: the CPU's fused kernel takes its softmax anew in the backward pass, with other roundings, and
-    for scores of 1e6 its gradients are wrong. Where no key is visible all are, since a softmax over nothing is NaN.
+    Fused on a GPU only. The CPU's fused kernel computes its softmax again in the backward pass, with other roundings.
+    For scores of 1e6 its gradients are wrong. If no key is visible, all are used, since a softmax over nothing is NaN.
     """
     visible = None if visible is None else (visible | ~visible.any(1, keepdim=True))[:, None, None, :]
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))

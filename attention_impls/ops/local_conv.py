@@ -1,7 +1,7 @@
 """The arrays of the depthwise convolution on V that mechanisms may add to their output (`local_conv`).
 
-Wu et al. 2025 call it L and write it on both sides of their approximation, so it is an option of every mechanism that
-ELFATT is compared with.
+Wu et al. 2025 call it L and write it on both sides of their approximation. So every mechanism that ELFATT is compared
+with has it as an option.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The arrays and the cost of the wide depthwise convolution over tokens that mechanisms may add on V.
 
-One filter a head, shared by its features. Filters so long run faster as products with banded matrices, one block of
-tokens after another, than as shifted multiply-adds, although a block's window has block + kernel − 1 tokens. Where each
-channel is a head, short blocks keep the matrices, block × window for each, small beside the tokens.
+Each head has one filter for all its features. Products with banded matrices, block by block, are faster for such long
+filters than shifted multiply-adds, although a block's window has block + kernel − 1 tokens. If each channel is a head,
+short blocks keep the matrices (block × window for each) small compared with the tokens.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class _Swapped(torch.autograd.Function):
 
 
 def device_and_dtype(x: Tensor) -> tuple[str, str]:
-    """ "cpu" or "cuda", and the dtype as NumPy spells it."""
+    """The device, "cpu" or "cuda", and the dtype as NumPy spells it."""
     return x.device.type, str(x.dtype).removeprefix("torch.")
 
 

@@ -24,15 +24,15 @@ class Options:
     features: Count = 256
     """Random features of a head, m: the error against softmax falls as 1/√m."""
     kind: Literal["softmax", "relu"] = "softmax"
-    """Features exp(Wx − ‖x‖²/2), which estimate softmax; or ReLU(Wx), a kernel of its own."""
-    # Neutral is what was added before there was this option: a run at 1e-4 has the numbers that it had then.
+    """softmax: features exp(Wx − ‖x‖²/2), which estimate softmax; relu: features ReLU(Wx), another kernel."""
+    # The neutral value is the constant from before this option, so a run at 1e-4 still has the same numbers.
     epsilon: Annotated[float, Interval(ge=1e-30, le=1)] = field(default=1e-6, metadata={"neutral": 1e-4})
-    """Added to every softmax feature, so that no query is without similarity to any key. The authors' calls and LRA's
-    pass 1e-6; performer-pytorch, and the suites that use it, add 1e-4. The ReLU kind adds 1e-3 whatever this is."""
+    """A constant that is added to every softmax feature, so that each query is similar to some key. The authors' code
+    and LRA use 1e-6; performer-pytorch, and suites that use it, use 1e-4. ReLU features always add 1e-3."""
 
 
 def added(options: Options) -> float:
-    """What the chosen kind adds to every feature."""
+    """The constant that is added to every feature of the chosen kind."""
     return options.epsilon if options.kind == "softmax" else RELU_EPSILON
 
 

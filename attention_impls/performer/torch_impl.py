@@ -39,8 +39,8 @@ def _softmax_kind(
 ) -> tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N 1"]]:
     """The two sums of the output, both times max softmax(W q), from W q, W k and ‖k‖²/2.
 
-    φ(q) − ε is exp(W q − max W q) = softmax(W q) / max softmax(W q): ‖q‖²/2 is in its s too. φ(k) − ε is
-    softmax(W k) Σ exp(W k − ‖k‖²/2 − s), whose second factor is multiplied onto [v, 1], the smaller array.
+    `φ(q) − ε` is `exp(W q − max W q) = softmax(W q) / max softmax(W q)`, since ‖q‖²/2 is in its s too. `φ(k) − ε` is
+    `softmax(W k) Σ exp(W k − ‖k‖²/2 − s)`. Its second factor is multiplied onto [v, 1], the smaller array.
     """
     values = with_ones(v, real)
     shares, log_sum, top = softmax_parts(keys)

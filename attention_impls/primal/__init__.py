@@ -14,7 +14,7 @@ from attention_impls.citation import Citation
 from attention_impls.equation import Equation
 
 SMALLEST_NORM = 1e-12
-"""Shorter queries and keys are not brought to length 1, as in PyTorch's normalize, which the authors use."""
+"""Queries and keys with a smaller norm are not normalised, as in PyTorch's normalize, which the authors use."""
 PROJECTION_E, PROJECTION_R, LAMBDA = "projection.e", "projection.r", "lambda"
 WEIGHT, BIAS = "combine.weight", "combine.bias"
 
@@ -24,17 +24,17 @@ class Options:
     """Options of primal attention."""
 
     rank: Annotated[int, Interval(ge=1, le=1000)] = 30
-    """Directions s on each side; the authors take 20 or 30, by task."""
+    """Directions s on each side. The authors use 20 or 30, by task."""
     rank_multiple: Annotated[int, Interval(ge=1, le=100)] = 10
-    """Tokens that the directions are made from, as a multiple of the rank."""
+    """Number of tokens that make the directions, as a multiple of the rank."""
     eta: Annotated[float, Interval(ge=0, le=1000)] = 0.05
-    """Weight of the penalty of one layer; the authors' η is 0, 0.05 or 0.1 times the mean over two layers."""
+    """Weight of one layer's penalty. The authors use η = 0, 0.05 or 0.1 times the mean over two layers."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a width that the heads do not share out."""
+    """Raise ValueError for a width that is not heads × head_dim."""
     if dims.width != dims.heads * dims.head_dim:
-        raise ValueError(f"width {dims.width} given, heads × head_dim = {dims.heads * dims.head_dim} expected")
+        raise ValueError(f"width is {dims.width}, expected heads × head_dim = {dims.heads * dims.head_dim}")
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

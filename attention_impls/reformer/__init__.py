@@ -23,11 +23,11 @@ class Options:
     """Options of LSH attention."""
 
     rounds: Annotated[int, Interval(ge=1, le=1000)] = 2
-    """Independent hashes, each with its own chunks; a token attends to the union of what they show it."""
+    """Number of independent hashes, each with its own chunks. A token attends to the union of its chunks."""
     chunk_size: Annotated[int, Interval(ge=2, le=65_536)] = 64
-    """Tokens of a chunk; there are about two buckets a chunk."""
+    """Tokens of a chunk. A chunk has about two buckets."""
     allow_self: bool = False
-    """Let a token attend to itself although it is not alone; its own key is almost always the nearest."""
+    """Let a token always attend to itself. Its own key is almost always the nearest."""
 
 
 def constants(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

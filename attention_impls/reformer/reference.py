@@ -1,7 +1,7 @@
 """LSH attention in NumPy, float64, from Kitaev et al. 2020, section 2.
 
-Equations 4 to 6 weigh the rounds so that each token that i sees in any of them counts once: O is one softmax over the
-union of the rounds.
+Equations 4 to 6 weigh the rounds so that each token that i sees counts once. So O is one softmax over the union of the
+rounds.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _buckets(q: Float[np.ndarray, "n D"], rotations: list[np.ndarray], size: int
 def _in_reach(buckets: Int[np.ndarray, " n"], size: int) -> Bool[np.ndarray, "n n"]:
     """Whether token i has token j in its own or the previous chunk, once tokens are sorted by bucket.
 
-    Eight tokens in chunks of two: their order by bucket is 1 4 | 7 0 | 2 6 | 5 3, so token 2 sees 7, 0, 2 and 6.
+    Example: eight tokens in chunks of two. Their order by bucket is `1 4 | 7 0 | 2 6 | 5 3`: token 2 sees 7, 0, 2, 6.
 
     >>> buckets = np.array([1, 0, 1, 3, 0, 2, 1, 0])
     >>> order = buckets.argsort(kind="stable")

@@ -39,13 +39,13 @@ class Options:
     state: Count = 64
     """Size S of a channel's state, even: S/2 conjugate pairs."""
     systems: CountOrNone = 1
-    """Triples (Λ, P, B) that channels share, channel c that of c modulo their number; 0: each has its own."""
+    """Number of triples (Λ, P, B) that channels share: channel c uses number c modulo this; 0: no sharing."""
     step_min: Step = 1e-3
-    """The smallest first step size."""
+    """The smallest initial step size."""
     step_max: Step = 0.1
-    """The largest; they are drawn uniformly in their logarithm."""
+    """The largest initial step size. Logarithms of step sizes are drawn uniformly."""
     glu: bool = True
-    """Mix the channels with a gated linear unit behind the recurrence."""
+    """Mix the channels by a gated linear unit after the recurrence."""
 
 
 def check(options: Options, dims: Dims) -> None:

@@ -28,15 +28,15 @@ class Options:
     """Options of S4D."""
 
     init: Literal["lin", "inv", "legs"] = "lin"
-    """First eigenvalues of the state: equally spaced frequencies, an inverse law, or HiPPO-LegS's normal part."""
+    """Initial eigenvalues: lin: equally spaced frequencies; inv: an inverse law; legs: HiPPO-LegS's normal part."""
     state: Count = 64
     """Size S of a channel's state, even: S/2 conjugate pairs."""
     step_min: Step = 1e-3
-    """The smallest first step size."""
+    """The smallest initial step size."""
     step_max: Step = 0.1
-    """The largest; they are drawn uniformly in their logarithm."""
+    """The largest initial step size. Logarithms of step sizes are drawn uniformly."""
     glu: bool = True
-    """Mix the channels with a gated linear unit behind the recurrence."""
+    """Mix the channels by a gated linear unit after the recurrence."""
 
 
 def check(options: Options, dims: Dims) -> None:

@@ -20,7 +20,7 @@ from attention_impls.ops.hippo import normal_basis, normal_legs
 REAL, IMAG, STEP = "eigenvalue.real", "eigenvalue.imag", "log_step"
 
 LEAST_DECAY = 1e-4
-"""What real parts are kept below, with a minus sign, where `clip` is on."""
+"""The negative of the bound on real parts, if `clip` is on."""
 
 Step = Annotated[float, Interval(ge=1e-6, le=10)]
 
@@ -32,19 +32,19 @@ class Options:
     state: Count = 128
     """Size of the layer's state: half as many conjugate pairs."""
     blocks: Count = 8
-    """The first state matrix is so many equal blocks, each HiPPO-LegS's normal part."""
+    """Number of equal blocks of the initial state matrix, each HiPPO-LegS's normal part."""
     first_c: Literal["lecun", "rows", "normal"] = "rows"
-    """First C: normal of variance 1/(C·state), or 1/state, in the blocks' coordinates; or ½ in those of the pairs."""
+    """Initial C: normal of variance 1/(C·state), or 1/state, in the blocks' coordinates; or ½ in those of pairs."""
     step_min: Step = 1e-3
-    """The smallest first step size."""
+    """The smallest initial step size."""
     step_max: Step = 0.1
-    """The largest; they are drawn uniformly in their logarithm, one for each pair."""
+    """The largest initial step size. Logarithms are drawn uniformly, one for each pair."""
     clip: bool = False
     """Keep the real parts of the eigenvalues below −0.0001, so that no state can grow."""
     bidirectional: bool = True
-    """A recurrence in each direction, instead of a causal one."""
+    """Use a recurrence in each direction, instead of a causal one."""
     glu: Literal["none", "half1", "half2", "full"] = "half1"
-    """How channels are mixed behind the recurrence: not; gates on GELU(y); gates on y; a gated linear unit."""
+    """The mixing of channels after the recurrence: none; gates on GELU(y); gates on y; a gated linear unit."""
 
 
 def pairs(options: Options) -> int:

@@ -24,15 +24,15 @@ class Options:
     """Options of SGConv."""
 
     taps: Count = 64
-    """Learned numbers of each piece of a channel's kernel: d in the paper."""
+    """Learned numbers in each piece of a channel's kernel, d in the paper."""
     decay: Annotated[float, Interval(ge=1, le=16)] = 2.0
-    """How many times as large each piece is as the next one, before training."""
+    """The ratio of the sizes of one piece and the next one, before training."""
     glu: bool = True
-    """Mix the channels with a gated linear unit behind the convolution."""
+    """Mix the channels by a gated linear unit after the convolution."""
 
 
 def factors(options: Options, dims: Dims) -> list[int]:
-    """How many lags a tap of each piece stands for, from the nearest piece to the farthest: 1, 1, 2, 4, …"""
+    """The number of lags of a tap in each piece, from the nearest piece to the farthest: 1, 1, 2, 4, and so on."""
     pieces = 1 + max(0, math.ceil(math.log2(dims.max_length / options.taps)))
     return [2 ** max(0, piece - 1) for piece in range(pieces)]
 

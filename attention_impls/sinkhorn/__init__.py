@@ -23,9 +23,9 @@ class Options:
     block_size: Count = 50
     """Tokens of one block."""
     iterations: Annotated[int, Interval(ge=1, le=1000)] = 7
-    """How often the rows and then the columns of the sorting matrix are normalised."""
+    """Number of times that the rows and then the columns of the sorting matrix are normalised."""
     temperature: Annotated[float, Interval(ge=0.001, le=1000)] = 0.75
-    """What the sorting logits are divided by; a smaller one sorts harder."""
+    """Divides the sorting logits. A smaller temperature sorts harder."""
 
 
 def params(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

@@ -23,9 +23,9 @@ class Options:
     features: Annotated[int, Interval(ge=2, le=65_536)] = 128
     """Points sampled: half of them queries, half keys."""
     iterations: Iterations = 6
-    """Steps of the iteration towards the inverse."""
+    """Steps of the iteration for the inverse."""
     regularizer: Annotated[float, Interval(ge=1e-6, le=1000)] = 0.1
-    """γ, added to the diagonal of the matrix to be inverted."""
+    """γ, added to the diagonal of the matrix before it is inverted."""
 
 
 def constants(options: Options, dims: Dims, rng: np.random.Generator) -> Arrays:

@@ -15,7 +15,7 @@ class Options:
     """Options of softmax attention."""
 
     local_conv: bool = False
-    """Add a depthwise convolution of V, kernel 3: the control for mechanisms that have one."""
+    """Add a depthwise convolution of V, kernel 3, for a fair comparison with mechanisms that have one."""
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:

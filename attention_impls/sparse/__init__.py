@@ -1,4 +1,4 @@
-"""Sparse Transformer attention: a token sees its surroundings and a column of tokens from everywhere."""
+"""Sparse Transformer attention: a token sees its neighbourhood and a column of tokens from the whole sequence."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Options:
     """Options of the Sparse Transformer's attention."""
 
     pattern: Literal["fixed", "strided"] = "fixed"
-    """What a token sees: its block and the end of every block; or a window and every s-th token from its own."""
+    """fixed: a token sees its block and the end of every block. strided: a window, and every s-th token."""
     stride: Annotated[int, Interval(ge=2, le=65_536)] = 50
-    """Tokens of one block, or from one column of the strided pattern to the next: s. The paper: close to √N."""
+    """s: the tokens of a block, or the distance of columns in the strided pattern. The paper uses about √N."""
     summary: Count = 10
-    """How many tokens at the end of a block everyone sees, in the fixed pattern: c."""
+    """c: the number of tokens at the end of each block that every token sees, in the fixed pattern."""
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for summaries that no block has."""
+    """Raise ValueError for a summary that is longer than a block."""
     if options.summary > options.stride:
-        raise ValueError(f"summary {options.summary} given, a number from 1 to the stride, {options.stride}, expected")
+        raise ValueError(f"summary is {options.summary}, expected 1 to the stride, which is {options.stride}")
 
 
 def pairs(options: Options, length: int) -> int:

@@ -1,7 +1,7 @@
 """Sparse Transformer attention in PyTorch.
 
-In the strided pattern the window and the columns are attended to apart, each in a layout of its own, and joined into
-one softmax by their normalisers.
+In the strided pattern, attention to the window and to the columns is computed separately, each in its own layout. Their
+normalisers join both into one softmax.
 """
 
 from __future__ import annotations

@@ -21,15 +21,15 @@ class Options:
     """Options of the Synthesizer."""
 
     kind: Literal["random", "factorised-random", "dense", "factorised-dense"] = "random"
-    """Logits: a learned matrix, a product of two thin ones, an MLP of each query, or a product of two shorter MLPs."""
+    """The logits: a learned matrix, a product of two thin ones, an MLP of each query, or a product of two MLPs."""
     dot_product: bool = True
     """Mix the logits with Q Kᵀ / √D in a learned proportion."""
     rank: Count = 32
-    """Columns of the two thin matrices; in factorised-dense the length of the first, repeated, output."""
+    """Columns of the two thin matrices; in factorised-dense, the length of the first output, which is repeated."""
 
 
 def inputs(options: Options) -> tuple[str, ...]:
-    """A random synthesizer looks at no query, and without the dot product none looks at keys."""
+    """The inputs: random kinds do not need queries, and only the dot product needs keys."""
     if options.dot_product:
         return ("q", "k", "v")
     return ("v",) if options.kind.endswith("random") else ("q", "v")

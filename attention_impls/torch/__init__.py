@@ -1,4 +1,4 @@
-"""The mechanisms as PyTorch modules: a layer of (q, k, v), and one in the place of torch.nn.MultiheadAttention."""
+"""The mechanisms as PyTorch modules: a layer of (q, k, v), and a replacement of torch.nn.MultiheadAttention."""
 
 from __future__ import annotations
 

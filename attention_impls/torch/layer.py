@@ -20,13 +20,13 @@ Inputs = dict[str, Tensor]
 
 
 class Parts(NamedTuple):
-    """What a mechanism gives."""
+    """The results of a mechanism."""
 
     out: Float[Tensor, "B N H D"]
     penalty: Float[Tensor, " B"] | None
-    """To be added to the loss; None where the card has none."""
+    """The penalty to add to the loss; None if the card has none."""
     carry: Any
-    """For the next layer; None where the card hands nothing on."""
+    """The value for the next layer; None if the card passes nothing on."""
 
 
 class Attention(nn.Module):
@@ -35,18 +35,25 @@ class Attention(nn.Module):
         attention = Attention("elfatt", heads=8, head_dim=64, max_length=4096, block_size=128)
         out = attention(q, k, v, lengths=lengths)    # q, k, v, out: (B, N, H, D), N up to max_length
 
-    `mechanism` is a name, a name with options (elfatt@block_size=64), or the path of a folder with a slash. Options
-    are those of its card (`python run_lra.py list --attn elfatt`). `max_length` may be left out for a mechanism that
-    has no array of that size. `width` is the channels C of x, by default heads × head_dim; `grid` the (rows, columns)
-    of the pixels that the tokens scan, for layouts of two dimensions; `index` and `depth` the layer's place in its
-    model, for the mechanisms that look at it.
+    Learned arrays are parameters, constant arrays are buffers; both have the names of the card. After a call,
+    `penalty` (B,) must be added to the loss, and `carry` given to the next layer; None if the card has none.
 
-    Learned arrays are parameters, those drawn once are buffers; both have the names of the card. They are drawn from
-    `seed`, by default from PyTorch's generator, in `dtype` on `device`. After a call `penalty` (B,) is what such a
-    mechanism adds to the loss, and `carry` what the next layer is to be given; None where the card has none.
+    Args:
+        mechanism: A name, a name with options (elfatt@block_size=64), or the path of a folder with a slash.
+        heads: Number of heads H.
+        head_dim: Features D of one head.
+        max_length: The most tokens N. Only mechanisms with arrays of that size need it.
+        width: Channels C of x. Default: heads × head_dim.
+        grid: (rows, columns) of the pixels that the tokens scan, for layouts of two dimensions.
+        index: The layer's place in its model, counted from 0. Few mechanisms use it.
+        depth: The number of layers of the model.
+        seed: The seed of the arrays. Default: PyTorch's generator.
+        device: The device of the arrays.
+        dtype: The dtype of the arrays. Default: PyTorch's default dtype.
+        **options: Options of the mechanism's card (`python run_lra.py list --attn elfatt` shows them).
 
-    AttentionError, a ValueError in one line, for a mechanism or an option that cannot be had. Equations, citations and
-    costs: attention_impls/README.md.
+    Raises:
+        AttentionError: The mechanism or an option is impossible. It is a ValueError with one line.
     """
 
     penalty: Float[Tensor, " B"] | None
@@ -90,9 +97,17 @@ class Attention(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> Attention:
-        """The attention of one layer of a trained run, of either framework, from its record or best.safetensors.
+        """Load the attention of one layer of a finished run, trained in either framework.
 
-        attention_impls/saved.py says what is read; AttentionError where a file is missing or does not fit.
+        Args:
+            path: The run's record, or its best.safetensors.
+            layer: The layer, counted from 0.
+            grid: The grid of the run's pixels, for layouts of two dimensions.
+            device: The device of the arrays.
+            dtype: The dtype of the arrays.
+
+        Raises:
+            AttentionError: A file is missing or does not fit.
         """
         run = read_run(path, layer, grid)
         made = cls(run.mechanism, **run.sizes, **run.options, seed=0, device=device, dtype=dtype)
@@ -106,21 +121,21 @@ class Attention(nn.Module):
 
     @property
     def options(self) -> Any:
-        """Its options, those of the card where none were given."""
+        """The options, with the card's defaults."""
         return self._choice.options
 
     @property
     def dims(self) -> Any:
-        """Its sizes, as attention_impls.base.Dims."""
+        """The sizes, as attention_impls.base.Dims."""
         return self._choice.dims
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Which of x, q, k, v it takes."""
+        """The inputs that the mechanism takes, of x, q, k and v."""
         return self._choice.inputs
 
     def load_arrays(self, params: Arrays, constants: Arrays) -> None:
-        """Take over arrays by their names in the card; AttentionError, and nothing taken, where one does not fit."""
+        """Load arrays by their names in the card. If one does not fit, AttentionError, and none is loaded."""
         found = {name: array.shape for name, array in (params | constants).items()}
         own = {name: self._array(name) for name in (*self._params, *self._constants)}
         require_arrays(found, {name: tuple(tensor.shape) for name, tensor in own.items()})
@@ -130,7 +145,7 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        q: Tensor | None = None,  # of any shape for annotations, since what does not fit gets a line of its own
+        q: Tensor | None = None,  # annotated without a shape, since wrong shapes get their own message
         k: Tensor | None = None,
         v: Tensor | None = None,
         *,
@@ -140,23 +155,32 @@ class Attention(nn.Module):
         carry: Any = None,
         residual: Tensor | None = None,
     ) -> Float[Tensor, "B N H D"]:
-        """out (B, N, H, D), in the inputs' dtype, zero where there is no token; what stands there is never seen.
+        """Mix the tokens. Inputs have one dtype (autocast's, under autocast). Padding may hold any values.
 
-        q, k, v, x: those that the mechanism takes; one that it does not take may be given or left out. They have one
-        dtype; under autocast, that of autocast. lengths: (B,), how many tokens of each example are real, which come
-        first. mask: (B, N), True where a token is real, in its place; the real tokens are then attended to as a
-        sequence without gaps. Neither: every token is real. carry, residual: what a card that says so is given.
+        Args:
+            q: Queries (B, N, H, D). Inputs that the mechanism does not take are ignored.
+            k: Keys (B, N, H, D).
+            v: Values (B, N, H, D).
+            x: The layer's input (B, N, C), for mechanisms that take it.
+            lengths: (B,) number of real tokens of each example, which come first. Default: all tokens are real.
+            mask: (B, N), True where a token is real, instead of `lengths`. Real tokens form a sequence without gaps.
+            carry: The `carry` of the layer below, for mechanisms that pass something on.
+            residual: The residual stream (B, N, C), for mechanisms that take it.
 
-        ValueError for an input that is missing or of another shape, and more than max_length tokens.
+        Returns:
+            out (B, N, H, D), in the inputs' dtype, zero at padded tokens.
+
+        Raises:
+            ValueError: An input is missing or has another shape, or there are more than max_length tokens.
         """
         given = {letter: each for letter, each in {"x": x, "q": q, "k": k, "v": v}.items() if each is not None}
         taken = self._taken(given)
         restore: Restore | None = None
         if mask is not None:
             if lengths is not None:
-                raise AttentionError("lengths and mask given, expected one of them")
+                raise AttentionError("both lengths and mask are given: expected one of them")
             if carry is not None:
-                raise AttentionError("mask and carry given: give lengths, what is handed on has no gaps")
+                raise AttentionError("both mask and carry are given, but carry has no gaps: give lengths, not mask")
             taken, residual, lengths, restore = compacted(taken, residual, mask, self.dims.grid)
         elif lengths is not None:
             require_lengths(lengths, taken)
@@ -165,9 +189,9 @@ class Attention(nn.Module):
         return parts.out if restore is None else restore(parts.out)
 
     def parts(self, inputs: Inputs, lengths: Tensor | None, **context: Any) -> Parts:
-        """The same for inputs by letter, without a trace in the module: output, penalty and carry.
+        """Mix inputs by letter and return output, penalty and carry, without storing them in the module.
 
-        `context` is what Layer has of carry, residual and drop.
+        `context` has the fields carry, residual and drop of Layer.
         """
         device = inputs[self._choice.inputs[0]].device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -175,7 +199,7 @@ class Attention(nn.Module):
         dtype = taken[0].dtype
         if context.get("residual") is not None:
             context["residual"] = _as(context["residual"], dtype)
-        # Everything in one dtype, as a mechanism is held to its reference; it says itself what needs another.
+        # One dtype for everything, as in the tests against the reference. A mechanism casts what needs another.
         with torch.autocast(device, enabled=False):
             found = self._choice.attend(
                 *taken,
@@ -190,15 +214,15 @@ class Attention(nn.Module):
         return Parts(*self.mechanism.card.parts(found))
 
     def extra_repr(self) -> str:
-        """The choice, for print."""
+        """The mechanism, options and sizes, for print."""
         return str(self._choice)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what the last call left: that belongs to a graph, which cannot be copied."""
+        """The state without the last call's penalty and carry: they belong to a graph, which cannot be copied."""
         return self.__dict__ | {"penalty": None, "carry": None}
 
     def _taken(self, given: Inputs) -> Inputs:
-        """The inputs that the mechanism takes; AttentionError where one is missing or unlike the others."""
+        """The inputs that the mechanism takes. AttentionError if one is missing or does not fit the others."""
         wanted, dims = self._choice.inputs, self.dims
         if missing := [letter for letter in wanted if letter not in given]:
             raise AttentionError(f"{self.mechanism.name} takes {', '.join(wanted)}: {missing[0]} is missing")
@@ -214,7 +238,7 @@ class Attention(nn.Module):
         return {letter: given[letter] for letter in wanted}
 
     def _dtype_of(self, name: str, dtype: torch.dtype) -> torch.dtype | None:
-        """What a learned array is given in: its own where it is of a group and that has more digits."""
+        """The dtype in which a learned array is passed: arrays of a group keep their own if it is more precise."""
         return None if dtype.itemsize < 4 and self.mechanism.card.group_of(name) else dtype
 
     def _array(self, name: str) -> Tensor:
@@ -242,14 +266,14 @@ def _put(module: nn.Module, name: str, tensor: Tensor, learned: bool) -> None:
         else:
             module.register_buffer(own, tensor)
     except KeyError as error:
-        raise AttentionError(f"array {name} cannot be had in PyTorch ({error}): give it another name") from error
+        raise AttentionError(f"array {name} is impossible in PyTorch ({error}): give it another name") from error
 
 
 def _as(array: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """The array in that dtype, if it holds numbers that have one; its gradient comes back in the array's own."""
+    """The array in this dtype if it has floating-point numbers. Its gradient has the array's own dtype."""
     return array if dtype is None or not array.is_floating_point() else array.to(dtype)
 
 
 def _seed() -> int:
-    """From PyTorch's generator of the CPU, so that torch.manual_seed decides it."""
+    """A seed from PyTorch's CPU generator, which torch.manual_seed decides."""
     return int(torch.randint(2**31, (), device="cpu"))

@@ -16,23 +16,23 @@ Restore = Callable[[Tensor], Tensor]
 
 
 def require_lengths(lengths: Tensor, inputs: dict[str, Tensor]) -> None:
-    """AttentionError for lengths that no batch of these inputs has; values are looked at on a CPU only."""
+    """Raise AttentionError for lengths that do not fit the inputs. Values are checked on a CPU only."""
     batch, tokens = next(iter(inputs.values())).shape[:2]
     if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise AttentionError(
             f"lengths are {lengths.dtype} of shape {tuple(lengths.shape)}, expected whole numbers of (B,) = ({batch},)"
         )
     if _may_look(lengths) and batch and not 0 <= int(lengths.min()) <= int(lengths.max()) <= tokens:
-        raise AttentionError(f"lengths are {lengths.tolist()}, expected 0 to {tokens}, the tokens given")
+        raise AttentionError(f"lengths are {lengths.tolist()}, expected 0 to {tokens}, the number of tokens")
 
 
 def compacted(
     inputs: dict[str, Tensor], residual: Tensor | None, mask: Tensor, grid: Any
 ) -> tuple[dict[str, Tensor], Tensor | None, Int[Tensor, " B"], Restore | None]:
-    """The inputs with the real tokens first, in their order; the lengths; and what undoes it, None for no change.
+    """The inputs with real tokens first, in their order; the lengths; and a function to undo it, or None.
 
-    Tokens that are first already stay where they are. On a GPU nobody waits for an answer to that question: they are
-    sorted, which changes nothing then. With a `grid` a token's place is its pixel, so there it has to hold.
+    If all real tokens are first already, nothing is moved. On a GPU this is not checked, since the check would wait for
+    the device: the tokens are always sorted. With a `grid` a token's place is its pixel, so tokens must not move.
     """
     batch, tokens = next(iter(inputs.values())).shape[:2]
     if mask.shape != (batch, tokens) or mask.dtype != torch.bool:
@@ -42,11 +42,11 @@ def compacted(
         )
     lengths = mask.sum(1)
     if grid is not None and torch.compiler.is_compiling():
-        raise AttentionError("mask given with a grid under torch.compile: give lengths")
+        raise AttentionError("mask is given with a grid under torch.compile: give lengths instead")
     if (grid is not None or _may_look(mask)) and bool((mask[:, :-1] | ~mask[:, 1:]).all()):
         return inputs, residual, lengths, None
     if grid is not None:
-        raise AttentionError("mask has padding before a real token, expected all behind: on a grid places are pixels")
+        raise AttentionError("mask has padding before a real token: on a grid, put all padding last")
     order = torch.argsort(~mask, dim=1, stable=True)
     back = torch.argsort(order, dim=1)
     moved = {letter: _taken(array, order) for letter, array in inputs.items()}
@@ -54,11 +54,11 @@ def compacted(
 
 
 def _taken(array: Float[Tensor, "B N *rest"], places: Int[Tensor, "B N"]) -> Float[Tensor, "B N *rest"]:
-    """Row places[b, n] of each example."""
+    """The rows places[b, n] of each example b."""
     index = places.view(*places.shape, *(1,) * (array.ndim - 2))
     return array.gather(1, index.expand_as(array))
 
 
 def _may_look(tensor: Tensor) -> bool:
-    """Whether its values can be looked at without waiting for a device, and without a break in a compiled graph."""
+    """Whether values can be read without waiting for a device and without a break in a compiled graph."""
     return tensor.device.type == "cpu" and type(tensor) is Tensor and not torch.compiler.is_compiling()

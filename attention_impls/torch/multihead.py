@@ -1,4 +1,4 @@
-"""A mechanism in the place of torch.nn.MultiheadAttention."""
+"""A replacement of torch.nn.MultiheadAttention with any mechanism."""
 
 from __future__ import annotations
 
@@ -18,17 +18,25 @@ LETTERS = "qkv"  # in the order of in_proj_weight's thirds
 
 
 class MultiheadAttention(nn.MultiheadAttention):
-    """nn.MultiheadAttention with another mechanism between its projections, for self-attention that looks both ways.
+    """nn.MultiheadAttention with another mechanism between its projections, for bidirectional self-attention.
 
         layer = nn.TransformerEncoderLayer(512, 8, batch_first=True)
         layer.self_attn = MultiheadAttention(512, 8, mechanism="elfatt@block_size=128", batch_first=True)
 
-    Projections have the names, shapes and first values of nn.MultiheadAttention, so its weights load (strict=False
-    where the mechanism has arrays of its own, which are in `attention`). `max_length`, `grid`, `seed` and options are
-    those of Attention. x, for the mechanisms that take it, is the query before its projection.
+    Projections have the names, shapes and initial values of nn.MultiheadAttention, so its weights load. Use
+    strict=False if the mechanism has its own arrays, which are in `attention`. For mechanisms that take x, it is the
+    query before its projection. Arguments that are not listed here are those of nn.MultiheadAttention.
 
-    AttentionError, in one line, for what no mechanism here can do: dropout of attention weights, add_bias_kv,
-    add_zero_attn, and keys and values of other widths.
+    Args:
+        mechanism: A name, a name with options (elfatt@block_size=64), or the path of a folder with a slash.
+        max_length: The most tokens. Only mechanisms with arrays of that size need it.
+        grid: (rows, columns) of the pixels that the tokens scan, for layouts of two dimensions.
+        seed: The seed of the mechanism's arrays. Default: PyTorch's generator.
+        **options: Options of the mechanism's card.
+
+    Raises:
+        AttentionError: Dropout of attention weights, add_bias_kv, add_zero_attn, or other widths of keys and values,
+            which no mechanism here supports.
     """
 
     def __init__(
@@ -52,15 +60,15 @@ class MultiheadAttention(nn.MultiheadAttention):
         **options: Any,
     ) -> None:
         if dropout:
-            raise AttentionError(f"dropout is {dropout}, expected 0: mechanisms drop no weights, so drop the output")
+            raise AttentionError(f"dropout is {dropout}, expected 0: mechanisms drop no weights; drop the output")
         if add_bias_kv or add_zero_attn:
-            raise AttentionError("add_bias_kv or add_zero_attn given, which no mechanism here has: leave them out")
+            raise AttentionError("add_bias_kv or add_zero_attn is given, which no mechanism supports: leave it out")
         if (kdim or embed_dim) != embed_dim or (vdim or embed_dim) != embed_dim:
-            raise AttentionError(f"kdim is {kdim}, vdim is {vdim}, expected embed_dim = {embed_dim}, or nothing")
+            raise AttentionError(f"kdim is {kdim}, vdim is {vdim}, expected embed_dim = {embed_dim}: leave them out")
         if num_heads < 1 or embed_dim % num_heads:
             raise AttentionError(f"embed_dim is {embed_dim}, expected a multiple of num_heads = {num_heads}")
         super().__init__(embed_dim, num_heads, bias=bias, batch_first=batch_first, device=device, dtype=dtype)
-        # The fast path of nn.TransformerEncoderLayer would take these projections and compute softmax; it asks this.
+        # With False, nn.TransformerEncoderLayer does not use its fast path, which would compute softmax.
         self._qkv_same_embed_dim = False
         sizes = {"heads": num_heads, "head_dim": embed_dim // num_heads, "width": embed_dim}
         place = {"max_length": max_length, "grid": grid, "seed": seed, "device": device, "dtype": dtype}
@@ -69,7 +77,7 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     @property
     def penalty(self) -> Float[Tensor, " B"] | None:
-        """What the last call adds to the loss; None where the mechanism has none."""
+        """The penalty (B,) of the last call, to add to the loss; None if the mechanism has none."""
         return self.attention.penalty
 
     def forward(
@@ -83,11 +91,24 @@ class MultiheadAttention(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, None]:
-        """(out, None), out like query: (B, N, E) with batch_first, else (N, B, E), or (N, E) without a batch.
+        """Mix the tokens. A nested tensor has its own lengths.
 
-        key_padding_mask (B, N) is True, or -inf, where there is no token, wherever that is. Such tokens are attended to
-        by none, and their own output is the bias of the last projection. A nested tensor brings its own lengths.
-        AttentionError for weights, masks of pairs, causal attention, and keys or values that are not the query.
+        Args:
+            query: (B, N, E) with batch_first, else (N, B, E); or (N, E) without a batch.
+            key: The same tensor as `query`.
+            value: The same tensor as `query`.
+            key_padding_mask: (B, N), True or -inf at padding. No token attends to padding; the output there is the
+                bias of the last projection.
+            need_weights: Must be False.
+            attn_mask: Must be None.
+            average_attn_weights: Has no effect.
+            is_causal: Must be False.
+
+        Returns:
+            (out, None), with out in the shape of `query`.
+
+        Raises:
+            AttentionError: Weights, a mask of pairs, or causal or cross-attention are asked for.
         """
         self._refuse(query, key, value, need_weights, attn_mask, is_causal)
         if query.is_nested:
@@ -105,7 +126,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         return (out if self.batch_first else out.transpose(0, 1)), None
 
     def _attended(self, x: Float[Tensor, "B N E"], **padding: Any) -> Float[Tensor, "B N E"]:
-        """All three steps; only the projections that the mechanism takes are computed."""
+        """Project, attend and project back. Only the projections that the mechanism takes are computed."""
         wanted = [letter for letter in self.attention.inputs if letter in LETTERS]
         weights, biases = self.in_proj_weight.chunk(3), (None,) * 3
         if self.in_proj_bias is not None:
@@ -117,9 +138,9 @@ class MultiheadAttention(nn.MultiheadAttention):
         return self.out_proj(self.attention(**given, x=x, **padding).flatten(-2))
 
     def _nested(self, query: Tensor, mask: Tensor | None) -> Tensor:
-        """As nn.TransformerEncoder hands over a batch without its padding."""
+        """Mix a nested tensor, in which nn.TransformerEncoder passes a batch without its padding."""
         if mask is not None:
-            raise AttentionError("key_padding_mask given with a nested tensor, which has its own lengths: leave it out")
+            raise AttentionError("key_padding_mask is given, but a nested tensor has its own lengths: leave it out")
         rows = query.unbind()
         lengths = torch.tensor([len(row) for row in rows], device=query.device)
         out = self._attended(torch.nested.to_padded_tensor(query, 0.0), lengths=lengths)
@@ -128,16 +149,16 @@ class MultiheadAttention(nn.MultiheadAttention):
     def _refuse(
         self, query: Tensor, key: Tensor, value: Tensor, weights: bool, pairs: Tensor | None, is_causal: bool
     ) -> None:
-        """AttentionError for what a mechanism cannot do."""
+        """Raise AttentionError for features that no mechanism supports."""
         name = self.attention.mechanism.name
         if weights:
-            raise AttentionError(f"need_weights=True given, but {name} has no weights of pairs: give False")
+            raise AttentionError(f"need_weights is True, but {name} has no attention weights: give False")
         if pairs is not None:
-            raise AttentionError(f"attn_mask given, but {name} knows padding only: give key_padding_mask")
+            raise AttentionError(f"attn_mask is given, but {name} supports padding only: give key_padding_mask")
         if is_causal:
-            raise AttentionError(f"is_causal=True given, but {name} looks both ways: give is_causal=False")
+            raise AttentionError(f"is_causal is True, but {name} is bidirectional: give False")
         if key is not query or value is not query:
-            raise AttentionError(f"key or value is not query, but {name} is self-attention: give one tensor thrice")
+            raise AttentionError(f"key or value is not query, but {name} is self-attention: give the same tensor")
         if not query.is_nested and (query.ndim not in (2, 3) or query.shape[-1] != self.embed_dim):
             raise AttentionError(
                 f"query has shape {tuple(query.shape)}, expected 2 or 3 axes, the last {self.embed_dim}"

@@ -1,4 +1,4 @@
-"""Window convolution: every channel is convolved with a short kernel, so that no token sees beyond a bounded window."""
+"""Window convolution: every channel is convolved with a short kernel, so a token sees only a bounded window."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Options:
     """Options of the window convolution."""
 
     conv_kernel: Count = 61
-    """Taps of each channel's kernel, odd; a layer sees half of them on either side."""
+    """Taps of each channel's kernel, an odd number, half of them on each side."""
     glu: bool = True
-    """Mix the channels with a gated linear unit behind the convolution."""
+    """Mix the channels by a gated linear unit after the convolution."""
 
 
 def channels(dims: Dims) -> Dims:
-    """Every channel as a head of one feature, since each has a filter of its own."""
+    """Every channel is a head of one feature, since each has its own filter."""
     return Dims(heads=dims.width, head_dim=1, width=dims.width, max_length=dims.max_length)
 
 
 def check(options: Options, dims: Dims) -> None:
-    """Raise ValueError for a kernel that has no middle."""
+    """Raise ValueError for an even kernel."""
     check_kernel(options.conv_kernel)
 
 

@@ -1,1 +1,1 @@
-"""The clock: what is timed, the processes that are timed, and what their samples say."""
+"""Benchmarks: the subjects that are timed, the processes that time them, and the figures from their samples."""

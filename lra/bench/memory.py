@@ -1,4 +1,4 @@
-"""How much memory this process takes on the host, counted from a start of one's own, and how to bound it."""
+"""The memory that this process takes on the host, counted from a chosen start, and a limit for it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import psutil
 
 from lra.core.environment import free_memory
 
-SPARED = 0.1  # share of the free memory that a cell may not take, left to the system
+SPARED = 0.1  # share of the free memory that is left to the system
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
 
 class ResidentMeter:
-    """The greatest resident size since `restart`, above the size then.
+    """The greatest resident size since `restart`, minus the size at that moment.
 
-    Linux forgets its high-water mark on demand; elsewhere the mark of the whole process life is all there is, and
-    what the process held before may hide what it held since.
+    Linux resets its high-water mark on demand. Other systems only have the mark of the whole process, so a larger size
+    from before `restart` may hide a later peak.
     """
 
     def __init__(self) -> None:
         self._before = 0
 
     def restart(self) -> None:
-        """Give back what is not used, and count from here."""
+        """Release unused memory, and count from here."""
         give_back()
         self._before = psutil.Process().memory_info().rss
         try:
@@ -39,12 +39,12 @@ class ResidentMeter:
             return
 
     def peak(self) -> int:
-        """Bytes above the start, 0 at least."""
+        """Peak bytes above the start, at least 0."""
         return max(_high_water() - self._before, 0)
 
 
 def give_back() -> None:
-    """Return memory that nothing holds to the system: Python's garbage, and what glibc's allocator keeps for later."""
+    """Return unused memory to the system: Python's garbage, and buffers that glibc's allocator keeps."""
     gc.collect()
     library = ctypes.util.find_library("c")
     trim = getattr(ctypes.CDLL(library), "malloc_trim", None) if library else None
@@ -53,9 +53,9 @@ def give_back() -> None:
 
 
 def allow(more: int | None) -> None:
-    """Let this process take so many bytes more, by default nine tenths of what is free.
+    """Limit this process to this many more bytes. Default: nine tenths of what is free.
 
-    Beyond that allocations fail, so that a cell that is too large ends itself and not its neighbours.
+    Allocations beyond the limit fail. So a cell that is too large ends itself and not its neighbours.
     """
     more = round((1 - SPARED) * free_memory()) if more is None else more
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -68,7 +68,7 @@ def _high_water() -> int:
 
 
 def _status(name: str, otherwise: int) -> int:
-    """A size that Linux keeps of this process, in bytes."""
+    """A memory size of this process, as Linux reports it, in bytes."""
     try:
         found = re.search(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:

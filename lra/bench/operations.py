@@ -1,16 +1,15 @@
-"""How many operations and bytes a forward pass or a training step needs at least, counted by formula.
+"""The least operations and bytes of a forward pass or a training step, counted by formula.
 
-Operations are those of matrix products, two for a multiply-add, of Fourier transforms, 5 N log₂ N for N complex
-numbers and half for real ones, and of linear recurrences, a multiply-add for each state and token: those of the
-attention come from the mechanism's card, those of the encoder around it from its layers. A training step has each
-product three times: once forward, and once each for the gradients of its two factors. It has each transform and each
-recurrence twice, since the gradient of one is one. Nothing else counts: no exponentials, norms, short convolutions or
-optimiser, and nothing that an implementation computes twice.
+A matrix product has two operations for a multiply-add. A Fourier transform has 5 N log₂ N for N complex numbers, half
+for real ones. A linear recurrence has a multiply-add for each state and token. The mechanism's card gives those of the
+attention; the encoder's layers give the rest. A training step has each product three times: once forward, and once for
+the gradient of each factor. It has each transform and each recurrence twice. Nothing else counts: no exponentials,
+norms, short convolutions or optimiser, and no repeated computation of an implementation.
 
-Bytes are what has to cross the memory's bus if every matrix product reads its factors and writes its result once, and
-what stands between products is fused into them: the attention reads its inputs and writes its output, and backward
-reads its inputs and the output's gradient and writes those of its inputs. AdamW reads four numbers a parameter and
-writes three. Real code needs more; the share of the measured bandwidth is what a perfect code would have left.
+Bytes are the least memory traffic: every matrix product reads its factors and writes its result once, and everything
+between products is fused into them. The attention reads its inputs and writes its output; backward, it reads its inputs
+and the output's gradient and writes the inputs' gradients. AdamW reads four numbers per parameter and writes three.
+Real code needs more. So a share of the measured bandwidth is a lower bound.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from jaxtyping import Int
 from lra.model.blueprint import Blueprint
 from lra.model.weights import PROJECTIONS
 
-FLOAT32 = 4  # bytes of a learned number and of its moments, whatever the arithmetic's precision
+FLOAT32 = 4  # bytes of a parameter and of each moment, in any precision of the arithmetic
 OPTIMISER_ACCESSES = 7  # AdamW: weight, gradient and two moments in, weight and two moments out
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Floating-point operations and bytes moved; the operations are None where a card does not state them."""
+    """Floating-point operations and bytes moved. Operations are None if the card does not state them."""
 
     flop: int | None
     bytes: int
@@ -48,7 +47,7 @@ def infer_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int) -> 
 
 
 def train_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, parameters: int) -> Cost:
-    """One optimiser step: the encoder forward and backward, and AdamW over so many parameters."""
+    """One optimiser step: the encoder forward and backward, and AdamW over all parameters."""
     encoder = _encoder_cost(blueprint, batch, length, itemsize, backward=True)
     return Cost(flop=encoder.flop, bytes=encoder.bytes + FLOAT32 * OPTIMISER_ACCESSES * parameters)
 
@@ -56,7 +55,7 @@ def train_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, par
 def ragged_cost(
     blueprint: Blueprint, lengths: Int[np.ndarray, "K B T"], itemsize: int, parameters: int, *, train: bool
 ) -> Cost:
-    """A step for documents of their own lengths, on the average of K, as if each were alone and nothing padded."""
+    """The mean over K steps, for documents of their own lengths, as if each were alone and without padding."""
     costs = [_encoder_cost(blueprint, 1, int(length), itemsize, backward=train) for length in lengths.ravel()]
     flop = [cost.flop for cost in costs if cost.flop is not None]
     over = blueprint.towers * len(lengths)
@@ -68,7 +67,7 @@ def ragged_cost(
 
 
 def dense_layers(blueprint: Blueprint, batch: int, length: int) -> list[tuple[int, int, int]]:
-    """(rows, inputs, outputs) of every dense matrix product; those of q, k and v are one; without that of patches."""
+    """(rows, inputs, outputs) of every dense matrix product, without that of patches. Those of q, k, v count as one."""
     model = blueprint.model
     tokens = batch * blueprint.towers * length
     projections = sum(letter in PROJECTIONS for letter in blueprint.inputs)
@@ -87,7 +86,7 @@ def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, 
     multiply_adds = sum(rows * inputs * outputs for rows, inputs, outputs in layers)
     dense = sum(rows * (inputs + outputs) + inputs * outputs for rows, inputs, outputs in layers)
     patches = 0 if blueprint.patches is None else blueprint.patches.numbers
-    rows, once = documents * length, 2 if backward else 1  # nobody asks for the gradient of pixels
+    rows, once = documents * length, 2 if backward else 1  # pixels need no gradient
     multiply_adds = times * multiply_adds + once * rows * patches * model.width
     embedding = 2 * rows * model.width + (rows + model.width) * patches
     elements = times * dense + once * embedding
@@ -99,7 +98,7 @@ def _encoder_cost(blueprint: Blueprint, batch: int, length: int, itemsize: int, 
 
 
 def _attention_flop(blueprint: Blueprint, sequences: int, length: int, *, backward: bool) -> int | None:
-    """Operations of one layer's attention for full sequences; None where the card states none."""
+    """Operations of one layer's attention for full sequences; None if the card does not state them."""
     card, given = blueprint.mechanism.card, (blueprint.options, blueprint.dims, length)
     try:
         products, transforms, once = card.operations(*given), card.transforms(*given, False), card.once(*given)
@@ -112,7 +111,7 @@ def _attention_flop(blueprint: Blueprint, sequences: int, length: int, *, backwa
 
 
 def _attention_elements(blueprint: Blueprint, sequences: int, length: int, *, backward: bool) -> int:
-    """Numbers that one layer's attention reads and writes: inputs and output, backward as the module says."""
+    """The numbers that one layer's attention reads and writes."""
     inputs = len(blueprint.inputs)
     arrays = inputs + 1 + (2 * inputs + 1 if backward else 0)
     return arrays * sequences * length * blueprint.dims.heads * blueprint.dims.head_dim

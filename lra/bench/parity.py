@@ -1,4 +1,4 @@
-"""The check before the clock: a mechanism equals its reference, as it is going to be timed, or gets no figure."""
+"""The check before timing: a mechanism must equal its reference in the configuration that is timed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lra.backends import Clock
 from lra.bench.plan import BenchCell, blueprint_of
 from lra.model.blueprint import Blueprint
 
-# Odd, so that no block divides it; on a GPU an even one too, since some kernels there take nothing else.
+# Odd, so that no block divides it. On a GPU also an even one, since some kernels accept no odd lengths.
 LENGTHS = {"cpu": (131,), "gpu": (131, 128)}
 BATCH = 1
-BOUND = {"float32": 2e-5, "bfloat16": 2e-2}  # of the output; gradients are rounded forward and backward: twice that
+BOUND = {"float32": 2e-5, "bfloat16": 2e-2}  # of the output; twice that for gradients, which are rounded twice
 DIRECTIONS = 2
-STEP = 1e-6  # of central differences in float64, times the array's own size, so that they cross few corners
-SMALLEST = 1e-3  # a size below which the loss's last digits would show
+STEP = 1e-6  # of central differences in float64, relative to the array's size; small, so that they cross few corners
+SMALLEST = 1e-3  # below this size, rounding of the loss would be visible
 
 
 def draw(blueprint: Blueprint, batch: int, length: int, seed: int) -> tuple[Arrays, Arrays, Arrays, Arrays]:
@@ -35,11 +35,14 @@ def draw(blueprint: Blueprint, batch: int, length: int, seed: int) -> tuple[Arra
 
 
 def check(cell: BenchCell, clock: Clock) -> dict[str, float]:
-    """The greatest errors of the output and of the gradients, their bounds, and the seconds it took.
+    """The greatest errors of the output and of the gradients, their bounds, and the seconds of the check.
 
-    The output's error is max|a − b| / max|b|. A gradient's is, for each input and parameter, how far its product with
-    random directions is from the reference's slopes along them (root mean square), over the gradient's norm. Inputs
-    are rounded to the cell's dtype before either side sees them. FileNotFoundError where there is no reference.
+    The output's error is max|a − b| / max|b|. A gradient is projected on random directions, for each input and
+    parameter. Its error is the distance to the reference's slopes along them (root mean square), relative to the
+    gradient's norm. Inputs are rounded to the cell's dtype first, for both sides.
+
+    Raises:
+        FileNotFoundError: The mechanism has no reference.
     """
     began = time.perf_counter()
     pairs = [_errors(cell, clock, length) for length in LENGTHS[cell.device]]
@@ -56,7 +59,7 @@ def check(cell: BenchCell, clock: Clock) -> dict[str, float]:
 def _errors(cell: BenchCell, clock: Clock, length: int) -> tuple[float, float]:
     blueprint = blueprint_of(cell, length)
     if not (blueprint.mechanism.folder / "reference.py").exists():
-        raise FileNotFoundError(f"{cell.label} has no reference.py to be checked against, so it gets no figure")
+        raise FileNotFoundError(f"{cell.label} has no reference.py to check it against, so it is not timed: write one")
     placed = [clock.place(arrays, cell.dtype) for arrays in draw(blueprint, BATCH, length, cell.seed)]
     out, gradients = clock.attend(blueprint)(*placed[:3], placed[3]["cotangent"])
     given, params, constants, weight = ({name: clock.numpy(a) for name, a in arrays.items()} for arrays in placed)
@@ -93,10 +96,10 @@ def _gradient_error(gradients: Arrays, arrays: Arrays, loss: Callable[[Arrays], 
     errors = []
     for name, gradient in gradients.items():
         misses = [miss(name, rng.standard_normal(gradient.shape)) for _ in range(DIRECTIONS)]
-        # Against the whole gradient's size too, since one array's may be nothing but rounding.
+        # Also relative to the whole gradient, since the gradient of one array may be pure rounding.
         size = max(float(np.linalg.norm(gradient)), 1e-3 * whole, np.finfo(np.float32).tiny)
         errors.append(float(np.sqrt(np.mean(np.square(misses)))) / size)
-    return float(np.max(errors))  # not a number where one of them is none
+    return float(np.max(errors))  # NaN if one of them is NaN
 
 
 def _size(array: np.ndarray) -> float:

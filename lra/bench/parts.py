@@ -1,4 +1,4 @@
-"""What the open mappings and the samples of a benchmark's record hold for certain."""
+"""The parts of a benchmark record's open mappings and samples that are always there."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from annotated_types import Interval
 
 from lra.core.layout import Count, Holds, Line
 
-# What a clock can tell and a record can hold; so no quotient of seconds and calls is zero or infinite.
+# The range of a clock and of a record, so that no quotient of seconds and calls is zero or infinite.
 Sample = Annotated[float, Interval(ge=1e-9, le=1e9)]
 Calls = Annotated[int, Interval(ge=1, le=1_000_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Framework:
-    """What a record's environment tells of a framework, among other things."""
+    """Known facts about a framework in a record's environment."""
 
     framework: Line
-    """Its name and version."""
+    """The framework's name and version."""
     device: Line
-    """cpu, or a GPU's name."""
+    """cpu, or the name of the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchEnvironment:
-    """What a record's environment holds, among other things."""
+    """Known facts in a record's environment."""
 
     backends: dict[str, Annotated[dict[str, Any], Holds(Framework)]]
     cpu: Line
     cores: Count | None
-    """Of the machine."""
+    """Cores of the machine."""
     usable_cores: Count | None = None
-    """Those that it could use; newer than the first records."""
+    """Cores that the benchmark could use. The first records lack it."""
     threads: Line | None = None
-    """OMP_NUM_THREADS."""
+    """The value of OMP_NUM_THREADS."""
     timing: str | None = None
     busy_at_start: bool | None = None
-    """The first records have this and the next in the place of `timing`."""
+    """The first records have this field and the next one instead of `timing`."""
     load_at_start: float = 0.0

@@ -1,4 +1,4 @@
-"""What is to be timed: the cells of a benchmark, each a mechanism in one framework at one length."""
+"""The plan of a benchmark: its cells, each a mechanism in one framework at one length."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from lra.model.blueprint import Blueprint
 
 Kind = Literal["attend", "train", "infer", "model", "model-infer", "product", "copy"]
 
-TASK = "text"  # whose standard model is trained: one document of bytes an example, two classes
-TOKENS = 32_768  # tokens of a batch where none is given
-IMAGE_TOKENS: dict[Device, int] = {"cpu": 2048, "gpu": TOKENS}  # the same of a whole encoder of images, which is large
-CHUNK_TOKENS, CHUNK = 16_384, 4  # a call takes at most so many steps, fewer where documents are long
+TASK = "text"  # the task of the standard model: one document of bytes per example, two classes
+TOKENS = 32_768  # default of a batch's tokens
+IMAGE_TOKENS: dict[Device, int] = {"cpu": 2048, "gpu": TOKENS}  # the default for a whole encoder of images
+CHUNK_TOKENS, CHUNK = 16_384, 4  # the most tokens and steps of one call
 PRODUCT_SIDE = {"cpu": 2048, "gpu": 8192}  # rows and columns of the matrices of the ceiling
 COPY_BYTES = {"cpu": 1 << 28, "gpu": 1 << 30}
 
@@ -38,7 +38,7 @@ class BenchCell:
     device: Device
     dtype: Dtype
     attn: str = ""
-    """A mechanism's name, or its folder; empty for a ceiling."""
+    """The mechanism's name or folder; empty for a ceiling."""
     options: dict[str, Any] = field(default_factory=dict)
     """The mechanism's options that differ from its card's."""
     length: int = 0
@@ -50,27 +50,27 @@ class BenchCell:
     dropout: float = 0.0
     seed: int = 0
     task: str = ""
-    """Whose real documents are taken, with `preset`; empty for random full ones."""
+    """The task whose real documents are used, with `preset`; empty: random documents of full length."""
     preset: str = ""
     shape: str = ""
-    """Whose grid of tokens it has, of `lra.bench.shapes`; empty for a sequence."""
+    """The shape of lra.bench.shapes whose grid of tokens is used; empty: a sequence."""
     memory: int | None = None
-    """Bytes it may take on a CPU; None is nine tenths of what is free."""
+    """The most bytes on a CPU; None: nine tenths of what is free."""
 
     @property
     def learns(self) -> bool:
-        """Whether it takes optimiser steps."""
+        """Whether the cell times optimiser steps."""
         return self.kind in TRAINING
 
     @property
     def label(self) -> str:
-        """The mechanism and what differs from its card, as --attn takes it; or the ceiling."""
+        """The mechanism with options that differ from its card, as --attn spells it; or the ceiling."""
         return Spec(self.attn, self.options).label if self.attn else self.kind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A whole benchmark: its cells, those of the ceiling, and which pairs are compared."""
+    """A whole benchmark: its cells, the ceilings, and the pairs to compare."""
 
     what: What
     device: Device
@@ -83,7 +83,7 @@ class Plan:
     """Pairs of labels, or of backends."""
 
     def groups(self, alive: int) -> list[list[BenchCell]]:
-        """The cells by lengths that are timed together, so that at most `alive` processes live beside one another."""
+        """The cells in groups of lengths that are timed together, so that at most `alive` processes exist at a time."""
         groups: list[list[BenchCell]] = []
         for length in dict.fromkeys(cell.length for cell in self.cells):
             these = [cell for cell in self.cells if cell.length == length]
@@ -95,7 +95,7 @@ class Plan:
 
 
 def make_plan(wanted: Wanted, device: Device) -> Plan:
-    """The cells that are asked for, and those of the device's ceilings; UserError for what cannot be timed."""
+    """The cells and the device's ceilings. UserError if something cannot be timed."""
     kinds = [
         _cell(wanted, device, spec, backend)
         for spec in map(_absolute, wanted.attn)
@@ -105,7 +105,7 @@ def make_plan(wanted: Wanted, device: Device) -> Plan:
     cells = [_as_preset(cell) for cell in kinds] if wanted.preset else _of_lengths(wanted, kinds)
     if not cells:
         names = ", ".join(map(str, wanted.attn))
-        raise UserError(f"--attn {names}: none of them is written in {' or '.join(wanted.backend)}")
+        raise UserError(f"--attn {names}: none is written in {' or '.join(wanted.backend)}: choose another --backend")
     for backend in wanted.backend:
         require_installed(backend)
     for cell in cells:
@@ -128,7 +128,7 @@ def make_plan(wanted: Wanted, device: Device) -> Plan:
 
 
 def blueprint_of(cell: BenchCell, length: int | None = None) -> Blueprint:
-    """The layer or model of a cell, at another length where one is given; UserError for options that cannot be."""
+    """The layer or model of a cell, at its own or another length. UserError for impossible options."""
     run: Run = resolve(TASK, Spec(cell.attn), backend=cell.backend, preset="standard", seed=cell.seed)
     task, of_images = tasks.load(TASK), cell.kind in MODELS
     mechanism = attention_impls.load(cell.attn).on(cell.backend)
@@ -156,19 +156,19 @@ def blueprint_of(cell: BenchCell, length: int | None = None) -> Blueprint:
 
 
 def run_of(cell: BenchCell) -> Run:
-    """The run of a preset's cell; UserError where there is none."""
+    """The run whose step a cell of `--as` times. UserError if the cell has no preset."""
     spec = Spec(cell.attn, cell.options)
     run = resolve(cell.task, spec, backend=cell.backend, preset=cell.preset, seed=cell.seed)
     return replace(run, train=replace(run.train, precision=cell.dtype))
 
 
 def as_values(cell: BenchCell) -> dict[str, Any]:
-    """The cell as plain values; Cell(**values) is the way back."""
+    """The cell as plain values; Cell(**values) is the inverse."""
     return asdict(cell)
 
 
 def _cell(wanted: Wanted, device: Device, spec: Spec, backend: BackendName) -> BenchCell:
-    """What the cells of one mechanism in one framework have in common."""
+    """The common values of the cells of one mechanism in one framework."""
     model = resolve(TASK, "softmax", preset="standard").model
     shape = SHAPES[wanted.shape[0]] if wanted.shape else None
     return BenchCell(
@@ -197,7 +197,7 @@ def _of_lengths(wanted: Wanted, kinds: list[BenchCell]) -> list[BenchCell]:
 
 
 def _as_preset(cell: BenchCell) -> BenchCell:
-    """The cell with the sizes that its preset decides; the length is the greatest that the task may have."""
+    """The cell with the sizes of its preset. Its length is the greatest of the task."""
     run = run_of(cell)
     return replace(
         cell,
@@ -211,13 +211,13 @@ def _as_preset(cell: BenchCell) -> BenchCell:
 
 
 def _absolute(spec: Spec) -> Spec:
-    """The mechanism with its options checked; a folder is told in full, for another process."""
+    """The mechanism with checked options. A folder gets an absolute path, for other processes."""
     mechanism_options(spec.name, dict(spec.options))
     return replace(spec, name=str(Path(spec.name).expanduser().resolve())) if "/" in spec.name else spec
 
 
 def _sizes(wanted: Wanted) -> list[tuple[str, int]]:
-    """The name of a shape, or none, and the tokens."""
+    """The name of each shape, or an empty one, with its tokens."""
     return [(name, SHAPES[name].tokens) for name in wanted.shape] or [("", length) for length in wanted.lengths]
 
 
@@ -236,12 +236,12 @@ def _chunk(wanted: Wanted, length: int) -> int:
 
 
 def _pairs(wanted: Wanted, labels: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The pairs asked for; by default the first mechanism with every other, and the first backend with the second."""
+    """The pairs to compare. Default: the first mechanism with each other one, and the first backend with the second."""
     backends = tuple(wanted.backend)
     if wanted.compare is None:
         return tuple((names[0], other) for names in (labels, backends) for other in names[1:])
     for pair in wanted.compare:
         if not (set(pair) <= set(labels) or set(pair) <= set(backends)):
             known = ", ".join(labels + (backends if len(backends) > 1 else ()))
-            raise UserError(f"--compare {':'.join(pair)}: expected FIRST:SECOND, two different ones of {known}")
+            raise UserError(f"--compare {':'.join(pair)}: expected FIRST:SECOND, two different names of {known}")
     return wanted.compare

@@ -1,4 +1,4 @@
-"""A preset's own step: its model, batch and dropout on the first documents of its task, padded as in a run."""
+"""The training step of a preset: model, batch and dropout, on the first documents of its task, padded as in a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tasks.store import Prepared
 
 
 def blueprint(cell: BenchCell) -> Blueprint:
-    """What the run trains."""
+    """The blueprint of the run."""
     return make_blueprint(run_of(cell), tasks.load(cell.task))
 
 
 def prepare(cell: BenchCell) -> Prepared:
-    """The task's data, prepared where it is not there yet."""
+    """The task's data; it is prepared if it is missing."""
     return data.prepare(cell.task, run_of(cell).data, data.source(None, None))
 
 

@@ -1,4 +1,4 @@
-"""What one benchmark leaves behind: every sample it took, and where."""
+"""The record of one benchmark: every sample, and the machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Timing:
     """One cell, or one ceiling of the device."""
 
     label: Line
-    """The mechanism with the options that differ from its card's; "product" or "copy" for a ceiling."""
+    """The mechanism with options that differ from its card; "product" or "copy" for a ceiling."""
     attn: Line
     options: dict[str, Any]
     backend: BackendName
@@ -41,25 +41,25 @@ class Timing:
     steps: Calls
     """Training steps, forward passes or attention calls in one call of the backend."""
     status: Status
-    """measured; out of memory; unequal, to the mechanism's reference; failed; stopped, before a sample was taken."""
+    """measured; out of memory; unequal (to the reference); failed; stopped (before a sample was taken)."""
     why: str
-    """What went wrong, in one line."""
+    """The reason of a failure, in one line."""
     parity: dict[str, Annotated[float, Ge(0)]]
-    """Greatest errors of output and gradient against the reference, what is allowed, and the seconds it took."""
+    """Greatest errors of output and gradient against the reference, their bounds, and the seconds of the check."""
     first_seconds: Annotated[float, Ge(0)] | None
-    """The first call, compilation and autotuning included."""
+    """Seconds of the first call, with compilation and autotuning."""
     samples: list[Sample]
-    """Seconds of each sample as measured, one a round, in the order of the rounds."""
+    """Seconds of each sample, one for each round."""
     calls: list[Calls]
     """Calls of the backend in each sample."""
     memory_bytes: Whole | None
-    """Peak while it ran: of the allocator on a GPU, above the start on a CPU."""
+    """Peak bytes: those of the allocator on a GPU, those above the start on a CPU."""
     flop: Whole | None
     """Operations of one step, counted as in lra.bench.operations."""
     bytes: Whole | None
-    """Bytes of one step, counted likewise."""
+    """Bytes of one step, counted as in lra.bench.operations."""
     shape: Line = ""
-    """The model's self-attention that it has the sizes of, as "vit-s-512"; empty for a sequence of the length."""
+    """The model whose self-attention has these sizes, such as "vit-s-512"; empty: a sequence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class BenchRecord:
     started: Line
     """UTC, ISO 8601."""
     complete: bool
-    """False while it runs, and where it was stopped."""
+    """False while the benchmark runs, and if it was stopped."""
     what: What
     device: Line
     dtype: Line
@@ -78,7 +78,7 @@ class BenchRecord:
     head_dim: Count
     dropout: Annotated[float, Interval(ge=0, lt=1)]
     seed: Whole
-    """Of the inputs, of the weights, and of the order in which cells are woken."""
+    """Seed of the inputs, the weights and the order of the cells."""
     cells: list[Timing]
     ceilings: list[Timing]
     compare: list[Annotated[list[str], Len(2, 2)]]
@@ -87,13 +87,13 @@ class BenchRecord:
     git: dict[str, Any]
     command: str
     documents: Line = ""
-    """Preset and task whose first real documents were taken, as "listops standard"; empty for random full ones."""
+    """Task and preset whose first documents were used, such as "listops standard"; empty: random full documents."""
     encoder: Line = ""
-    """Sizes of the whole encoder of a shape, in words; empty where none was timed."""
+    """Sizes of the whole encoder of a shape, in words; empty if none was timed."""
 
     @property
     def shapes(self) -> list[str]:
-        """Names of the shapes that were timed, in their order; none in a benchmark of lengths."""
+        """Names of the timed shapes in order; empty in a benchmark of lengths."""
         return list(dict.fromkeys(cell.shape for cell in self.cells if cell.shape))
 
     @property
@@ -103,17 +103,17 @@ class BenchRecord:
 
     @property
     def cores(self) -> int:
-        """Cores that it could use; of the whole machine in records from before that was noted."""
+        """Cores that the benchmark could use; in the first records those of the whole machine."""
         return self.environment.get("usable_cores") or self.environment["cores"] or 0
 
 
 def save(record: BenchRecord, path: Path) -> None:
-    """Write the record; an earlier state of the same run is replaced. UserError where `load` would refuse it."""
+    """Write the record over an earlier state of the same benchmark. UserError if `load` would refuse it."""
     write_atomically(_content(record), path)
 
 
 def save_new(record: BenchRecord, path: Path) -> Path:
-    """Write a run's first state beside every other record; its path, which has a number where `path` is taken."""
+    """Write a benchmark's first state to a new file. Returns its path, with a number if `path` is taken."""
     return write_new(_content(record), path)
 
 
@@ -121,12 +121,12 @@ def _content(record: BenchRecord) -> bytes:
     try:
         _trusted(asdict(record))
     except UserError as error:
-        raise UserError(f"the benchmark's record is not written, it would be none: {error}") from error
+        raise UserError(f"the benchmark's record is not written, since it would not be valid: {error}") from error
     return json_document(asdict(record))
 
 
 def load(path: Path) -> BenchRecord:
-    """Read a record back; one of another layout, or out of range, raises UserError."""
+    """Read a record. UserError if its layout is unknown or a value is out of range."""
     try:
         values = read_json(path)
     except UserError as error:
@@ -134,11 +134,11 @@ def load(path: Path) -> BenchRecord:
     try:
         return _trusted(values)
     except UserError as error:
-        raise UserError(f"{path} is no benchmark's record: {error}") from error
+        raise UserError(f"{path} is not the record of a benchmark: {error}") from error
 
 
 def _trusted(values: Any) -> BenchRecord:
-    """The record of these values; UserError for the first part that is of another type or range, or does not fit."""
+    """The record of these values. UserError names the first value of another type or range, or that does not fit."""
     record = built(BenchRecord, values)
     for number, cell in enumerate((*record.cells, *record.ceilings)):
         where = f"cell {number} ({cell.label})"
@@ -146,9 +146,9 @@ def _trusted(values: Any) -> BenchRecord:
             counts = f"{len(cell.samples)} samples and {len(cell.calls)} calls"
             raise UserError(f"{where} is {cell.status} and has {counts}")
         if cell.status == MEASURED and cell.backend not in record.environment["backends"]:
-            raise UserError(f"{where} is of {cell.backend}, of which environment.backends says nothing")
+            raise UserError(f"{where} is of {cell.backend}, which environment.backends lacks")
         if number < len(record.cells) and 0 in (cell.length, cell.batch):
             raise UserError(f"{where} has length {cell.length} and batch {cell.batch}, expected at least 1")
         if cell.parity and not {"output", "gradient"} <= cell.parity.keys():
-            raise UserError(f"{where} has a parity of {', '.join(cell.parity)}, expected output and gradient")
+            raise UserError(f"{where} has parity for {', '.join(cell.parity)}, expected output and gradient")
     return record

@@ -1,7 +1,7 @@
-"""`run_lra.py bench`: worker processes kept alive and woken in turn, and what is made of their samples.
+"""The main loop of a benchmark: worker processes stay alive and take samples in turn.
 
-In every round each cell takes one sample, in an order drawn for that round, so that whatever drifts (clocks, heat,
-other users of the machine) hits all alike, and a ratio is taken between two samples of the same round.
+In every round each cell takes one sample, in a random order. So drifts (clocks, heat, other users of the machine)
+affect all cells alike. A ratio is taken between two samples of the same round.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from lra.core.files import require_writable
 from lra.core.workers import Child
 from lra.training.disturbance import Disturbance, Meter
 
-ALIVE = 24  # processes that live beside one another, the ceilings' aside; more cells are timed a few lengths at a time
+ALIVE = 24  # processes at a time, without the ceilings; more cells are timed a few lengths at a time
 
 
 class _Process:
-    """The process that times one cell, and what it has said."""
+    """The process that times one cell, and its answers."""
 
     def __init__(self, cell: BenchCell) -> None:
         self.cell = cell
@@ -42,22 +42,22 @@ class _Process:
         self._child: Child | None = None
 
     def prepare(self, known: dict[str, float] | None = None) -> None:
-        """Start the process and let it do everything that comes before the clock, but a parity that is known."""
+        """Start the process and prepare the cell. A known parity is not checked again."""
         self._child = Child("lra.bench.worker", visible=False)
         self._take(self._ask({"cell": as_values(self.cell), "parity": known}))
 
     def sample(self) -> None:
-        """Wake it for one sample."""
+        """Take one sample."""
         self._take(self._ask({}))
 
     def end(self) -> None:
-        """End the process; what it said stays."""
+        """End the process; its answers are kept."""
         if self._child is not None:
             self._child.kill()
             self._child = None
 
     def timing(self) -> Timing:
-        """What is known of this cell."""
+        """The results of this cell so far."""
         said, cell = self.said, self.cell
         stopped = self.status == MEASURED and not self.samples
         return Timing(
@@ -97,9 +97,9 @@ class _Process:
         return self._died(self._child) if answer is None else answer
 
     def _died(self, child: Child) -> dict[str, Any]:
-        """The answer of a process that gave none: ended for want of memory, or for another reason."""
+        """The answer for a process that ended without one: out of memory, or another reason."""
         code, told = child.end(), child.last_words()
-        last = " ".join(told[-1].split())[:200] if told else "it said nothing"
+        last = " ".join(told[-1].split())[:200] if told else "it printed nothing"
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         starved = code == -signal.SIGKILL or any("bad_alloc" in line for line in told)
         return {"status": OUT_OF_MEMORY if starved else FAILED, "why": f"its process ended ({name}): {last}"}
@@ -107,7 +107,7 @@ class _Process:
 
 @dataclass(kw_only=True)
 class Bench:
-    """One benchmark while it runs. `keep` is called after each round with the record so far."""
+    """A running benchmark. `keep` is called after each round with the record so far."""
 
     plan: Plan
     command: str
@@ -127,7 +127,7 @@ class Bench:
         self._disturbance = Disturbance()
 
     def run(self) -> None:
-        """Time everything; KeyboardInterrupt goes through, with all processes ended."""
+        """Time all cells. On KeyboardInterrupt all processes are ended, and it is raised again."""
         by_cell = {id(process.cell): process for process in self.processes}
         groups = self.plan.groups(ALIVE)
         self.screen.starts(len(self.processes), len(groups), len(self.ceilings), self.plan.samples)
@@ -148,7 +148,7 @@ class Bench:
                 process.end()
 
     def record(self) -> BenchRecord:
-        """What is known by now."""
+        """The record so far."""
         self._disturbance += self._meter.take()
         plan, cell = self.plan, self.plan.cells[0]
         said = {each.cell.backend: each.said["environment"] for each in self.processes if "environment" in each.said}
@@ -177,14 +177,14 @@ class Bench:
         for process in processes:
             self.screen.prepares(process.cell)
             cell = process.cell
-            mechanism = (cell.label, cell.attn, cell.backend)  # its check is the same at every length, and made once
+            mechanism = (cell.label, cell.attn, cell.backend)  # one check serves every length
             process.prepare(self._parities.get(mechanism))
             if process.said.get("parity"):
                 self._parities[mechanism] = process.said["parity"]
             self.screen.prepared(process.timing())
 
     def _round(self, group: list[_Process], number: int) -> None:
-        """One sample of each; the cells of a length follow one another, so that pairs are close in time."""
+        """Take one sample of each cell. Cells of one length follow one another, so that pairs are close in time."""
         rng = np.random.default_rng([self.plan.seed, number])
         lengths = rng.permutation(sorted({process.cell.length for process in group}))
         shuffled = [group[i] for i in rng.permutation(len(group))]
@@ -196,21 +196,21 @@ class Bench:
 
 
 def stem(record: BenchRecord) -> str:
-    """The name of a record's files: its conditions and when it began."""
+    """The name of a record's files: its conditions and its start."""
     backends = "+".join(dict.fromkeys(cell.backend for cell in record.cells))
     began = datetime.fromisoformat(record.started).strftime("%Y%m%dT%H%M%SZ")
     return f"{record.what}-{backends}-{record.device}-{record.dtype}-{began}"
 
 
 class _File:
-    """Where a run's record is kept: a name that no other run has, found with its first state."""
+    """Keeps the record of a benchmark under a unique name, which its first state gets."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path: Path | None = None
 
     def keep(self, record: BenchRecord) -> Path:
-        """Write the record as it is now; its path."""
+        """Write the current record. Returns its path."""
         if self._path is None:
             self._path = bench_record.save_new(record, self._folder / f"{stem(record)}.json")
         else:
@@ -219,13 +219,17 @@ class _File:
 
 
 def run_bench(plan: Plan, results: Path, command: str) -> tuple[BenchRecord, Path, bool]:
-    """Time the plan and keep the record up to date under results/bench; its path, and whether the user stopped it.
+    """Time the plan and keep its record up to date under results/bench.
 
-    KeyboardInterrupt where it was stopped before there was a sample.
+    Returns:
+        The record, its path, and whether the user stopped the benchmark.
+
+    Raises:
+        KeyboardInterrupt: It was stopped before the first sample.
     """
-    require_writable(results / "bench", "make room there, or name another folder with --results")
+    require_writable(results / "bench", "free some space, or name another folder with --results")
     if plan.cells[0].preset:
-        presets.prepare(plan.cells[0])  # once, and where people see it
+        presets.prepare(plan.cells[0])  # here, once, where its progress is visible
     file = _File(results / "bench")
     bench = Bench(plan=plan, command=command, screen=BenchScreen(), keep=file.keep)
     stopped = False

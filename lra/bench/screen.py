@@ -1,9 +1,8 @@
-"""What a benchmark shows while it runs, and its result on the terminal."""
+"""The output of a benchmark on the terminal: its progress and its result."""
 
 from __future__ import annotations
 
 import time
-from typing import Literal
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,7 +12,7 @@ from lra.bench.plan import BenchCell
 from lra.bench.record import MEASURED, Timing
 from lra.bench.summary import BASELINE, Summary, parity_error
 from lra.bench.table import amount, each_second, growth_rows, number, percent, quartiles, tokens
-from lra.terminal.console import LINE_EVERY_SECONDS, console, in_lines
+from lra.terminal.console import LINE_EVERY_SECONDS, MECHANISM, console, in_lines, new_table
 
 
 class BenchScreen:
@@ -31,16 +30,16 @@ class BenchScreen:
         self._line_at = time.monotonic()
 
     def starts(self, cells: int, groups: int, ceilings: int, samples: int) -> None:
-        """Say how much there is to do."""
+        """Show the amount of work."""
         self._bar.update(self._job, total=cells * (samples + 1) + ceilings * (groups * samples + 1))
         self._bar.start()
 
     def prepares(self, cell: BenchCell) -> None:
-        """A process is being made ready."""
+        """Show that a process is being prepared."""
         self._bar.update(self._job, description=f"preparing {_where(cell)}")
 
     def prepared(self, timing: Timing) -> None:
-        """It is, or it never will be."""
+        """Show that a process is prepared, or has failed."""
         self._bar.advance(self._job)
         if timing.first_seconds is None:
             self._bar.console.print(f"{_where(timing)}: {timing.status}: {timing.why}", markup=False)
@@ -51,7 +50,7 @@ class BenchScreen:
         self._bar.console.print(f"{_where(timing)}: ready, {first}{parity}", markup=False)
 
     def sampled(self, timing: Timing, number: int) -> None:
-        """A process was woken in that round, counted from 0."""
+        """Show that a process took a sample in this round, counted from 0."""
         self._bar.advance(self._job)
         self._bar.update(self._job, description=f"round {number + 1}: {_where(timing)}")
         if timing.samples or timing.status == MEASURED:
@@ -61,36 +60,31 @@ class BenchScreen:
                 console.print(f"round {number + 1}: {_where(timing)}", markup=False)
 
     def ends(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         self._bar.stop()
 
 
 def tables(summary: Summary) -> list[Table]:
-    """The figures that fit a terminal: cells, ratios, growth; the written report has the rest."""
-    cells = _table("attention", "backend", "tokens", "ms", each_second(summary.record), "memory MB", "% of limit")
+    """Print the figures that fit a terminal: cells, ratios, growth. The written report has all of them."""
+    figures = ("tokens", "ms", each_second(summary.record), "memory\nMB", "% of\nlimit")
+    cells = new_table("", names=("attention",), figures=figures)
     for cell, got in zip(summary.record.cells, summary.cells, strict=True):
-        start = (in_lines(cell.label), cell.backend, escape(tokens(cell)))
+        start = (in_lines(f"{cell.label} · {cell.backend}", MECHANISM), escape(tokens(cell)))
         if got is None:
             cells.add_row(*start, cell.status)
             continue
         figures = (number(got.step.median * 1e3), number(got.examples_per_second), amount(cell.memory_bytes, 1e6))
         cells.add_row(*start, *figures, percent(got.share_of_limit))
-    ratios = _table("first", "second", "tokens", "first is as fast, times", "quartiles")
+    ratios = new_table("", names=("speed of",), figures=("tokens", "ratio", "quartiles"))
     for each in summary.ratios:
-        row = (in_lines(each.first), in_lines(each.second), escape(tokens(each)), number(each.spread.median))
+        row = (in_lines(f"{each.first} over {each.second}"), escape(tokens(each)), number(each.spread.median))
         ratios.add_row(*row, quartiles(each.spread))
-    growth = _table("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}")
+    growth = new_table(
+        "", names=("attention", "backend"), figures=("time ∝", "memory ∝"), texts=(f"faster than {BASELINE}",)
+    )
     for row in growth_rows(summary):
-        growth.add_row(in_lines(row[0]), *row[1:])
-    return [table for table in (cells, ratios, growth) if table.row_count]
-
-
-def _table(*columns: str) -> Table:
-    table = Table()
-    for place, column in enumerate(columns):
-        justify: Literal["left", "right"] = "left" if place < 2 else "right"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column == "attention")
-    return table
+        growth.add_row(in_lines(row[0], MECHANISM), *row[1:])
+    return [made for made in (cells, ratios, growth) if made.row_count]
 
 
 def _where(cell: BenchCell | Timing) -> str:

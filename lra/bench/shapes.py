@@ -1,7 +1,7 @@
-"""Self-attention as models have it that people run, and an encoder around it, by name.
+"""The sizes of self-attention in well-known models, by name, and an encoder with these sizes.
 
-The encoder is our own: the blocks of the standard model, behind an embedding of patches. It has the depth, the widths
-and the patches of the model; what else the model has (other stages, convolutions, cross-attention) it lacks.
+The encoder is ours: the blocks of the standard model after an embedding of patches. It has the depth, the widths and
+the patches of the model. It lacks other parts of the model, such as other stages, convolutions and cross-attention.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lra.core.config import Model
 from lra.core.errors import UserError, did_you_mean
 from lra.model.blueprint import Patches
 
-WINDOW = 64  # pixels of the square window in which a mechanism with a 2d layout works, where none is asked for
+WINDOW = 64  # default block size of a mechanism with the 2d layout: square windows of 8×8 tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,13 @@ class ImageAttention:
     heads: int
     head_dim: int
     patches: Patches
-    """What a token is made of."""
+    """The patches of the tokens."""
     depth: int
-    """Blocks that have such a layer."""
+    """Number of blocks with such a layer."""
 
     @property
     def tokens(self) -> int:
-        """Those of the whole grid; there is no class token."""
+        """Tokens of the whole grid. There is no class token."""
         return math.prod(self.grid)
 
 
@@ -61,7 +61,7 @@ CLASSES = 1000  # of ImageNet
 
 
 def encoder(name: str, usual: Model, dropout: float) -> Model:
-    """The encoder of a shape; its first weights are spread as those of the `usual` one."""
+    """The encoder of a shape. Its initial weights have the standard deviations of the `usual` model."""
     shape = SHAPES[name]
     width = shape.heads * shape.head_dim
     sizes = {"width": width, "depth": shape.depth, "heads": shape.heads, "ffn": FFN * width, "classifier": 0}
@@ -76,19 +76,19 @@ def told(name: str) -> str:
 
 
 def check(names: Sequence[str]) -> None:
-    """Raise UserError for names that are no shapes, are given twice, or have other heads than the first."""
+    """Raise UserError for unknown shapes, repeated shapes, or shapes with different heads."""
     shown = ",".join(names)
     for name in names:
         if name not in SHAPES:
-            raise UserError(f"--shape {name}: no such shape:{did_you_mean(name, SHAPES)} expected {', '.join(SHAPES)}")
+            raise UserError(f"--shape {name}: unknown shape:{did_you_mean(name, SHAPES)} expected {', '.join(SHAPES)}")
     if len(set(names)) < len(names):
         raise UserError(f"--shape {shown}: expected each shape once")
     if len({(SHAPES[name].heads, SHAPES[name].head_dim) for name in names}) > 1:
-        raise UserError(f"--shape {shown}: they have other heads than one another: time them apart")
+        raise UserError(f"--shape {shown}: these have different heads: time them in separate benchmarks")
 
 
 def grid_of(name: str, length: int) -> tuple[int, int] | None:
-    """The shape's grid; a nearly square one for another number of tokens, as the check before the clock takes."""
+    """The shape's grid; for another number of tokens, as in the check before timing, a nearly square one."""
     if not name or SHAPES[name].tokens == length:
         return SHAPES[name].grid if name else None
     columns = math.isqrt(length)
@@ -96,7 +96,7 @@ def grid_of(name: str, length: int) -> tuple[int, int] | None:
 
 
 def square(attn: str, chosen: dict[str, Any]) -> dict[str, Any]:
-    """A mechanism's options, with square windows where it can have them and no layout is chosen."""
+    """A mechanism's options. If it has a 2d layout and no layout is chosen, it gets square windows."""
     usual = asdict(attention_impls.load(attn).card.options())
     if "layout" not in usual or "layout" in chosen:
         return chosen

@@ -1,4 +1,4 @@
-"""The arithmetic of timings: spread, stability, growth with length, and where two curves cross."""
+"""The arithmetic of timings: spread, stability, growth with length, and the crossing of two curves."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class Curve:
     lengths: tuple[int, ...]
     values: tuple[float, ...]
     low: tuple[float, ...] = ()
-    """Lower quartile of each value; empty where it was taken once."""
+    """Lower quartile of each value; empty with a single sample."""
     high: tuple[float, ...] = ()
 
     @property
     def exponent(self) -> float | None:
-        """p of value ∝ length^p; None for a single length."""
+        """The exponent p of value ∝ length^p; None for a single length."""
         return exponent(self.lengths, self.values)
 
     def at(self, length: float) -> float:
-        """The value at a length between two measured ones, on a straight line between logarithms."""
+        """The value at any length between measured ones, interpolated between logarithms."""
         return math.exp(np.interp(math.log(length), np.log(self.lengths), np.log(self.values)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crossover:
-    """From which length on one mechanism is faster than another."""
+    """The length from which one mechanism is faster than another."""
 
     kind: Literal["at", "below", "above"]
-    """At that length; from the shortest length timed, or below; above the longest, or nowhere."""
+    """at: at this length; below: at or below the shortest timed length; above: above the longest, or never."""
     length: float
 
 
@@ -60,7 +60,7 @@ def spread(values: list[float]) -> Spread:
 
 
 def unstable(seconds: list[float], shortest: float) -> list[str]:
-    """pyperf's warnings about one step's seconds, and the shortest sample as measured; empty where there is none."""
+    """Pyperf's warnings about the seconds of one step and the shortest sample; empty without a warning."""
     if len(seconds) < 2:
         return ["a single sample says nothing about its spread"]
     mean, deviation = float(np.mean(seconds)), float(np.std(seconds, ddof=1))
@@ -76,16 +76,16 @@ def unstable(seconds: list[float], shortest: float) -> list[str]:
 
 
 def exponent(lengths: Sequence[int], values: Sequence[float]) -> float | None:
-    """p of value ∝ length^p by least squares on logarithms; None for fewer than two lengths or a value of zero."""
+    """The exponent p of value ∝ length^p by least squares on logarithms. None for one length or a value of zero."""
     if len(lengths) < 2 or min(values) <= 0:
         return None
     return float(np.polyfit(np.log(lengths), np.log(values), 1)[0])
 
 
 def crossover(ours: Curve, theirs: Curve) -> Crossover | None:
-    """From which length on `ours` takes less time than `theirs`; None without a length in common.
+    """The length from which `ours` takes less time than `theirs`. None without a common length.
 
-    Between two common lengths the curves are straight lines between logarithms.
+    Between two common lengths the logarithms of the curves are interpolated linearly.
     """
     mine, other = (dict(zip(curve.lengths, curve.values, strict=True)) for curve in (ours, theirs))
     lengths = sorted(mine.keys() & other.keys())

@@ -1,4 +1,4 @@
-"""What is timed: a mechanism alone, steps of a whole model, or what the device can do at best."""
+"""The subjects of timing: a mechanism alone, steps of a whole model, or a ceiling of the device."""
 
 from __future__ import annotations
 
@@ -24,13 +24,27 @@ ITEMSIZE = {"float32": 4, "bfloat16": 2}
 
 @runtime_checkable
 class Subject(Protocol):
-    """What is timed: `load` puts its arrays on the device, `drop` lets go of them, `call` uses them once."""
+    """A subject of timing."""
 
-    def load(self) -> None: ...
-    def drop(self) -> None: ...
-    def call(self) -> Any: ...
-    def cost(self) -> Cost: ...
-    def environment(self) -> dict[str, Any]: ...
+    def load(self) -> None:
+        """Put the arrays on the device."""
+        ...
+
+    def drop(self) -> None:
+        """Free the arrays on the device."""
+        ...
+
+    def call(self) -> Any:
+        """Use the arrays once. The result is something to wait for."""
+        ...
+
+    def cost(self) -> Cost:
+        """Operations and bytes of one step."""
+        ...
+
+    def environment(self) -> dict[str, Any]:
+        """Facts about the framework and the device, for the record."""
+        ...
 
 
 class Attending:
@@ -60,7 +74,7 @@ class Attending:
 
 
 class Stepping:
-    """Training steps, or forward passes, of the standard model or of a shape's, as the backend takes them."""
+    """Training steps or forward passes of the standard model, or of the encoder of a shape."""
 
     def __init__(self, cell: BenchCell, clock: Clock) -> None:
         self._cell = cell
@@ -98,7 +112,7 @@ class Stepping:
 
 
 class Ceiling:
-    """A large matrix product, or a large copy: what the device can do at best."""
+    """A ceiling of the device: a large matrix product, or a large copy."""
 
     def __init__(self, cell: BenchCell, clock: Clock) -> None:
         self._cell, self._clock = cell, clock
@@ -139,7 +153,7 @@ def subject(cell: BenchCell, clock: Clock) -> Subject:
 
 
 def random_chunk(cell: BenchCell, grouping: Grouping = WHOLE) -> Chunk:
-    """Steps of random bytes, every document full, in as many groups as a run would have."""
+    """Steps of random bytes in documents of full length, in as many groups as in a run."""
     padding = plan_padding(np.array([cell.length]), cell.length, cell.batch, cell.chunk, grouping)
     rng = np.random.default_rng(cell.seed)
     shape = (cell.chunk, cell.batch)
@@ -156,7 +170,7 @@ def random_chunk(cell: BenchCell, grouping: Grouping = WHOLE) -> Chunk:
 
 
 def of_images(chunk: Chunk, blueprint: Blueprint, seed: int) -> Chunk:
-    """The same steps of random images, and labels of as many classes as the encoder tells apart."""
+    """Steps of random images, with labels of the encoder's classes."""
     assert blueprint.patches is not None, "the encoder is one of images"
     rng = np.random.default_rng(seed)
     pixels = blueprint.dims.max_length * blueprint.patches.numbers

@@ -1,4 +1,4 @@
-"""Every figure that follows from a benchmark's record, computed here once; tables, screens and plots render it."""
+"""Every figure that follows from a benchmark's record, computed once. Tables, terminal and plots only render it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import cached_property
 from lra.bench.record import MEASURED, BenchRecord, Timing
 from lra.bench.statistics import Crossover, Curve, Spread, crossover, spread, unstable
 
-BASELINE = "softmax"  # the mechanism that a crossover is with
+BASELINE = "softmax"  # the mechanism of crossovers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
-    """What the device can do, by the fastest framework's median; None where it was not measured."""
+    """The ceilings of the device, by the fastest framework's median; None if not measured."""
 
     product: float | None = None
     """FLOP/s of the large matrix product."""
@@ -24,7 +24,7 @@ class Ceilings:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the samples of one measured cell say; None where something is not known."""
+    """The figures of one measured cell; None if unknown."""
 
     cell: Timing
     ceilings: Ceilings = Ceilings()
@@ -42,56 +42,56 @@ class Measured:
 
     @property
     def example_bytes(self) -> float | None:
-        """Peak bytes over the examples of the batch; None where no memory was seen."""
+        """Peak bytes per example of the batch; None if no memory was measured."""
         return self.cell.memory_bytes / self.cell.batch if self.cell.memory_bytes else None
 
     @property
     def examples_per_second(self) -> float:
-        """Examples over the median second."""
+        """Examples per second, by the median."""
         return self.cell.batch / self.step.median
 
     @property
     def flop_per_second(self) -> float | None:
-        """Operations over the median second."""
+        """Operations per second, by the median."""
         return None if self.cell.flop is None else self.cell.flop / self.step.median
 
     @property
     def bytes_per_second(self) -> float | None:
-        """Bytes over the median second."""
+        """Bytes per second, by the median."""
         return None if self.cell.bytes is None else self.cell.bytes / self.step.median
 
     @property
     def share_of_product(self) -> float | None:
-        """Operations a second over those of the large matrix product."""
+        """Operations per second as a share of the large matrix product's."""
         return _over(self.flop_per_second, self.ceilings.product)
 
     @property
     def share_of_copy(self) -> float | None:
-        """Bytes a second over those of the large copy."""
+        """Bytes per second as a share of the large copy's."""
         return _over(self.bytes_per_second, self.ceilings.copy)
 
     @property
     def share_of_limit(self) -> float | None:
-        """The greater share: how near the nearer ceiling is."""
+        """The greater of both shares: the distance to the nearer ceiling."""
         shares = [share for share in (self.share_of_product, self.share_of_copy) if share is not None]
         return max(shares, default=None)
 
     @property
     def warnings(self) -> list[str]:
-        """Why the samples may not be trusted, by pyperf's rules."""
+        """The reasons why the samples may be unstable, by pyperf's rules."""
         return unstable(step_seconds(self.cell), shortest=min(self.cell.samples))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """How many times as fast the first is as the second, round by round of one run."""
+    """How many times as fast the first is as the second, round by round of one benchmark."""
 
     first: str
     second: str
     length: int
     rounds: list[float]
     shape: str = ""
-    """As a cell has it."""
+    """The length, as in a cell."""
 
     @property
     def spread(self) -> Spread:
@@ -101,21 +101,21 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """How one mechanism's time and memory grow with length in one framework."""
+    """The growth of one mechanism's time and memory with length, in one framework."""
 
     cells: tuple[Measured, ...]
-    """By length, one at least."""
+    """The figures by length, at least one."""
     crossover: Crossover | None
-    """With the baseline in the same framework; None for the baseline itself, and without a length in common."""
+    """The crossing with the baseline in the same framework. None for the baseline, and without a common length."""
 
     @property
     def cell(self) -> Timing:
-        """Its first cell, for what all have in common: mechanism, options, framework."""
+        """The first cell, for the common values: mechanism, options, framework."""
         return self.cells[0].cell
 
     @property
     def shapes(self) -> dict[int, str]:
-        """The names of its lengths that have one."""
+        """The names of lengths that are shapes."""
         return {each.cell.length: each.cell.shape for each in self.cells if each.cell.shape}
 
     @cached_property
@@ -125,7 +125,7 @@ class Scaling:
 
     @cached_property
     def memory(self) -> Curve:
-        """Bytes of one example; lengths at which no memory was seen are left out."""
+        """Bytes of one example, without lengths whose memory was not measured."""
         known = [(each.cell.length, each.example_bytes) for each in self.cells]
         seen = [(length, value) for length, value in known if value is not None]
         return Curve(lengths=tuple(length for length, _ in seen), values=tuple(value for _, value in seen))
@@ -138,12 +138,12 @@ class Summary:
     record: BenchRecord
     ceilings: Ceilings
     cells: tuple[Measured | None, ...]
-    """One for each cell of the record; None for what was not measured."""
+    """Figures for each cell of the record; None for cells that were not measured."""
     references: tuple[Measured | None, ...]
-    """One for each cell of its ceilings likewise."""
+    """Figures for each ceiling likewise."""
     ratios: tuple[Ratio, ...]
     scalings: tuple[Scaling, ...]
-    """One for each measured mechanism in each framework."""
+    """The growth of each measured mechanism in each framework."""
 
 
 def summarize(record: BenchRecord) -> Summary:
@@ -166,7 +166,7 @@ def summarize(record: BenchRecord) -> Summary:
 
 
 def scaling(cells: Sequence[Measured], baselines: Mapping[str, Sequence[Measured]]) -> Scaling:
-    """One mechanism's cells in one framework, by rising length; `baselines` has the baseline's, by framework."""
+    """The growth of one mechanism in one framework, by increasing length; `baselines` has the baseline's times."""
     theirs = baselines.get(cells[0].cell.backend)
     other = theirs is not None and theirs is not cells
     found = crossover(_time(cells), _time(theirs)) if theirs and other else None
@@ -174,7 +174,7 @@ def scaling(cells: Sequence[Measured], baselines: Mapping[str, Sequence[Measured
 
 
 def ratios(record: BenchRecord) -> list[Ratio]:
-    """Each pair at each length, within each framework; or each mechanism between two frameworks."""
+    """The ratio of each pair at each length, within each framework; or of each mechanism between two frameworks."""
     found = []
     measured = [cell for cell in record.cells if cell.status == MEASURED]
     for first, second in record.compare:
@@ -188,7 +188,7 @@ def ratios(record: BenchRecord) -> list[Ratio]:
 
 
 def ratio(one: Timing, other: Timing) -> Ratio:
-    """Two measured cells of one record at one length; a run that was stopped has rounds of the first alone."""
+    """The ratio of two measured cells at one length. After a stop, the last round may have the first cell alone."""
     names = [f"{cell.label} ({cell.backend})" for cell in (one, other)]
     rounds = [b / a for a, b in zip(step_seconds(one), step_seconds(other), strict=False)]
     return Ratio(first=names[0], second=names[1], length=one.length, shape=one.shape, rounds=rounds)

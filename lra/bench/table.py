@@ -1,4 +1,4 @@
-"""A benchmark's summary as tables: Markdown to read, CSV to compute with. Nothing is computed here."""
+"""A benchmark's summary as tables in Markdown and CSV. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lra.bench.summary import BASELINE, Measured, Ratio, Summary, parity_error
 from lra.core.markup import in_code, in_csv, in_markdown, one_line
 from lra.training.disturbance import ALONE
 
-WHY = 4000  # characters of what went wrong, and of a command
+WHY = 4000  # the most characters of a reason and of a command
 
 TIMED = {
     "attend": "one layer's attention alone, forward and backward",
@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def markdown(summary: Summary) -> str:
-    """The whole report: what was timed and where, cells, ratios, growth, and what went wrong."""
+    """The whole report: subject and machine, cells, ratios, growth, and failures."""
     parts = [_title(summary), _cells(summary), _ratios(summary)]
     if growth := growth_rows(summary):
         rows = [(in_code(label), *rest) for label, *rest in growth]
@@ -40,7 +40,7 @@ def markdown(summary: Summary) -> str:
 
 
 def _cells(summary: Summary) -> str:
-    """A row for each cell; the shape has a column where there are shapes."""
+    """A row for each cell. A benchmark of shapes has a column for them."""
     record, head = summary.record, ("attention", "backend", "tokens", *_shape_column(summary), "batch")
     figures = ("ms", "quartiles", each_second(record), "memory MB", "GFLOP/s", "% of product", "GB/s", "% of copy")
     rows = [_row(cell, got, bool(record.shapes)) for cell, got in zip(record.cells, summary.cells, strict=True)]
@@ -48,7 +48,7 @@ def _cells(summary: Summary) -> str:
 
 
 def _ratios(summary: Summary) -> str:
-    """A row for each pair at each length; nothing without pairs."""
+    """A row for each pair at each length; empty without pairs."""
     rows = [
         (
             *(in_markdown(each.first), in_markdown(each.second), f"{each.length:,}"),
@@ -66,17 +66,17 @@ def _shape_column(summary: Summary) -> tuple[str, ...]:
 
 
 def each_second(record: BenchRecord) -> str:
-    """What is counted in a second."""
+    """The unit of throughput."""
     return "images/s" if record.of_images else "examples/s"
 
 
 def _harmless(note: str) -> str:
-    """A line with code in it as Markdown: no HTML and no link."""
+    """A line that contains code as Markdown, without HTML and links."""
     return note.replace("<", "&lt;").replace("](", r"]\(")
 
 
 def comma_separated(summary: Summary) -> str:
-    """One row a cell, figures in SI units, empty where there is none."""
+    """One row for each cell, in SI units; missing figures are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -90,7 +90,7 @@ def comma_separated(summary: Summary) -> str:
 
 
 def _figures(got: Measured) -> list[object]:
-    """What a row of the CSV has of a measured cell."""
+    """The figures of a measured cell in the CSV."""
     cell, step = got.cell, got.step
     rates = [got.flop_per_second, got.bytes_per_second]
     shares = [got.share_of_product, got.share_of_copy, got.share_of_limit]
@@ -103,7 +103,7 @@ def _csv(value: object) -> object:
 
 
 def growth_rows(summary: Summary) -> list[tuple[str, ...]]:
-    """Fitted exponents of one example's time and memory, and where each mechanism overtakes the baseline."""
+    """Fitted exponents of one example's time and memory, and the crossing of each mechanism with the baseline."""
     return [
         (each.cell.label, each.cell.backend, _power(each.time), _power(each.memory), _crossed(each.crossover))
         for each in summary.scalings
@@ -117,7 +117,7 @@ def _power(curve: Curve) -> str:
 
 
 def _crossed(found: Crossover | None) -> str:
-    """From which length on a mechanism is faster than the baseline in the same framework, in words."""
+    """The length from which a mechanism is faster than the baseline in the same framework, in words."""
     if found is None:
         return "—"
     return {
@@ -128,7 +128,7 @@ def _crossed(found: Crossover | None) -> str:
 
 
 def notes(summary: Summary) -> list[str]:
-    """What a reader has to know: the ceilings, how things were counted, what failed, what is unstable."""
+    """Notes for readers: the ceilings, the way of counting, failures, unstable samples."""
     record, product, copy = summary.record, summary.ceilings.product, summary.ceilings.copy
     found = [
         "Ceilings measured in this run: "
@@ -196,12 +196,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def tokens(cell: Timing | Ratio) -> str:
-    """How many, and of which shape."""
+    """The number of tokens, with the shape."""
     return f"{cell.length:,} ({cell.shape})" if cell.shape else f"{cell.length:,}"
 
 
 def quartiles(spread: Spread, scale: float = 1.0) -> str:
-    """Both quartiles, so many times as large."""
+    """Both quartiles, scaled."""
     return f"{number(spread.low * scale)}–{number(spread.high * scale)}"
 
 
@@ -211,10 +211,10 @@ def number(value: float) -> str:
 
 
 def amount(value: int | float | None, unit: float) -> str:
-    """A figure in that unit, a dash where it is not known."""
+    """A figure in a unit; a dash if unknown."""
     return "—" if value is None else number(value / unit)
 
 
 def percent(share: float | None) -> str:
-    """A share in percent, a dash where it is not known."""
+    """A share in per cent; a dash if unknown."""
     return "—" if share is None else f"{100 * share:.1f}"

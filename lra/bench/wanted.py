@@ -1,4 +1,4 @@
-"""What a benchmark is asked to time: the arguments of `bench` that decide its plan."""
+"""The arguments of `bench` that decide its plan."""
 
 from __future__ import annotations
 
@@ -22,45 +22,52 @@ Count = Annotated[int, Interval(ge=1, le=1_000_000)]
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a benchmark is to time. What is out of its range raises UserError."""
+    """The subject of a benchmark.
+
+    Raises:
+        UserError: A value is outside its range, or values do not fit together.
+    """
 
     attn: Annotated[tuple[Spec, ...], specs()] = (Spec("elfatt"), Spec("softmax"))
-    """Which attentions, commas between; an option as name@option=value; a path of a folder alone or in quotes."""
+    """The mechanisms, separated by commas, with options as name@option=value. A folder's path stands alone or in
+    quotes."""
     lengths: Annotated[tuple[int, ...], numbers("lengths")] = (1024, 2048, 4096, 8192, 16384)
-    """Tokens of a sequence, commas between."""
+    """Lengths of sequences in tokens, separated by commas."""
     shape: Annotated[tuple[str, ...], words("shape")] = ()
-    """Instead of lengths and heads: vit-s-224, -512, -1024, -2048, swin-t-224, sd-512, -1024; windows for elfatt."""
+    """Instead of lengths and heads: the sizes of a model, of vit-s-224, -512, -1024, -2048, swin-t-224, sd-512,
+    -1024. elfatt then has square windows."""
     what: What = "attend"
-    """The mechanism, forward and backward; a training step of the standard model, a forward pass of it; the same two
-    of a whole encoder of images, that of --shape."""
+    """`attend`: the mechanism, forward and backward. `train`: a training step of the standard model. `infer`: its
+    forward pass. `model`, `model-infer`: the same two for the whole encoder of images of --shape."""
     backend: Annotated[tuple[BackendName, ...], backends()] = field(
         default_factory=lambda: (usual(),), metadata={"neutral": ("torch",)}
     )
-    """Which framework: torch, jax, or torch,jax; the one that is installed."""
+    """torch, jax, or torch,jax. Default: PyTorch if it is installed, else JAX."""
     batch: Annotated[tuple[int, ...], numbers("batch")] | None = None
-    """Examples: one number, or one a length; else 32,768 tokens' worth, of a model on a CPU 2,048."""
+    """Examples in a batch: one number, or one for each length. Default: as many as have 32,768 tokens; 2,048 for
+    encoders of images on a CPU."""
     dtype: Dtype | None = None
-    """float32 on a CPU, bfloat16 on a GPU."""
+    """Precision. Default: float32 on a CPU, bfloat16 on a GPU."""
     samples: Annotated[int, Interval(ge=2, le=100_000)] = 15
-    """Rounds, in each of which every cell takes one sample; quartiles need two."""
+    """Number of rounds. Each cell takes one sample in each round."""
     compare: Annotated[tuple[tuple[str, str], ...], pairs("compare")] | None = None
-    """Pairs FIRST:SECOND of attentions or frameworks; else the first with all."""
+    """Pairs FIRST:SECOND of mechanisms or frameworks. Default: the first with each other one."""
     chunk: Count | None = None
-    """Steps in one call of the framework, but for attend."""
+    """Steps in one call of the framework; not for attend."""
     heads: Count | None = None
-    """Heads, for attend; those of the standard model else."""
+    """Heads, for attend. Default: those of the standard model."""
     head_dim: Count | None = None
-    """Features of a head, for attend; those of the standard model else."""
+    """Features of a head, for attend. Default: those of the standard model."""
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """Dropout of the training step."""
     memory: Annotated[float, Interval(gt=0, le=1e9)] | None = None
-    """GB that a cell may take on a CPU; nine tenths of what is free."""
+    """The most GB of a cell on a CPU. Default: nine tenths of what is free."""
     seed: Annotated[int, Interval(ge=0, lt=2**32)] = 0
-    """Decides inputs, weights and the order of the cells."""
+    """Seed of inputs, weights and the order of the cells."""
     preset: Annotated[str, named("as")] = ""
-    """For train and infer: the step that this preset of --task takes, on its first real documents."""
+    """For train and infer: time the step of this preset of --task, on its first documents."""
     task: str = ""
-    """The task of --as; its preset then decides lengths, batch, chunk and dropout."""
+    """The task of --as, whose preset decides lengths, batch, chunk and dropout."""
 
     def __post_init__(self) -> None:
         for problem in problems(self):
@@ -71,7 +78,7 @@ class Wanted:
             raise UserError(f"--lengths {shown}: expected each length once")
         if self.batch is not None and len(self.batch) not in (1, many := len(self.shape or self.lengths)):
             given, what = ",".join(map(str, self.batch)), "shapes" if self.shape else "lengths"
-            raise UserError(f"--batch {given}: expected one number, or as many as there are {what} ({many})")
+            raise UserError(f"--batch {given}: expected one number, or one for each of the {many} {what}")
         if self.what != "attend" and (self.heads or self.head_dim):
             raise UserError(f"--heads and --head-dim are for --what attend: {self.what} times a whole model")
         self._require_preset()

@@ -1,7 +1,7 @@
-"""The process that times one cell: it answers an order, and sleeps in between.
+"""The process that times one cell. It answers orders, and sleeps between them.
 
-`prepare` checks the mechanism against its reference, makes the first call (which compiles and autotunes), measures
-the peak memory and finds how many calls make a sample; `sample` takes one.
+`prepare` checks the mechanism against its reference. It makes the first call, which compiles and autotunes. Then it
+measures the peak memory and finds the number of calls in a sample. `sample` takes one sample.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from lra.core.workers import serve
 from lra.training.clock import AwakeClock
 
 LEAST = 0.2  # seconds of a sample
-MARGIN = 1.25  # so that a machine that gets faster later still fills them
-LONG = 1.0  # a call of so many seconds needs none before it to warm up
+MARGIN = 1.25  # so that samples are long enough on a machine that gets faster later
+LONG = 1.0  # seconds; a longer call needs no warm-up call before it
 
 
 class Worker:
-    """One cell, from its preparation through its samples."""
+    """One cell: its preparation and its samples."""
 
     def __init__(self, cell: BenchCell) -> None:
         self._cell = cell
         self._clock = backends.get_clock(cell.backend, cell.device)
-        if cell.device == "cpu":  # after the framework was loaded, whose size is not the cell's
+        if cell.device == "cpu":  # after the framework was loaded, whose size does not count
             bench_memory.allow(cell.memory)
         self._awake = AwakeClock()
         self._calls = 1
@@ -40,11 +40,11 @@ class Worker:
 
     @property
     def backend(self) -> str:
-        """The framework whose cell this is."""
+        """The framework of the cell."""
         return self._cell.backend
 
     def prepare(self, parity: dict[str, float] | None) -> dict[str, Any]:
-        """Everything that comes before the clock; the answer to the parent, who may know the parity already."""
+        """Prepare the cell and return the answer to the parent. A known parity is not checked again."""
         if parity is None:
             parity = {} if self._cell.kind in ("product", "copy") else bench_parity.check(self._cell, self._clock)
         for part in ("output", "gradient") if parity else ():
@@ -73,9 +73,9 @@ class Worker:
         }
 
     def sample(self) -> dict[str, Any]:
-        """Seconds of one sample; a call before it wakes caches and pages.
+        """Seconds of one sample, after a call that warms caches and pages.
 
-        It is taken again where the process was stopped meanwhile, for so many seconds as `stopped` says.
+        If the process was stopped meanwhile, the sample is taken again; `stopped` has the seconds of the stop.
         """
         before = self._awake.asleep
         with self._awake:
@@ -90,9 +90,9 @@ class Worker:
         return {"seconds": seconds, "calls": calls, "stopped": self._awake.asleep - before}
 
     def _filled(self) -> tuple[float, int]:
-        """Seconds and calls of a sample that is long enough."""
+        """Seconds and calls of a sample of at least LEAST seconds."""
         seconds, calls = 0.0, 0
-        while seconds < LEAST:  # once more where the machine has become faster since the calibration
+        while seconds < LEAST:  # again, if the machine is faster than at calibration
             seconds += self._timed(self._calls)
             calls += self._calls
         return seconds, calls
@@ -106,7 +106,7 @@ class Worker:
         return self._awake() - began
 
     def _peak_memory(self) -> int:
-        """Of two calls, from before their arrays are placed, when everything that stays has been loaded."""
+        """Peak memory of two calls, counted from before their arrays are placed on the device."""
         meter = bench_memory.ResidentMeter()
         self._subject.drop()
         self._clock.release()
@@ -125,19 +125,19 @@ class Worker:
         self._long = seconds / self._calls >= LONG
 
     def _rest(self) -> None:
-        """Leave memory to the others while this process sleeps."""
+        """Free memory for other processes while this one sleeps."""
         self._clock.release()
         bench_memory.give_back()
 
 
 def answer(order: dict[str, Any], workers: list[Worker]) -> dict[str, Any]:
-    """Do what the parent asks; every failure is an answer, in one line."""
+    """Perform an order of the parent. Every failure becomes an answer in one line."""
     try:
         if "cell" in order:
             workers[:] = [Worker(BenchCell(**order["cell"]))]
         with backends.pinned(workers[0].backend):
             return workers[0].prepare(order.get("parity")) if "cell" in order else workers[0].sample()
-    except Exception as error:  # whatever a mechanism or a framework raises is this cell's outcome
+    except Exception as error:  # any error of a mechanism or a framework is the cell's outcome
         return {"status": OUT_OF_MEMORY if is_out_of_memory(error) else FAILED, "why": _one_line(error)}
 
 

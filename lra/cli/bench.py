@@ -1,4 +1,4 @@
-"""One benchmark from the first printed line to the last: timing, record, tables, picture."""
+"""The command `bench`: times the mechanisms, writes the record and the tables, and draws the plot."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lra.terminal.console import console, errors
 from lra.terminal.flags import command_line
 
 DESCRIPTION = (
-    "Time attentions against length: each in a process of its own, woken in turn, after it was found equal to its "
-    "reference. Leaves a record, tables and a picture under results/bench."
+    "Time mechanisms against length. Each one is first compared with its reference, then timed in a process of its "
+    "own; the processes take turns. Writes a record, tables and a plot to results/bench."
 )
 
 
@@ -35,15 +35,15 @@ class BenchFlags(Wanted):
     """The arguments of the command."""
 
     device: Annotated[Device, devices()] | None = None
-    """What to time; a GPU where there is one."""
+    """The device to time. Default: a GPU if there is one."""
     results: Where = RESULTS
-    """Records, tables and pictures go to its folder bench."""
+    """The folder of results; records, tables and plots go to its folder bench."""
     redraw: Where | None = None
-    """Time nothing: write the tables and the picture of this record again."""
+    """Write the tables and the plot of this record again; nothing is timed."""
 
 
 def bench(flags: BenchFlags) -> int:
-    """Time what is asked for and show it; the exit code: 1 where a cell failed, 130 where the user stopped it."""
+    """Time the cells and show them. Returns the exit code: 1 if a cell failed, 130 if the user stopped it."""
     if flags.redraw is not None:
         show(bench_record.load(flags.redraw), flags.redraw)
         return 0
@@ -55,13 +55,13 @@ def bench(flags: BenchFlags) -> int:
     record, path, stopped = run_bench(plan, flags.results, command_line("bench", replace(flags, results=RESULTS)))
     show(record, path)
     if stopped:
-        errors.print("stopped; what was done is kept")
+        errors.print("stopped; the samples taken so far are kept")
         return 130
     return int(any(cell.status in (FAILED, UNEQUAL) for cell in (*record.cells, *record.ceilings)))
 
 
 def _device(names: Sequence[str]) -> Device:
-    """A GPU where each of these frameworks sees one."""
+    """A GPU if each of these frameworks sees one, else the CPU."""
     return "gpu" if all(map(backends.gpu_seen_elsewhere, names)) else "cpu"
 
 
@@ -78,7 +78,7 @@ def show(record: BenchRecord, path: Path) -> None:
 
 
 def write_beside(summary: Summary, path: Path) -> list[Path]:
-    """The report, the figures and the picture, each beside the record; no picture where nothing was measured."""
+    """Write the report, the figures and the plot beside the record. Without a measured cell there is no plot."""
     made = {".md": markdown(summary).encode(), ".csv": comma_separated(summary).encode()}
     if summary.scalings:
         from lra.plotting import plots  # Matplotlib takes a second, which --help does without

@@ -1,4 +1,4 @@
-"""`run_lra.py list`: what there is to run, and the card of one mechanism."""
+"""The command `list`: tables of tasks, mechanisms and presets, or the card of one mechanism."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lra.core.config import resolve
 from lra.core.frameworks import installed
 from lra.core.presets import PRESETS, preset_values, presets_of
 from lra.model.weights import initial_weights, parameter_count
-from lra.terminal.console import console
+from lra.terminal.console import console, new_table
 from lra.terminal.mathematics import unicode_line
 from lra.training.trainer import make_blueprint
 
-COUNTED = "pathfinder"  # the task whose model the table's parameters belong to
+COUNTED = "pathfinder"  # the task on whose model the table counts parameters
 MEANING = {
-    "smoke": "is it wired: seconds",
-    "quick": "does it learn: about 90 s for elfatt on two CPU cores; ranks nothing",
+    "smoke": "does every part work: seconds",
+    "quick": "does it learn: about 90 s for elfatt on two CPU cores; not for ranking",
     "standard": "the 2-layer, 64-wide, 2-head protocol that the leaderboard ranks",
-    "s4": "S4's recipe, days of a GPU; a board of its own, not reproduced yet",
+    "s4": "S4's recipe, days on a GPU; has its own board, not reproduced yet",
 }
 
 
-DESCRIPTION = "List the tasks, the mechanisms and the presets; with --attn the card of one mechanism."
+DESCRIPTION = "List the tasks, the mechanisms and the presets. With --attn, show the card of one mechanism."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,16 @@ class ListFlags:
     """The arguments of the command."""
 
     attn: str | None = None
-    """Show this mechanism instead: its paper, equations, options and BibTeX. A name, or the path of a folder."""
+    """Show the card of this mechanism: paper, equations, options, BibTeX. A name, or the path of a folder."""
 
 
 def show(flags: ListFlags) -> int:
-    """Print tables of the tasks, the mechanisms and the presets, or one mechanism's card; the exit code."""
+    """Print tables of tasks, mechanisms and presets, or one mechanism's card. Returns the exit code."""
     if flags.attn is not None:
         console.print("\n\n".join(_card(attention_impls.load(flags.attn))), markup=False)
         return 0
-    for table in (_tasks(), _mechanisms(), _presets()):
-        console.print(table)
+    for make in TABLES:
+        console.print(make())
         console.print()
     return 0
 
@@ -59,7 +59,7 @@ def _card(mechanism: Mechanism) -> list[str]:
         "backends": ", ".join(mechanism.backends),
         "differs from the authors' code": card.differs,
         "rounding": card.rounding,
-        "arrays with a rate of their own": ", ".join(f"{name} ({group})" for name, group in card.groups.items()),
+        "arrays with their own learning rate": ", ".join(f"{name} ({group})" for name, group in card.groups.items()),
     }
     return [
         f"{mechanism.name}: {card.title}" + (f" ({card.year})" if card.year else ""),
@@ -71,38 +71,36 @@ def _card(mechanism: Mechanism) -> list[str]:
 
 
 def _equation(equation: Equation) -> list[str]:
-    """Its name and its words, and below them the equation."""
+    """The equation's tag and description, with the equation on the line below."""
     where = rendered(equation.where, unicode_line)
     head = " ".join(part for part in (f"({equation.tag})" if equation.tag else "", where) if part)
     return [head, *([f"    {unicode_line(equation.tex)}"] if equation.tex else [])]
 
 
 def _tasks() -> Table:
-    table = _table(
-        "Tasks", "task", "data of standard", "data of quick", "train / validation / test", "classes", "length"
-    )
+    texts = ("data of standard", "data of quick", "train / validation / test", "classes", "length")
+    made = new_table("Tasks", names=("task",), texts=texts)
     for name in tasks.names():
         task = tasks.load(name)
         standard, quick = (task.options(**preset_values(name, preset)["data"]) for preset in ("standard", "quick"))
         counts = " / ".join("all" if n is None else f"{n:,}" for n in task.counts(standard).values())
         length = f"{task.shape(standard).max_length:,}"
-        table.add_row(name, task.describe(standard), task.describe(quick), counts, str(task.classes), length)
-    return table
+        made.add_row(name, task.describe(standard), task.describe(quick), counts, str(task.classes), length)
+    return made
 
 
 def _mechanisms() -> Table:
-    table = _table("Mechanisms", "attention", "paper", "time of a head", "parameters")
+    made = new_table("Mechanisms", names=("attention",), texts=("paper", "time of a head", "parameters"))
     alone = []
     for name in attention_impls.names():
         mechanism = attention_impls.load(name)
         card = mechanism.card
         author = card.papers[0].byline.removesuffix(" et al.") if card.papers else str(card.paper)
-        table.add_row(name, f"{author} {card.year}", card.cost, f"{_parameters(name):,}")
+        made.add_row(name, f"{author} {card.year}", card.cost, f"{_parameters(name):,}")
         alone += [] if mechanism.backends == BACKENDS else [f"{name} ({', '.join(mechanism.backends)})"]
-    lines = [f"parameters: of the whole model on {COUNTED} at standard", "options: run_lra.py --attn NAME --help"]
-    table.caption = "\n".join([*lines, *([f"in one framework only: {', '.join(alone)}"] if alone else [])])
-    table.caption_justify = "left"
-    return table
+    lines = [f"parameters: whole model on {COUNTED}, preset standard", "options: run_lra.py --attn NAME --help"]
+    made.caption = "\n".join([*lines, *([f"in one framework only: {', '.join(alone)}"] if alone else [])])
+    return made
 
 
 def _parameters(attn: str) -> int:
@@ -111,21 +109,15 @@ def _parameters(attn: str) -> int:
 
 
 def _presets() -> Table:
-    table = _table("Presets, steps × batch", "task", *PRESETS)
+    made = new_table("Presets, steps × batch", names=("task",), texts=PRESETS)
     for name in tasks.names():
         plans = {preset: preset_values(name, preset)["train"] for preset in presets_of(name)}
         shown = {preset: f"{plan['steps']:,} × {plan['batch_size']}" for preset, plan in plans.items()}
-        table.add_row(name, *(shown.get(preset, "") for preset in PRESETS))
+        made.add_row(name, *(shown.get(preset, "") for preset in PRESETS))
     absent = [name for name in ("torch", "jax") if not installed(name)]
     lines = [f"{preset}: {MEANING[preset]}" for preset in PRESETS]
-    table.caption = "\n".join(lines + ([f"not installed here: {', '.join(absent)}"] if absent else []))
-    table.caption_justify = "left"
-    return table
+    made.caption = "\n".join(lines + ([f"not installed here: {', '.join(absent)}"] if absent else []))
+    return made
 
 
-def _table(title: str, *columns: str) -> Table:
-    """An empty table whose first column, which holds names, is never broken."""
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
-    return table
+TABLES = (_tasks, _mechanisms, _presets)

@@ -1,7 +1,7 @@
-"""The first reading of the arguments: what is trained decides which options there are to read.
+"""The first pass over the arguments of `train` and `data`.
 
-Two passes: this one reads --task, --attn, --preset, --backend and --config; the second, tyro's, reads every field of
-the configuration that results, so that --help shows the chosen mechanism's own options.
+The task and the mechanism decide which other options exist. So this pass reads --task, --attn, --preset, --backend and
+--config. The second pass, by tyro, reads every field of the configuration. So --help shows the mechanism's options.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from lra.core.frameworks import usual
 from lra.core.spec import Spec, parse_specs
 from lra.terminal.arguments import read_device
 
-SHOWN = {"task": "pathfinder", "attn": "elfatt"}  # whose options --help shows where none are named
+SHOWN = {"task": "pathfinder", "attn": "elfatt"}  # --help shows their options if the user names none
 Switch = tyro.conf.FlagCreatePairsOff[bool]
 TaskName = Annotated[str, tyro.conf.arg(metavar="|".join(tasks.names()))]
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the command names, or None where it is silent."""
+    """The values that the command line gives; None for those that it does not give."""
 
     task: str | None
     attn: str | None
@@ -44,7 +44,7 @@ class Chosen:
 
     @classmethod
     def of(cls, argv: Sequence[str]) -> Chosen:
-        """From the command line; flags that this does not know are tyro's."""
+        """Read them from the command line. Flags that are unknown here are left to tyro."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         for name in ("task", "attn", "preset", "backend", "device", "devices"):
             parser.add_argument(f"--{name}")
@@ -57,24 +57,24 @@ class Chosen:
             raise UserError(str(error)) from error
 
     def require(self, *names: str) -> None:
-        """UserError for the first of "task" and "attn" that is wanted and not named; --help goes without."""
+        """Raise UserError for the first of these names that is missing; --help needs none."""
         known: dict[str, Callable[[], list[str]]] = {"task": tasks.names, "attn": attention_impls.names}
         for name in names:
             if getattr(self, name) is None and self.config is None and not self.help:
                 raise UserError(f"--{name} is missing: choose one of {', '.join(known[name]())}, or see --help")
 
     def specs(self) -> tuple[Spec | None, ...]:
-        """The mechanisms that --attn names; None stands for that of --config, or of the help."""
+        """The mechanisms that --attn names; None stands for the one in --config, or the one that --help shows."""
         return (None,) if self.attn is None else parse_specs(self.attn)
 
     def run(self, spec: Spec | None) -> tuple[Run, str]:
-        """The configuration before the second pass, and why its preset was chosen where the user chose none."""
+        """The configuration before the second pass, and the reason for its preset if the user chose none."""
         if self.config is not None:
             return self._from_file(self.config, spec), f", from {self.config}"
         preset, why = self.preset, ""
         backend: Any = self.backend or usual()
         if preset is None:
-            preset, why = ("standard", " (a GPU is here)") if self._on_gpu(backend) else ("quick", " (no GPU)")
+            preset, why = ("standard", " (a GPU was found)") if self._on_gpu(backend) else ("quick", " (no GPU)")
         attn = spec or Spec(SHOWN["attn"])
         return resolve(self.task or SHOWN["task"], attn, backend=backend, preset=preset), why
 
@@ -89,7 +89,7 @@ class Chosen:
         return on_gpu(backend, device)
 
     def _from_file(self, path: Path, spec: Spec | None) -> Run:
-        """A run from --print-config's YAML or a record's JSON; flags may repeat what it says, not contradict it."""
+        """A run from a YAML file of --print-config or from a record. Flags must not contradict the file."""
         values: Any = read_json(path) if path.suffix == ".json" else read_yaml(path)
         values = values.get("config", values) if isinstance(values, dict) else values
         if self.print_config and spec is None:
@@ -98,7 +98,8 @@ class Chosen:
         named = {"task": self.task, "attn": None if spec is None else spec.name, "preset": self.preset}
         for name, given in named.items():
             if given not in (None, getattr(run, name)):
-                raise UserError(f"--{name} {given} and --config {path} ({getattr(run, name)}) exclude each other")
+                own = getattr(run, name)
+                raise UserError(f"--{name} is {given}, but {path} has {own}: leave out --{name} or --config")
         if spec is None or not spec.options:
             return run
         values = as_dict(run)
@@ -106,10 +107,10 @@ class Chosen:
 
 
 def _require_no_code(values: Any, path: Path) -> None:
-    """UserError for a configuration that names a folder: printing somebody's file shall not run what it names."""
+    """Raise UserError for a configuration that names a folder: printing a file must not run the code it names."""
     attn = values.get("attn") if isinstance(values, dict) else None
     if isinstance(attn, str) and "/" in attn:
         raise UserError(
-            f"{path} names {attn}, whose options are code, and --print-config runs none that a file names: "
+            f"{path} names the folder {attn}, and --print-config does not run code that a file names: "
             f"add --attn {attn} if you trust it"
         )

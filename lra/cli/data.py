@@ -1,4 +1,4 @@
-"""`run_lra.py data`: prepare, verify, show or list the tasks' data."""
+"""The command `data`: prepares, verifies, shows or lists the data of tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lra.terminal.console import DOCUMENTATION
 ACTIONS = ("prepare", "verify", "show", "list")
 DESCRIPTION = (
     "Prepare, verify or show (as a PNG) a task's data: run_lra.py data prepare|verify|show --task TASK. "
-    "What is prepared already: run_lra.py data list."
+    "List the prepared data: run_lra.py data list."
 )
 Data = TypeVar("Data")
 
@@ -29,22 +29,22 @@ class DataFlags(Generic[Data]):
     """The arguments of the command; `data` has the options of the task."""
 
     task: TaskName
-    """Which task."""
+    """The task."""
     preset: Preset
-    """smoke: is it wired; quick: does it learn, in minutes on a CPU; standard: ranked."""
+    """smoke: does every part work; quick: does it learn, minutes on a CPU; standard: for ranking."""
     data: Annotated[Data, tyro.conf.arg(name="data")]
     count: Number | None = None
-    """At most so many examples in each split."""
+    """The most examples in each split."""
     raw: Where | None = None
-    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
+    """The folder of your raw files. Default: $LRA_RAW. Generated tasks need none."""
     processes: Number | None = None
-    """Processes that prepare data; as many as there are usable cores."""
+    """Number of processes that prepare data. Default: the number of usable cores."""
     out: Where | None = None
-    """Where `show` writes its picture; <task>.png by default."""
+    """The file that `show` writes. Default: <task>.png."""
 
 
 def data(argv: Sequence[str]) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     action, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else (None, argv)
     chosen = Chosen.of(words)
     if action not in ACTIONS and not chosen.help:

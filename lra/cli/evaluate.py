@@ -1,4 +1,4 @@
-"""`run_lra.py evaluate`: a finished run's best weights on any split, other data, or beside another run."""
+"""The command `evaluate`: scores a finished run's best weights on any split or other data, or compares two runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.markup import escape
 from rich.table import Table
 
 from lra.core.config import spelled
@@ -18,15 +17,15 @@ from lra.core.frameworks import Device
 from lra.plotting.figures import Line, Panel, Picture
 from lra.scores.examples import Bin, Paired, bins, mcnemar
 from lra.terminal.arguments import Where, changes, devices
-from lra.terminal.console import console
+from lra.terminal.console import console, in_lines, new_table
 from lra.training import data, record
 from lra.training.evaluation import Predictions, predict, run_of, weights_of
 from lra.training.record import Record
 from tasks.store import Prepared
 
 DESCRIPTION = (
-    "Score a finished run's best weights example by example: any split, other lengths or raw data of its task. Leaves "
-    "predictions (.npz) and a picture under results/evaluations; two records are compared on the same examples."
+    "Score the best weights of a finished run, example by example, on any split or other data of its task. Two records "
+    "are compared on the same examples. Writes predictions (.npz) and a plot to results/evaluations."
 )
 SplitName = Literal["test", "validation", "train"]
 
@@ -38,22 +37,22 @@ class EvaluateFlags:
     record: tyro.conf.Positional[tuple[Path, ...]]
     """A record under results/runs, or two of one task."""
     split: SplitName = "test"
-    """Whose examples."""
+    """The split whose examples are scored."""
     data: Annotated[tuple[tuple[str, Any], ...], changes("data")] = ()
-    """Other options of the task's data, as max_length=1000,test=500: at most the length that was learnt."""
+    """Changed options of the task's data, such as max_length=1000,test=500; no longer than in training."""
     weights: Where | None = None
-    """The best weights of a single record; else those in .work beside the folder of the record."""
+    """The file of the best weights, for a single record. Default: the one in .work, beside the record's folder."""
     raw: Where | None = None
-    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
+    """The folder of your raw files. Default: $LRA_RAW. Generated tasks need none."""
     device: Annotated[Device, devices()] | None = None
-    """Where to compute; a GPU where the framework sees one."""
+    """The device. Default: a GPU if the framework sees one."""
     out: Where | None = None
-    """The folder of predictions and picture; evaluations in the folder of results by default."""
+    """The folder for predictions and plots. Default: evaluations, in the folder of results."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One run and what it says."""
+    """One run and its predictions."""
 
     path: Path
     record: Record
@@ -61,23 +60,23 @@ class Scored:
 
     @property
     def name(self) -> str:
-        """For tables."""
+        """The mechanism, as tables show it."""
         return f"{spelled(self.record.attn, self.record.options)} · {self.record.backend} · seed {self.record.seed}"
 
 
 def evaluate(flags: EvaluateFlags) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     if len(flags.record) not in (1, 2):
-        raise UserError(f"evaluate takes one record or two, given {len(flags.record)}: name them first")
+        raise UserError(f"evaluate got {len(flags.record)} records, expected one or two: put them first")
     if flags.weights is not None and len(flags.record) == 2:
-        raise UserError("--weights is for a single record: two take those beside their own folders")
+        raise UserError("--weights needs a single record, two are given: leave --weights out, or name one record")
     records = [record.load(path) for path in flags.record]
     runs = [run_of(each, dict(flags.data)) for each in records]
     first = runs[0]
     if any((run.task, run.data) != (first.task, first.data) for run in runs):
-        raise UserError("the two records are of other tasks or data: expected the same examples for both")
+        raise UserError("the two records have different tasks or data: choose two records of the same data")
     folder = flags.out or flags.record[0].parent.parent / "evaluations"
-    require_writable(folder, "make room there, or name another folder with --out")
+    require_writable(folder, "free some space, or name another folder with --out")
     weights = [flags.weights or weights_of(*each) for each in zip(records, flags.record, strict=True)]
     prepared = data.prepare(first.task, first.data, data.source(flags.raw, None))
     scored = [
@@ -93,38 +92,40 @@ def evaluate(flags: EvaluateFlags) -> int:
 def _show(scored: Sequence[Scored], prepared: Prepared, split: str) -> None:
     first = scored[0].found
     title = f"{scored[0].record.task} ({prepared.meta['description']}) · {split}, {len(first.labels):,} examples"
-    table = Table(title=escape(title), title_justify="left")
-    for heading in ("run", "accuracy %", "± s.e.", "its record %"):
-        table.add_column(heading, justify="left" if heading == "run" else "right")
-    for each in scored:
-        same = split == "test" and prepared.hash == each.record.data_hash
-        told = f"{100 * each.record.test_accuracy:.1f}" if same else "—"
-        table.add_row(escape(each.name), f"{100 * each.found.accuracy:.1f}", f"{100 * each.found.error:.1f}", told)
-    console.print(table)
+    console.print(accuracies(scored, title, prepared.hash if split == "test" else ""))
     if len(scored) == 2:
         console.print(_words(mcnemar(scored[0].found.correct, scored[1].found.correct)))
     for trait in first.traits:
-        console.print(_by_trait(scored, trait))
+        console.print(by_trait(scored, trait))
+
+
+def accuracies(scored: Sequence[Scored], title: str, data_hash: str) -> Table:
+    """A row for each run; records of this data's test split have their own accuracy beside it."""
+    made = new_table(title, names=("run",), figures=("accuracy %", "± s.e.", "its record %"))
+    for each in scored:
+        same = data_hash == each.record.data_hash
+        told = f"{100 * each.record.test_accuracy:.1f}" if same else "—"
+        made.add_row(in_lines(each.name), f"{100 * each.found.accuracy:.1f}", f"{100 * each.found.error:.1f}", told)
+    return made
 
 
 def _words(pair: Paired) -> str:
     return (
-        f"first less second: {100 * pair.difference:+.1f} ± {100 * pair.error:.1f} points on the same "
-        f"{pair.examples:,} examples; {pair.first_only:,} only the first has right, {pair.second_only:,} only the "
-        f"second; McNemar's exact p {pair.p:.2g}"
+        f"first minus second: {100 * pair.difference:+.1f} ± {100 * pair.error:.1f} points on the same "
+        f"{pair.examples:,} examples; {pair.first_only:,} are right in the first only, {pair.second_only:,} in the "
+        f"second only; McNemar's exact p {pair.p:.2g}"
     )
 
 
-def _by_trait(scored: Sequence[Scored], trait: str) -> Table:
-    table = Table(title=f"by {trait}", title_justify="left")
-    for heading in (trait, "examples", *(f"{each.name} %" for each in scored)):
-        table.add_column(escape(heading), justify="right")
+def by_trait(scored: Sequence[Scored], trait: str) -> Table:
+    """A row for each group of examples by increasing trait, with the accuracy of each run."""
+    made = new_table(f"by {trait}", names=(trait,), figures=("examples", *(f"{each.name} %" for each in scored)))
     for row in zip(*(_bins(each.found, trait) for each in scored), strict=True):
         own = row[0]
         spans = f"{own.low:,}" if own.low == own.high else f"{own.low:,}–{own.high:,}"
         cells = (f"{100 * each.accuracy:.1f} ± {100 * each.error:.1f}" for each in row)
-        table.add_row(spans, f"{own.examples:,}", *cells)
-    return table
+        made.add_row(spans, f"{own.examples:,}", *cells)
+    return made
 
 
 def _bins(found: Predictions, trait: str) -> list[Bin]:
@@ -132,7 +133,7 @@ def _bins(found: Predictions, trait: str) -> list[Bin]:
 
 
 def _write(scored: Sequence[Scored], prepared: Prepared, split: str, folder: Path) -> list[Path]:
-    from lra.plotting import plots  # a second, which a refused command does without
+    from lra.plotting import plots  # takes a second, which a refused command need not spend
 
     written = []
     for each in scored:

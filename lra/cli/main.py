@@ -26,10 +26,10 @@ class Verb(NamedTuple):
     function: str
     flags: str
     computes: bool = False
-    """Whether this process runs models itself."""
+    """Whether the command runs models in this process."""
 
     def __call__(self, argv: Sequence[str]) -> int:
-        """Read the arguments and run it; the exit code."""
+        """Read the arguments and run the command. Returns the exit code."""
         module = import_module(self.module)
         if self.computes:
             keep_buffers()
@@ -39,7 +39,7 @@ class Verb(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; the exit code: 0 done, 1 failed, 2 asked for the impossible, 130 asked to end."""
+    """Run one command. Returns the exit code: 0 done, 1 failed, 2 wrong use, 130 stopped by the user."""
     open_streams()
     settle_matplotlib()
     return told(lambda: _command(list(argv)))
@@ -55,7 +55,7 @@ def _command(argv: list[str]) -> int:
     if verb not in VERBS:
         known = [name for name in VERBS if name != "train"]
         hint = did_you_mean(verb, known)
-        raise UserError(f"unknown command {verb!r}:{hint} expected {', '.join(known)}, or options only to train")
+        raise UserError(f"unknown command {verb!r}:{hint} expected {', '.join(known)}, or no command to train")
     return VERBS[verb](argv)
 
 
@@ -87,5 +87,5 @@ TYPED = (
     Verb("submit", "lra.verification.submit", "submit", "SubmitFlags"),
     Verb("schema", "lra.cli.schema", "schema", "SchemaFlags"),
 )
-# Those of "train" and "data" depend on the task and the mechanism that are named.
+# The arguments of "train" and "data" depend on the task and the mechanism.
 VERBS: dict[str, Command] = {"train": _train, "data": _data, **{verb.name: verb for verb in TYPED}}

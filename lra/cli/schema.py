@@ -1,4 +1,4 @@
-"""`run_lra.py schema`: the layout of a record, for readers from outside."""
+"""The command `schema`: writes the layout of a record as JSON Schema, for other programs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class SchemaFlags:
     """The arguments of the command."""
 
     results: Where = RESULTS
-    """The folder that gets the file record.schema.json."""
+    """The folder in which record.schema.json is written."""
 
 
 def schema(flags: SchemaFlags) -> int:
-    """Write the file and print its path; the exit code."""
+    """Write the file and print its path. Returns the exit code."""
     print(write(flags.results))
     return 0

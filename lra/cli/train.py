@@ -1,4 +1,4 @@
-"""`run_lra.py` without a verb: train one mechanism, or several, on one task."""
+"""`run_lra.py` without a command: trains one mechanism, or several, on one task."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from lra.terminal.arguments import Number, Where
 from lra.terminal.console import DOCUMENTATION, write_document
 
 ATTN = (
-    f"Which attention: {', '.join(attention_impls.names())}; with options, as elfatt@block_size=64; several with "
-    "commas, or all. A folder's path needs quotes only beside others or with options: '\"my,folder/a\"@x=1'. "
-    "A folder is code that runs: name only what you trust."
+    f"The mechanism: {', '.join(attention_impls.names())}. Options follow the name: elfatt@block_size=64. Separate "
+    "several by commas, or say all. The path of a folder works too; beside others or with options it needs quotes: "
+    "'\"my,folder/a\"@x=1'. The folder's code is run: name only code that you trust."
 )
 SUMMARIES = {
     "data": "prepare, verify, show or list the data of tasks",
     "list": "tasks, mechanisms and presets, or one mechanism's card",
-    "sweep": "many runs side by side, from a plan",
-    "tune": "search rates on validation, with less training",
+    "sweep": "train many runs from a plan",
+    "tune": "search learning rates by validation accuracy",
     "cost": "what a plan costs, from measured steps",
     "missing": "which figures wait for a GPU, and what makes them",
     "bench": "time mechanisms against length",
-    "evaluate": "score a finished run on any split, or beside another",
+    "evaluate": "score a finished run on any split, or compare two",
     "leaderboard": "tables and plots of all records",
     "report": "one HTML page of all records",
     "check": "the regression test",
-    "verify": "check records of others",
-    "submit": "what a pull request with records needs",
+    "verify": "check a record by computing it again",
+    "submit": "prepare a pull request with records",
     "schema": "the layout of a record as JSON Schema",
 }
 Data = TypeVar("Data")
@@ -51,71 +51,71 @@ class TrainFlags(Generic[Data, Options]):
     """The arguments of the command; `data` has the options of the task, `options` those of the mechanism."""
 
     task: TaskName
-    """Which task."""
+    """The task."""
     attn: Annotated[Specs, arguments.specs(), tyro.conf.arg(name="attn", help=ATTN)]
     preset: Preset
-    """smoke: is it wired; quick: does it learn, in minutes on a CPU; standard: ranked."""
+    """smoke: does every part work; quick: does it learn, minutes on a CPU; standard: for ranking."""
     backend: BackendName
-    """Which framework."""
+    """The framework."""
     seeds: int = 1
-    """How many seeds, from --seed on; JAX trains them in one program."""
+    """Number of seeds, counted from --seed. JAX trains them in one program."""
     resume: Switch = False
-    """Continue what was begun with this configuration; of several runs, skip the finished and start the others."""
+    """Continue an unfinished run from its snapshot. Of several runs: skip the finished ones, start the others."""
     fresh: Switch = False
-    """Start over, discarding an unfinished run of this configuration."""
+    """Start over and discard an unfinished run of this configuration."""
     device: Annotated[Device, arguments.devices()] | None = None
-    """Where to train; a GPU where the framework sees one."""
+    """The device. Default: a GPU if the framework sees one."""
     devices: Number = 1
-    """So many devices share each batch: the same numbers, but in their last digits. GPUs, or cores of a CPU."""
+    """Number of devices that share each batch: GPUs, or cores of a CPU. Numbers differ in their last digits only."""
     accumulate: Number = 1
-    """Compute a device's share of a batch in so many parts, one after the other, where it does not fit into memory."""
+    """Parts of a device's share of a batch, computed one after the other, if it does not fit into memory."""
     raw: Where | None = None
-    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
+    """The folder of your raw files. Default: $LRA_RAW. Generated tasks need none."""
     results: Where = RESULTS
-    """Where records and snapshots go."""
+    """The folder for records and snapshots."""
     config: Where | None = None
-    """Take the configuration from a record or from --print-config; flags still win. One that names a mechanism's
-    folder runs the code there."""
+    """Take the configuration from a record or a file of --print-config; flags change its values. If it names the
+    folder of a mechanism, that folder's code is run."""
     print_config: Switch = False
     """Print the resolved configuration and stop."""
     seed: Seed
-    """Decides initial weights, batches and dropout."""
+    """The seed of initial weights, batches and dropout."""
     count: Number | None = None
-    """At most so many examples in each split."""
+    """The most examples in each split."""
     processes: Number | None = None
-    """Processes that prepare data; as many as there are usable cores."""
+    """Number of processes that prepare data. Default: the number of usable cores."""
     padded: Switch = False
-    """Pad every example to the longest: the same result, slower; to see what padding costs."""
+    """Pad every example to the longest. The result is the same, only slower; this shows what padding costs."""
     tensorboard: Where | None = None
-    """Write TensorBoard event files too, in a folder of the run's own."""
+    """Also write TensorBoard event files, into a folder for each run under this one."""
     tuned: str
-    """The search that chose the rates, as `tune` writes it; it gives the run a row of its own."""
+    """The search that chose the rates, as `tune` writes it. Such a run gets its own row in tables."""
     data: Data
     options: Annotated[Options, tyro.conf.arg(name="attn")]
     model: Model
     train: Train
 
     def run(self, spec: Spec) -> Run:
-        """The run that they describe; `spec` names its mechanism."""
+        """The run that these arguments describe; `spec` names its mechanism."""
         names = [field.name for field in fields(Run) if field.name != "attn"]
         run = Run(attn=spec.name, **{name: getattr(self, name) for name in names})
         return at_most(run, self.count)
 
 
 def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
-    """Run the command; the exit code. `others` are the commands that --help names beside it."""
+    """Run the command. Returns the exit code. `others` are the other commands that --help lists."""
     chosen = Chosen.of(argv)
     chosen.require("task", "attn")
     named = chosen.specs()
-    # All are read, and so refused, before the first is trained; --help shows the first.
+    # Read all runs before the first is trained, so that bad arguments are refused early; --help shows the first.
     read = [_read(chosen, spec, argv, others) for spec in named[: 1 if chosen.help else None]]
     runs, flags, why = [run for run, _, _ in read], read[0][1], read[0][2]
     if flags.print_config:
         if len(runs) > 1:
-            raise UserError("--print-config prints one configuration: name one mechanism")
+            raise UserError("--print-config got several mechanisms, expected one: name one with --attn")
         write_document(yaml_text(as_dict(runs[0])))
         return 0
-    from lra.model.sharing import Sharing  # after the parse: --help and --print-config need none of it
+    from lra.model.sharing import Sharing  # imported late: --help and --print-config do not need it
     from lra.training.session import Place, train_all
 
     place = Place(
@@ -150,11 +150,11 @@ def _read(
 
 
 def _description(base: Run, others: Sequence[str]) -> str:
-    """What the command does, and where more is said, in lines for 80 columns: tyro breaks none."""
+    """What the command does and where to read more, in lines of at most 80 columns: tyro does not wrap them."""
     commands = [f"  {name:<12} {SUMMARIES.get(name, '')}".rstrip() for name in others]
     return "\n".join(
         [
-            "Train attention mechanisms on one task, score them, and leave a record of each.",
+            "Train attention mechanisms on one task, score them, and write a record of each run.",
             "",
             "  python run_lra.py --task listops --attn elfatt --preset smoke",
             "",
@@ -163,6 +163,7 @@ def _description(base: Run, others: Sequence[str]) -> str:
             "",
             DOCUMENTATION,
             "",
-            f"Below: --task {base.task} --attn {base.attn} --preset {base.preset}; name others for theirs.",
+            f"Shown below: options of --task {base.task} --attn {base.attn} --preset {base.preset}.",
+            "Name another task, mechanism or preset to see its options.",
         ]
     )

@@ -1,1 +1,1 @@
-"""What everything above builds on: configuration, identity, errors, files, the machine."""
+"""The base of all other packages: configuration, identity, errors, files, the machine."""

@@ -1,7 +1,7 @@
-"""The C library's allocator, told to keep the big buffers that every training step needs again.
+"""Settings of the C library's allocator: freed buffers are kept, since every training step needs them again.
 
-glibc maps a large buffer anew each time and returns it when it is freed; the kernel then fills its pages with zeros
-once more, at every step. Kept in the heap they cost that once. What the user sets by MALLOC_… stays as it is.
+By default glibc maps each large buffer anew and unmaps it when it is freed. So the kernel fills its pages with zeros at
+every step. Buffers that stay in the heap cost that only once. Settings of the user (MALLOC_…) are not changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ARENA_MAX = (-8, 1)  # one heap for all threads, so that any of them finds what
 
 @cache
 def keep_buffers() -> None:
-    """Set the allocator of this process, once; elsewhere than on glibc, or where the user has set it, do nothing."""
+    """Set the allocator of this process, once. Without glibc, or with settings of the user, do nothing."""
     if platform.libc_ver()[0] == "glibc" and not _chosen():
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in (_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX):
@@ -27,7 +27,7 @@ def keep_buffers() -> None:
 
 
 def described() -> str:
-    """How this process allocates, for records."""
+    """The allocator of this process, as records name it."""
     name = " ".join(platform.libc_ver()).strip() or platform.system()
     chosen = " ".join(f"{key}={value}" for key, value in sorted(_chosen().items()))
     if chosen:

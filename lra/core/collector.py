@@ -1,7 +1,7 @@
-"""Python's collector of cycles, told to rest while thousands of records are in memory.
+"""Pauses Python's garbage collector while thousands of records are in memory.
 
-It looks through every object again each time their number has grown by a quarter; records hold no cycles, so it finds
-nothing there. Reference counts free them as ever. Cycles stay until the command ends, so only short ones may rest it.
+The collector visits every object each time their number has grown by a quarter. Records hold no cycles, so it finds
+nothing. Reference counting still frees them. Only short commands may pause it, since cycles then stay in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def resting_collector() -> Iterator[None]:
-    """Collect no cycles within this block or, as a decorator, this function; afterwards as before."""
+    """Pause the collection of cycles in a block or, as a decorator, in a function."""
     before = gc.isenabled()
     gc.disable()
     try:

@@ -1,6 +1,6 @@
-"""What a run is, as frozen dataclasses; their values come from configs/<task>.yaml and the command line.
+"""The configuration of a run, as frozen dataclasses. Values come from configs/<task>.yaml and the command line.
 
-A preset is a named block of a task's YAML. `standard` is written out; the other presets say what differs from it.
+A preset is a named block of a task's YAML. `standard` gives every value; the other presets give only those that differ.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lra.core.spec import Spec
 from tasks.base import SPLITS, TaskError
 
 PARTS = ("data", "options", "model", "train")  # of a run, each a dataclass
-TOLD = 3  # problems that one message lists
+TOLD = 3  # the most problems in one message
 
-# Upper limits are generous, and finite so that nothing is begun that no machine can hold or finish.
+# Upper limits are generous. They are finite so that no run starts that no machine can hold or finish.
 Channels = Annotated[int, Interval(ge=1, le=1_000_000)]
 ChannelsOrNone = Annotated[int, Interval(ge=0, le=1_000_000)]
 Steps = Annotated[int, Interval(ge=1, le=1_000_000_000)]
@@ -44,53 +44,53 @@ class Model:
     width: Annotated[int, Interval(ge=1, le=100_000)]
     """Channels C of the residual stream."""
     depth: Annotated[int, Interval(ge=1, le=1000)]
-    """Number of blocks."""
+    """Number of layers (blocks)."""
     heads: Channels
     """Attention heads; head_dim is width / heads."""
     ffn: ChannelsOrNone
-    """Hidden channels of a block's feed-forward layer; 0: it has none."""
+    """Hidden channels of a block's feed-forward layer; 0: no feed-forward layer."""
     classifier: ChannelsOrNone
-    """Hidden channels of the classifier; 0: it is one linear layer."""
+    """Hidden channels of the classifier; 0: a single linear layer."""
     vocabulary: Channels
     """Rows of the token embedding; at least the task's own vocabulary."""
     dropout: Annotated[float, Interval(ge=0, lt=1)]
-    """Dropout after the embedding, the attention, and both feed-forward layers; none inside the attention."""
+    """Dropout rate after the embedding, the attention and both feed-forward layers. Inside the attention: none."""
     embedding_std: Deviation
     """Standard deviation of the initial token embedding."""
     position_std: Deviation
     """Standard deviation of the initial position embedding."""
     norm: Literal["pre", "post"] = field(default="pre", metadata={"neutral": "pre"})
-    """Whether a layer's input is normed, or its sum with the stream; after the last block there is a norm with pre."""
+    """pre: norm of each layer's input, and one after the last block. post: norm of each sum with the stream."""
     projection: bool = field(default=True, metadata={"neutral": True})
-    """A linear layer behind the attention."""
+    """Whether a linear layer follows the attention."""
     positions: Literal["learned", "rope", "none"] = field(default="learned", metadata={"neutral": "learned"})
-    """Learned vectors that are added to the tokens, rotations of queries and keys, or nothing."""
+    """learned: vectors added to the tokens; rope: rotations of queries and keys; none: no positions."""
     pixels: Literal["embedded", "continuous"] = field(default="embedded", metadata={"neutral": "embedded"})
-    """Whether a pixel is one of 256 tokens, or a number that a linear layer takes."""
+    """embedded: a pixel is one of 256 tokens; continuous: a pixel is a number that enters a linear layer."""
     pixel_mean: Annotated[float, Interval(ge=0, le=255)] = field(default=0.0, metadata={"neutral": 0.0})
-    """What is subtracted from continuous pixels, of 0 to 255."""
+    """Subtracted from continuous pixels, which are 0 to 255."""
     pixel_std: Annotated[float, Interval(ge=1, le=255)] = field(default=255.0, metadata={"neutral": 255.0})
-    """What they are then divided by."""
+    """Divides continuous pixels after the subtraction."""
     activation: Literal["relu", "gelu"] = field(default="relu", metadata={"neutral": "relu"})
-    """Of the classifier's hidden channels."""
+    """Activation of the classifier's hidden channels."""
     embedding_dropout: Annotated[float, Interval(ge=0, lt=1)] | None = field(default=None, metadata={"neutral": None})
-    """Dropout after the embedding; none: as `dropout`."""
+    """Dropout rate after the embedding; none: the value of `dropout`."""
     tied_dropout: bool = field(default=False, metadata={"neutral": False})
-    """Drop a channel at every position of a document, or at none."""
+    """Whether a dropped channel is dropped at every position of a document."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Optimisation: AdamW under a learning rate that rises and falls, a fixed number of steps."""
+    """The optimisation: AdamW for a fixed number of steps, with a learning rate that rises and then falls."""
 
     steps: Steps
-    """Optimiser steps in all."""
+    """Number of optimiser steps."""
     batch_size: Annotated[int, Interval(ge=1, le=1_000_000)]
-    """Examples a step."""
+    """Examples in each step."""
     learning_rate: Annotated[float, Interval(gt=0, le=1e9)]
-    """The peak of the schedule; a run that diverges under it says so."""
+    """The peak learning rate of the schedule."""
     warmup: Steps
-    """Steps until the peak."""
+    """Steps until the peak learning rate."""
     evaluate_every: Steps
     """Steps between two evaluations on the whole validation split."""
     weight_decay: Annotated[float, Interval(ge=0, le=100)]
@@ -100,34 +100,34 @@ class Train:
     beta2: Decay
     """AdamW's decay of the second moment."""
     epsilon: Annotated[float, Interval(ge=1e-30, le=1)]
-    """AdamW's epsilon, added outside the square root. Float32 must hold it: weights without a gradient divide by it."""
+    """AdamW's epsilon, added outside the square root. It must not be zero in float32."""
     chunk: Annotated[int, Interval(ge=1, le=1_000_000)]
-    """Steps handed to the framework in one call, at most; evaluations cut it."""
+    """The most steps in one call of the framework; a call ends at each evaluation."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of matrix products and attention; auto: bfloat16 on a GPU. Weights, norms, sums and loss stay float32."""
+    """Precision of products and attention. auto: bfloat16 on a GPU, else float32. Weights, norms and loss: float32."""
     schedule: Literal["one_cycle", "cosine"] = field(default="one_cycle", metadata={"neutral": "one_cycle"})
-    """How the rate falls behind the peak: in a line, or along half a cosine to 0, as it rises from 0 then."""
+    """linear: the rate rises and falls in a straight line. cosine: it rises from 0 and falls to 0 along a cosine."""
     cycle: Steps | None = field(default=None, metadata={"neutral": None})
-    """Steps of the whole schedule, of which `steps` are taken; none: `steps`."""
+    """Length of the whole schedule, of which only the first `steps` are taken; none: `steps`."""
     bias_decay: GroupDecay = field(default=None, metadata={"neutral": None})
     """Weight decay of the blocks' biases and norms; none: weight_decay."""
     state_rate: GroupRate = field(default=None, metadata={"neutral": None})
-    """Peak learning rate of arrays that a mechanism's card calls its state matrix; none: learning_rate."""
+    """Peak learning rate of a mechanism's state matrix; none: learning_rate."""
     state_decay: GroupDecay = field(default=None, metadata={"neutral": None})
     """Weight decay of the state matrix; none: weight_decay."""
     step_rate: GroupRate = field(default=None, metadata={"neutral": None})
-    """Peak learning rate of arrays that a card calls its step size; none: learning_rate."""
+    """Peak learning rate of a mechanism's step size; none: learning_rate."""
     step_decay: GroupDecay = field(default=None, metadata={"neutral": None})
     """Weight decay of the step size; none: weight_decay."""
     kernel_rate: GroupRate = field(default=None, metadata={"neutral": None})
-    """Peak learning rate of arrays that a card calls its kernel; none: learning_rate."""
+    """Peak learning rate of a mechanism's long kernel; none: learning_rate."""
     kernel_decay: GroupDecay = field(default=None, metadata={"neutral": None})
-    """Weight decay of the kernel; none: weight_decay."""
+    """Weight decay of the long kernel; none: weight_decay."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that decides a run's numbers. What is out of its range raises UserError, wherever it came from."""
+    """Everything that decides a run's numbers. UserError if a value is out of range, or values do not fit together."""
 
     task: str
     attn: str
@@ -139,7 +139,7 @@ class Run:
     model: Model
     train: Train
     tuned: str = field(default="", metadata={"neutral": ""})
-    """The search that chose its rates, as the command `tune` writes it; nothing: there was none."""
+    """The search that chose the rates, as the command `tune` writes it; empty: no search."""
 
     def __post_init__(self) -> None:
         _refuse(problems(self))
@@ -154,7 +154,7 @@ class Run:
         tuning.check(self.tuned, train)
 
     def _check_groups(self) -> None:
-        """UserError for a rate or a decay of a group in which the mechanism has no array."""
+        """Raise UserError for the rate or the decay of a group in which the mechanism has no array."""
         for group in GROUPS:
             for name in (f"{group}_rate", f"{group}_decay"):
                 if (given := getattr(self.train, name)) is not None:
@@ -169,10 +169,10 @@ def resolve(
 
     Args:
         task: The name of a task.
-        attn: The name of a mechanism, with options as elfatt@block_size=64, or the path of its folder.
-        backend: "torch" or "jax". PyTorch, or the framework that is installed, if it is left out.
-        preset: The name of a preset.
-        seed: Decides initial weights, batches and dropout.
+        attn: The name of a mechanism, with options such as elfatt@block_size=64, or the path of its folder.
+        backend: "torch" or "jax". Default: PyTorch if it is installed, else JAX.
+        preset: The name of a preset: "smoke", "quick", "standard" or "s4".
+        seed: The seed of initial weights, batches and dropout.
 
     Returns:
         The run, with every value.
@@ -192,20 +192,20 @@ def resolve(
 
 
 def mechanism_options(attn: str, values: dict[str, Any]) -> Any:
-    """A mechanism's options: those of its card, with these changed."""
+    """A mechanism's options: the defaults of its card, with these changes."""
     kind = attention_impls.load(attn).card.options
     return _strict(kind, values, "options", f"--attn {attn}", asdict(kind()))
 
 
 def spelled(attn: str, options: Any) -> str:
-    """A mechanism as tables name it, with those options, a dataclass or a mapping, that differ from its card's."""
+    """A mechanism as tables name it: its name and the options (dataclass or mapping) that differ from its card."""
     values = options if isinstance(options, Mapping) else asdict(options)
     usual = asdict(attention_impls.load(attn).card.options())
     return Spec(attn, {name: value for name, value in values.items() if usual.get(name) != value}).label
 
 
 def at_most(run: Run, count: int | None) -> Run:
-    """The run with no split of its data larger than `count`, where one is given."""
+    """The run with at most `count` examples in each split; None changes nothing."""
     if count is None:
         return run
     _require(count > 0, "--count", count, "at least 1")
@@ -214,9 +214,9 @@ def at_most(run: Run, count: int | None) -> Run:
 
 
 def settled(run: Run, *, on_gpu: bool) -> Run:
-    """The run as that device computes it, "auto" resolved where it is not float32.
+    """The run with its precision resolved for the device.
 
-    It is what has an identity: a snapshot of a CPU is not continued in the arithmetic of a GPU.
+    Its id is computed from the result. So a run that was begun on a CPU is not continued in a GPU's arithmetic.
     """
     if on_gpu and run.train.precision == "auto":
         return replace(run, train=replace(run.train, precision="bfloat16"))
@@ -224,25 +224,25 @@ def settled(run: Run, *, on_gpu: bool) -> Run:
 
 
 def as_dict(run: Run) -> dict[str, Any]:
-    """The run as plain values, in the layout of --print-config and of a record; what was not tuned says nothing."""
+    """The run as plain values, in the layout of --print-config and of a record. An empty `tuned` is left out."""
     return {name: value for name, value in asdict(run).items() if name != "tuned" or value}
 
 
 def from_dict(values: Any, where: str) -> Run:
-    """The inverse of `as_dict`: UserError, which begins with `where`, for anything that is no run.
+    """The inverse of `as_dict`. UserError for other values; its message begins with `where`.
 
-    A field that came later than `values` is at its neutral value, not at its default: that is what they were run with.
+    A field that is newer than `values` gets its neutral value, not its default: the run was made at that value.
     """
     return _built(values, where, neutral)
 
 
 def neutral(kind: type) -> dict[str, Any]:
-    """What the fields of a dataclass that came later mean where they are missing: lra.core.identity says why."""
+    """The neutral value of each newer field of a dataclass; lra.core.identity says why they exist."""
     return {field.name: field.metadata["neutral"] for field in fields(kind) if "neutral" in field.metadata}
 
 
 def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = lambda kind: {}) -> Run:
-    """A run from plain values; where a field is missing it is as `later` has it, else at its default."""
+    """A run from plain values. A missing field gets its value from `later`, else its default."""
     _require_keys(Run, values, "", where)
     _refuse(problems_in({name: value for name, value in values.items() if name not in PARTS}, Run), where)
     try:
@@ -262,14 +262,14 @@ def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = la
 
 
 def _strict(kind: type, values: Any, name: str, where: str, later: Mapping[str, Any]) -> Any:
-    """The part of a run that is called `name`, from plain values, and from those of `later` that they lack."""
+    """One part of a run from plain values; fields that are missing there come from `later`."""
     _require_keys(kind, values, name, where)
     _refuse(problems_in(values, kind, name), where)
     return dacite.from_dict(kind, {**later, **values}, dacite.Config(cast=[tuple, float]))
 
 
 def _require_keys(kind: type, values: Any, name: str, where: str) -> None:
-    """Refuse what is no mapping of the fields of a dataclass: unknown keys, and missing ones that have no default."""
+    """Raise UserError for values that are not a mapping of the dataclass's fields: unknown or missing keys."""
     title = f"{where}: {name}" if name else where
     if not isinstance(values, Mapping):
         raise UserError(f"{title} is {shown(values)}, expected a mapping of {', '.join(_names(kind))}")
@@ -287,7 +287,7 @@ def _names(kind: type) -> list[str]:
 
 
 def _refuse(found: list[str], where: str = "") -> None:
-    """Raise UserError for what was found wrong, in one line."""
+    """Raise UserError with the problems in one line, if there are any."""
     if found:
         more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
         raise UserError(f"{where}{': ' if where else ''}{'; '.join(found[:TOLD])}{more}")

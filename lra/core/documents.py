@@ -1,8 +1,8 @@
-"""JSON and YAML: read as plain values, refused in one line where a file is anything else, written so that it is read.
+"""Reading and writing of JSON and YAML as plain values. A file that is anything else is refused in one line.
 
-A document is UTF-8 text of limited size. A mapping has text as its keys, each of them once. YAML has no tags, no dates
-and no aliases, with which a few lines can stand for more values than a machine holds; a number like 1e-3 needs no dot.
-JSON is that of RFC 8259, without the NaN and Infinity that Python writes and reads and others refuse.
+A document is UTF-8 text of limited size. The keys of a mapping are text, each of them once. YAML has no tags, dates or
+aliases: with aliases, a few lines can stand for more values than a machine holds. A number such as 1e-3 needs no dot.
+JSON is that of RFC 8259. It lacks the NaN and Infinity that Python reads and writes and other programs refuse.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from lra.core.errors import UserError
 
 CONFIG_BYTES = 1_000_000
 RECORD_BYTES = 50_000_000
-DEEPEST = 100  # levels of lists and mappings; whoever walks through a value may trust that there are no more
+DEEPEST = 100  # levels of lists and mappings; recursive code relies on this limit
 
 
 _HALF = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
 
 
 def read_json(path: Path, limit: int = RECORD_BYTES) -> Any:
-    """The value in a JSON file of at most `limit` bytes; UserError where it holds none, at once where it is a pipe."""
+    """The value in a JSON file of at most `limit` bytes. UserError if there is none, or if the file is a pipe."""
     return _parsed(parse_json, path, _text(path, limit, os.O_NONBLOCK))
 
 
 def read_yaml(path: Path, limit: int = CONFIG_BYTES, *, as_text: bool = False) -> Any:
-    """The value in a YAML file of at most `limit` bytes; UserError where it holds none.
+    """The value in a YAML file of at most `limit` bytes. UserError if there is none; the file may be a pipe.
 
-    `as_text` leaves every number as the text that stands there: 58.40 is "58.40". A pipe may stand for a file.
+    With `as_text`, every number stays the text in the file: 58.40 becomes "58.40".
     """
     return _parsed(parse_text_yaml if as_text else parse_yaml, path, _text(path, limit, 0))
 
 
 def parse_json(text: str, where: str) -> Any:
-    """The value that a JSON text stands for; UserError, which begins with `where`, for anything else."""
+    """The value of a JSON text. For other text UserError, whose message begins with `where`."""
     try:
         value = json.loads(text, object_pairs_hook=_mapping, parse_float=_finite, parse_constant=_finite)
         return _sound(value, text)
@@ -57,27 +57,27 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def json_text(value: Any, **layout: Any) -> str:
-    """Plain values as JSON, `layout` as json.dumps takes it; ValueError where a number is not finite."""
+    """Plain values as JSON; `layout` goes to json.dumps. ValueError if a number is not finite."""
     return json.dumps(value, allow_nan=False, **layout)
 
 
 def json_document(value: Any) -> bytes:
-    """The same as a file that people read too: indented, in UTF-8, with a line end."""
+    """Plain values as the text of a JSON file that people read: indented, UTF-8, with a line end."""
     return (json_text(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value that a YAML text stands for; UserError, which begins with `where`, for anything else."""
+    """The value of a YAML text. For other text UserError, whose message begins with `where`."""
     return _load(text, where, _Values)
 
 
 def parse_text_yaml(text: str, where: str) -> Any:
-    """The same with every number as text."""
+    """The value of a YAML text, with every number as text."""
     return _load(text, where, _Texts)
 
 
 def yaml_text(value: Any, **layout: Any) -> str:
-    """Plain values as YAML that `parse_yaml` reads back; `layout` as PyYAML's dump takes it."""
+    """Plain values as YAML that `parse_yaml` reads back; `layout` goes to PyYAML's dump."""
     return yaml.dump(value, Dumper=_Plain, **{"sort_keys": False, **layout})
 
 
@@ -96,15 +96,15 @@ def _text(path: Path, limit: int, mode: int) -> str:
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > limit:
-        raise UserError(f"{path} has more than {limit:,} bytes: this is no file of ours")
+        raise UserError(f"{path} has more than {limit:,} bytes: it was not written by this program")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start:,} is not UTF-8, expected a text file") from error
+        raise UserError(f"{path}: byte {error.start:,} is not UTF-8: expected a text file in UTF-8") from error
 
 
 def _sound(value: Any, text: str) -> Any:
-    """The value of a document's text; ValueError where an escape is half a character, RecursionError below DEEPEST."""
+    """The value of a JSON text. ValueError for half a character, RecursionError for more than DEEPEST levels."""
     if sum(map(text.count, "[{-")) > DEEPEST:  # as many may open a level
         level, depth = [value], 0
         while level := [inner for each in level for inner in _inner(each)]:
@@ -155,10 +155,10 @@ def _reason(error: Exception) -> str:
 
 
 class _Strict:
-    """What both loaders refuse."""
+    """The checks that both loaders share."""
 
     def compose_node(self: Any, parent: Any, index: Any) -> Any:
-        """One node, which is no alias and has no tag."""
+        """Compose a node; refuse aliases and tags."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             raise _Refused(f"alias *{event.anchor}, expected the values themselves", event.start_mark)
@@ -167,7 +167,7 @@ class _Strict:
         return super().compose_node(parent, index)  # pyright: ignore[reportAttributeAccessIssue]
 
     def construct_mapping(self: Any, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are text, each of them once."""
+        """Construct a mapping; refuse keys that are not text or that occur twice."""
         names = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -185,14 +185,14 @@ class _Refused(yaml.MarkedYAMLError):
 
 
 class _Values(_Strict, Scalars):
-    """Numbers are numbers, dates are text."""
+    """Loads numbers as numbers and dates as text."""
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what `_Values` reads: no alias, and quotes around text that it would take for a number."""
+    """Writes YAML that `_Values` reads back: no aliases, and quotes around text that looks like a number."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write a value out each time it comes."""
+        """Write a repeated value in full each time, instead of an alias."""
         return True
 
 
@@ -200,7 +200,7 @@ _Plain.add_implicit_resolver(*EXPONENT)
 
 
 class _Texts(_Strict, yaml.BaseLoader):
-    """Everything is text."""
+    """Loads every scalar as text."""
 
 
 def _load(text: str, where: str, loader: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where and with what a number was made."""
+"""The machine, the versions and the commit behind a number."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tasks import limits
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = (ROOT / "run_lra.py").is_file()
-"""Whether this is a clone of the repository, or an installed package."""
+"""Whether this is a clone of the repository, not an installed package."""
 DATA = ROOT if CHECKOUT else ROOT / "lra" / "data"
-"""Where configs, results/published.yaml and results/claims.yaml lie."""
+"""The folder of configs, results/published.yaml and results/claims.yaml."""
 RESULTS = ROOT / "results" if CHECKOUT else Path("results")
-"""Where results go if nobody says otherwise: an installed package leaves them where the user stands."""
+"""The default folder of results. An installed package writes into the current directory."""
 PACKAGE = "long-range-arena-suite"
 GIT_SECONDS = 10
 
 
 def environment() -> dict[str, Any]:
-    """The machine and the Python around the framework; a backend adds its own part."""
+    """Facts about the machine and Python. A backend adds the facts about its framework."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -43,18 +43,18 @@ def environment() -> dict[str, Any]:
 
 
 def free_memory() -> int:
-    """Bytes that could be had without swapping, in the control groups this process is in."""
+    """Free memory in bytes, without swapping, within the limits of this process's control groups."""
     within = (limit - used for limit, used in limits.memory_limits())
     return max(min([psutil.virtual_memory().available, *within]), 0)
 
 
 def process_seconds() -> float:
-    """How long ago this process was started, in seconds."""
+    """The age of this process in seconds."""
     return time.time() - psutil.Process().create_time()
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of the checkout and whether it was clean; where git cannot tell, both are None and `why` says why."""
+    """The checkout's commit and whether it is clean. If git cannot tell, both are None and `why` has the reason."""
     if not CHECKOUT:
         return {"commit": None, "clean": None, "why": f"an installed package, version {version(PACKAGE)}"}
     try:
@@ -65,7 +65,7 @@ def git_state() -> dict[str, Any]:
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA driver answers; loads no framework."""
+    """Whether an NVIDIA driver responds. Loads no framework."""
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -74,18 +74,18 @@ def has_gpu() -> bool:
 
 
 class _GitSilent(Exception):
-    """Git does not tell; the text says why."""
+    """Git gave no answer; the text says why."""
 
 
 def _git(*words: str) -> str:
-    """What git answers about this checkout, whoever owns it: a container often runs as another user than its files'."""
+    """Git's output for this checkout. Its owner may be another user, as is common in containers."""
     command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *words]
     try:
         done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False)
     except FileNotFoundError as error:
         raise _GitSilent("git is not installed") from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _GitSilent(f"git does not answer: {error}") from error
+        raise _GitSilent(f"git does not respond: {error}") from error
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise _GitSilent(said.splitlines()[0].removeprefix("fatal: "))

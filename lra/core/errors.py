@@ -1,12 +1,12 @@
-"""What a command says where it cannot do what it was asked for."""
+"""Errors that are told to the user in one line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-LONGEST = 1200  # characters of an error; what it quotes may have any number
-# YNNPACK, which computes XLA's products on a CPU, has no other word for a buffer that it does not get.
+LONGEST = 1200  # characters of an error message; a quoted value may be much longer
+# YNNPACK computes XLA's products on a CPU. Its only message for a failed allocation is the last one here.
 OUT_OF_MEMORY_WORDS = (
     "out of memory",
     "resource_exhausted",
@@ -18,7 +18,7 @@ OUT_OF_MEMORY_WORDS = (
 
 
 class UserError(Exception):
-    """Something the user can repair, told in one line: the problem, what was expected, what to do."""
+    """An error that the user can repair. Its one line says the problem, what was expected, and what to do."""
 
     def __init__(self, text: str) -> None:
         super().__init__(shortened(text))
@@ -29,17 +29,17 @@ class DeviceFailed(Exception):
 
 
 def shortened(text: str) -> str:
-    """The text without its middle where it is longer than people read."""
+    """The text; if it is longer than LONGEST, without its middle."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} … {text[-250:]}"
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The words " did you mean 'steps'?" where a known name is near, else nothing."""
+    """The words " did you mean 'steps'?" if a known name is similar, else an empty text."""
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f" did you mean {near[0]!r}?" if near else ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether that is how Python, PyTorch, JAX or CUDA says so."""
+    """Whether Python, PyTorch, JAX or CUDA reports a lack of memory by this error."""
     said = f"{type(error).__name__} {error}".lower()
     return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY_WORDS)

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all: each is written beside its place, synced, and then given its name."""
+"""Atomic writes: a file is written under another name, synced, and then renamed. It appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from lra.core.errors import UserError
 
 HOST = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "host"
 PART = ".part"
-ABANDONED = 600  # seconds; containers may share the name of a host and not its processes
-PROBE = 1 << 16  # bytes that have to fit where a file will be written
+ABANDONED = 600  # seconds; containers may share a host's name but not see its processes
+PROBE = 1 << 16  # bytes that must fit into a folder before a command starts
 
 
 def write_atomically(content: bytes, path: Path) -> None:
-    """Write a file so that it appears complete or not at all, also after a power cut."""
+    """Write a file that appears complete or not at all, also after a power cut."""
     with _complete(content, path) as beside:
         beside.replace(path)
 
 
 def write_new(content: bytes, path: Path) -> Path:
-    """The same under the first name of a.json, a.2.json, … that no file has, nor one written at the same moment."""
+    """Write a new file under the first free name of a.json, a.2.json, …, also against other processes."""
     again = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
     with _complete(content, path) as beside:
         return next(free for free in chain([path], again) if _linked(beside, free))
 
 
 def write_exactly(content: bytes, path: Path) -> bool:
-    """Write a file under this very name; False where there is one already, or one is written at the same moment."""
+    """Write a new file under this name. Returns False if a file has that name, or another process is writing it."""
     with _complete(content, path) as beside:
         return _linked(beside, path)
 
 
 def replace_fast(content: bytes, path: Path) -> None:
-    """Replace a file as a whole, without waiting for the disk: what may be lost with the machine, such as a beat."""
+    """Replace a file atomically, but without waiting for the disk: for data that a crash may lose, like a heartbeat."""
     beside = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{token_hex(4)}{PART}")
     try:
         beside.write_bytes(content)
@@ -55,18 +55,18 @@ def replace_fast(content: bytes, path: Path) -> None:
 
 
 def _linked(path: Path, name: Path) -> bool:
-    """Give a file a second name; False where there is a file of that name, which a rename would replace."""
+    """Give a file a second name. Returns False if another file has that name, which a rename would replace."""
     try:
         os.link(path, name)
     except FileExistsError:
         return False
-    except OSError:  # exFAT, SMB and most FUSE file systems have no second names
+    except OSError:  # exFAT, SMB and most FUSE file systems lack hard links
         return _renamed(path, name)
     return True
 
 
 def _renamed(path: Path, name: Path) -> bool:
-    """Give a file another name, which one process at a time may claim; False where it is taken or claimed."""
+    """Rename a file to a name that one process at a time can claim. Returns False if it is taken or claimed."""
     claim = name.with_name(f".{name.name}.claim{PART}")
     try:
         os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
@@ -82,9 +82,9 @@ def _renamed(path: Path, name: Path) -> bool:
 
 
 def require_writable(folder: Path, what_to_do: str, room: int = 0) -> None:
-    """Raise UserError unless `room` bytes fit into `folder`, which need not exist yet. Leaves nothing there.
+    """Raise UserError unless `room` bytes fit into `folder`, which need not exist yet. Leaves no file behind.
 
-    `what_to_do` ends the message: "name another folder with --results".
+    `what_to_do` ends the message, for example "name another folder with --results".
     """
     place = folder.absolute()
     try:
@@ -103,7 +103,7 @@ def require_writable(folder: Path, what_to_do: str, room: int = 0) -> None:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is anything of that name; OSError for a name that cannot be, or cannot be looked up."""
+    """Whether a file or folder has that name. OSError for an impossible name or one that cannot be looked up."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -113,7 +113,7 @@ def _exists(path: Path) -> bool:
 
 @contextmanager
 def _complete(content: bytes, path: Path) -> Iterator[Path]:
-    """A file beside `path` that is on the disk as a whole; gone afterwards."""
+    """A temporary file beside `path`, synced to the disk, and deleted afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     beside = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{token_hex(4)}{PART}")
@@ -124,7 +124,7 @@ def _complete(content: bytes, path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         yield beside
     except OSError as error:
-        if error.filename is None:  # of a disk that is full only the number is told
+        if error.filename is None:  # the error of a full disk names no file
             error.filename = str(path)
         raise
     finally:
@@ -132,7 +132,7 @@ def _complete(content: bytes, path: Path) -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Delete what processes of this host that are gone have left half-written."""
+    """Delete half-written files of processes of this host that have ended."""
     for path in folder.glob(f".*.{HOST}.*{PART}"):
         process = path.name.rsplit(".", 3)[1]
         with suppress(OSError, ValueError):  # another process may sweep too
@@ -141,7 +141,7 @@ def _sweep(folder: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a.json to the first of a.refused.json, a.refused.2.json, … that is free, and return that."""
+    """Rename a.json to the first free name of a.refused.json, a.refused.2.json, …. Returns the new name."""
     names = chain([""], (f".{number}" for number in count(2)))
     kept = (path.with_name(f"{path.stem}.refused{number}{path.suffix}") for number in names)
     return path.rename(next(free for free in kept if not os.path.lexists(free)))

@@ -1,4 +1,4 @@
-"""The two frameworks, before any of them is loaded: which are installed, which one is taken, what devices they have."""
+"""Facts about the two frameworks that need no import of them: which are installed, and which one is the default."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _NEEDS = {"torch": ("torch",), "jax": ("jax", "flax", "optax")}
 
 
 def installed(name: str) -> bool:
-    """Whether the framework's packages are there; loads none of them."""
+    """Whether the framework's packages are installed. Loads none of them."""
     return all(find_spec(package) for package in _NEEDS[name])
 
 
 def usual() -> BackendName:
-    """The framework where none is named: PyTorch, or the one that is installed."""
+    """The default framework: PyTorch, or the only one that is installed."""
     return "jax" if installed("jax") and not installed("torch") else "torch"
 
 
 def require_installed(name: str) -> None:
-    """Raise UserError where a framework's packages are missing; loads none of them."""
+    """Raise UserError if packages of a framework are missing. Loads none of them."""
     if not installed(name):
         missing = ", ".join(package for package in _NEEDS[name] if not find_spec(package))
         raise UserError(f"the {name} backend needs {missing}: pip install -e '.[{name}]', or choose another --backend")

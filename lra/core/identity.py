@@ -1,13 +1,13 @@
-"""What names a run: a hash of one canonical text of everything that decides its numbers.
+"""The id of a run: a hash of one canonical text of everything that decides its numbers.
 
-The text is the run's configuration as JSON with sorted keys, the hash of its data, and the revisions of the code that
-computes it. It never changes for a run whose numbers did not:
+The text has the run's configuration as JSON with sorted keys, the hash of its data, and the revisions of the code that
+computes it. The text changes only if the numbers of the run change:
 
-- A field that comes later declares the value at which it changes nothing, `field(metadata={"neutral": value})`, and is
-  left out of the text at that value. A configuration from before the field means that value, whatever the default is.
-- A mechanism from outside the repository has no revisions that anyone raises: the hash of its sources stands there.
-- A revision is 1 and left out until the numbers of its part change. Who changes them raises it: the `revision` of a
-  mechanism's card, the `version` of a task, or DROPOUT below for the training step.
+- A newer field declares the value at which it changes nothing, `field(metadata={"neutral": value})`. At that value the
+  text leaves it out. A configuration that is older than the field has that value, whatever the default is.
+- Nobody raises revisions of a mechanism from outside the repository. The hash of its sources takes their place.
+- A revision is 1, and left out, until the numbers of its part change. A change of numbers must raise it: the `revision`
+  of a mechanism's card, the `version` of a task, or DROPOUT below for the training step.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import tasks
 from lra.core.config import Run
 
 DROPOUT = 2
-"""Revision of a training step with dropout: 1 drew its masks from each framework's own generator."""
+"""Revision of a training step with dropout. Revision 1 drew its masks from each framework's own generator."""
 
 
 def revisions(run: Run) -> dict[str, int]:
-    """The revisions of what computes the run: its task, its mechanism and the training step."""
+    """The revisions of the run's task, its mechanism and the training step."""
     return {
         "task": tasks.load(run.task).version,
         "attention": attention_impls.load(run.attn).card.revision,
@@ -36,7 +36,7 @@ def revisions(run: Run) -> dict[str, int]:
 
 
 def run_id(run: Run, data_hash: str) -> str:
-    """Twelve hex digits: the same for the same data, mechanism, configuration, seed, backend and revisions."""
+    """Twelve hex digits, equal for equal data, mechanism, configuration, seed, backend and revisions."""
     return digest(canonical_text(run, data_hash, revisions(run)))
 
 
@@ -46,7 +46,7 @@ def digest(text: str) -> str:
 
 
 def canonical_text(run: Run, data_hash: str, revised: Mapping[str, int]) -> str:
-    """What `run_id` hashes; the task's revision stands in it from the first on, as "version"."""
+    """The text that `run_id` hashes. It always has the task's revision, as "version"."""
     later = {part: number for part, number in revised.items() if part != "task" and number > 1}
     values = {**_stated(run), "version": revised["task"], "data_hash": data_hash}
     if "/" in run.attn and (sources := attention_impls.load(run.attn).sources):
@@ -55,7 +55,7 @@ def canonical_text(run: Run, data_hash: str, revised: Mapping[str, int]) -> str:
 
 
 def _stated(value: Any) -> Any:
-    """A dataclass as plain values, without the fields that are at their neutral value."""
+    """A dataclass as plain values, without fields at their neutral value."""
     if not is_dataclass(value):
         return value
     return {

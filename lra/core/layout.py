@@ -1,7 +1,7 @@
-"""The layout of a file of ours, compiled once from the dataclass that declares it: types, ranges and known parts.
+"""The layout of a record file, compiled once from the dataclass that declares it: types, ranges and known parts.
 
-A dataclass declares a field's type and range as everywhere (annotated-types). What is an open mapping names the parts
-that its readers count on: `Annotated[dict[str, Any], Holds(Parts)]`. So whoever has the dataclass may trust all of it.
+A dataclass declares the type and range of each field (annotated-types). An open mapping declares the parts that its
+readers rely on: `Annotated[dict[str, Any], Holds(Parts)]`. So code that has the dataclass needs no further checks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Kind = TypeVar("Kind")
-GREATEST = 2**63 - 1  # a whole number of every machine; NumPy and most readers of JSON know no greater one
+GREATEST = 2**63 - 1  # the greatest whole number of NumPy and of most JSON readers
 WORDS = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
@@ -41,10 +41,10 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Matches:
-    """Declares the regular expression that a text has to match as a whole."""
+    """Declares a regular expression that the whole text must match."""
 
     pattern: str
-    """Of the signs that JSON Schema and Rust's regular expressions read alike."""
+    """Uses only syntax that JSON Schema and Rust's regular expressions share."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return handler(source) | {"pattern": f"^{self.pattern}$"}
@@ -52,7 +52,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class Holds:
-    """Declares what a mapping holds among other things: the fields of a dataclass, those without a default always."""
+    """Declares the known keys of a mapping by a dataclass. Fields without a default must be there; others may be."""
 
     parts: type
 
@@ -70,24 +70,24 @@ class Holds:
 
 
 Line = Annotated[str, Matches(r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*"), MaxLen(4096)]
-"""Text without line ends, control characters and marks that turn the direction of writing: it names something."""
+"""A name: text without line ends, control characters and marks that change the direction of writing."""
 Whole = Annotated[int, Interval(ge=0, le=GREATEST)]
 Count = Annotated[int, Interval(ge=1, le=GREATEST)]
 
 
 @cache
 def layout(kind: type[Kind]) -> TypeAdapter[Kind]:
-    """What pydantic makes of a dataclass: types, ranges and the text under each field; no field is unknown."""
-    from pydantic import ConfigDict, TypeAdapter, with_config  # 0.2 s, which other commands do without
+    """Pydantic's adapter of a dataclass: types, ranges and field docstrings. Unknown fields are refused."""
+    from pydantic import ConfigDict, TypeAdapter, with_config  # takes 0.2 s, so only commands that need it import it
 
     strict = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     return TypeAdapter(with_config(strict)(kind))
 
 
 def built(kind: type[Kind], values: Any) -> Kind:
-    """The dataclass of these plain values; UserError, which names the first part that is wrong, where they do not fit.
+    """The dataclass of these plain values. UserError names the first part that is wrong.
 
-    Nothing is converted, but a whole number where any number may stand.
+    Values are not converted, except whole numbers where a float is allowed.
     """
     from pydantic import ValidationError
 
@@ -96,12 +96,12 @@ def built(kind: type[Kind], values: Any) -> Kind:
         return layout(kind).validate_json(json_text(values))
     except ValidationError as error:
         raise UserError(_told(error.errors(include_url=False)[0])) from None
-    except (ValueError, TypeError, RecursionError) as error:  # no JSON: NaN, or a list that holds itself
+    except (ValueError, TypeError, RecursionError) as error:  # not JSON: NaN, or a list that contains itself
         raise UserError(f"it cannot be written as JSON: {one_line(str(error))}") from None
 
 
 def _told(error: ErrorDetails) -> str:
-    """pydantic's finding in the words of this house: "curve[1].step is -1, expected at least 1"."""
+    """Pydantic's message in the style of this project: "curve[1].step is -1, expected at least 1"."""
     name, message = _name(error["loc"]), error["msg"]
     if error["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"it has no {name}"
@@ -117,6 +117,6 @@ def _told(error: ErrorDetails) -> str:
 
 
 def _name(place: Sequence[int | str]) -> str:
-    """("curve", 1, "step") -> "curve[1].step"."""
+    """Convert ("curve", 1, "step") to "curve[1].step"."""
     parts = (f"[{each}]" if isinstance(each, int) else f".{one_line(each)}" for each in place)
     return "".join(parts).removeprefix(".")

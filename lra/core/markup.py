@@ -1,4 +1,4 @@
-"""Text from a file where it might be taken for markup, a formula or a path: each place has its escape here."""
+"""Escapes for text from files, so that it is not read as markup, as a spreadsheet formula or as a path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEX = {
 
 
 def one_line(text: str, most: int = LONGEST) -> str:
-    """The text on one line of signs that can be seen, at most so many of them."""
+    """The text on one line of visible characters, cut to a given length."""
     if not text.isprintable():
         text = "".join(" " if sign.isspace() else "\ufffd" if _unseen(sign) else sign for sign in text)
     return text if len(text) <= most else f"{text[: most - 1]}…"
@@ -31,13 +31,13 @@ def _unseen(sign: str) -> bool:
 
 
 def in_markdown(text: str, most: int = LONGEST) -> str:
-    """The text as Markdown shows it, also in a cell of a table: no sign of it is markup, and none is HTML."""
+    """The text escaped for Markdown, also in a table cell: none of it is markup or HTML."""
     text = re.sub(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", one_line(text, most))
     return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
 
 
 def in_code(text: str, most: int = LONGEST) -> str:
-    """The text as code in a cell of a Markdown table; its fence is longer than any run of backticks in it."""
+    """The text as code in a Markdown table cell. The fence is longer than any run of backticks in the text."""
     text = one_line(text, most).replace("|", r"\|")
     runs = [len(run) for run in re.findall("`+", text)]
     fence, blank = "`" * (max(runs, default=0) + 1), " " if runs else ""
@@ -45,15 +45,15 @@ def in_code(text: str, most: int = LONGEST) -> str:
 
 
 def in_latex(text: str) -> str:
-    """The text as LaTeX sets it; two hyphens stay two."""
+    """The text escaped for LaTeX; two hyphens stay two."""
     return "".join(_TEX.get(sign, sign) for sign in one_line(text)).replace("--", "-{}-")
 
 
 def in_csv(text: str) -> str:
-    """The text as a cell that no spreadsheet takes for a formula: an apostrophe stands before what begins like one."""
+    """The text as a spreadsheet cell: an apostrophe precedes text that begins like a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def in_path(text: str) -> str:
-    """The text as part of a file's name: letters, digits, dashes, underscores, single dots, and none of these first."""
+    """The text as part of a file name: letters, digits, dashes, underscores, single dots; none of the latter first."""
     return re.sub(r"^\.|\.{2,}|[^\w.-]", "-", text)

@@ -1,7 +1,7 @@
 """Presets: the named blocks of a task's YAML, each with its version.
 
-`standard` is written out; the other presets say what differs from it. A task may lack the `s4` of its authors. Older
-values that records were made with stay in the file as blocks of their own, "quick v1".
+`standard` gives every value; the other presets give only those that differ. Some tasks have no `s4`. Older values that
+records were made with stay in the file as blocks of their own, such as "quick v1".
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SOME = ("s4",)
 
 @dataclass(frozen=True, kw_only=True)
 class Milestone:
-    """What the authors' own runs of a preset have by then, so that a long run that fails is seen early."""
+    """The accuracy that the authors' own runs reach by an epoch, so that a failing long run is noticed early."""
 
     epoch: int
     step: int
     accuracy: float
-    """On the validation split."""
+    """Accuracy on the validation split."""
 
 
 def presets_of(task: str) -> tuple[Preset, ...]:
@@ -43,10 +43,10 @@ def presets_of(task: str) -> tuple[Preset, ...]:
 def preset_values(
     task: str, preset: str, attn: str | None = None, version: int | None = None
 ) -> dict[str, dict[str, Any]]:
-    """The data, model and train blocks of one preset, `standard` filled in where it is silent.
+    """The data, model and train blocks of one preset; values that it does not give are those of `standard`.
 
-    With the rates and decays of those groups of arrays that the mechanism has. An older version than today's is a block
-    of its own, "quick v1".
+    They include learning rates and decays of the array groups that the mechanism has. An older version of a preset is a
+    block such as "quick v1".
     """
     path, blocks = _of(task, preset)
     try:
@@ -63,7 +63,7 @@ def preset_values(
 
 
 def preset_options(task: str, preset: str, attn: str, version: int | None = None) -> dict[str, Any]:
-    """What the preset sets of a mechanism's options; nothing for most."""
+    """The mechanism's options that the preset sets; empty for most presets."""
     path, blocks = _of(task, preset)
     superseded = version is not None and version != preset_version(task, preset)
     try:
@@ -73,7 +73,7 @@ def preset_options(task: str, preset: str, attn: str, version: int | None = None
 
 
 def milestones(task: str, preset: str) -> tuple[Milestone, ...]:
-    """What the authors' runs have reached, in the order of steps; nothing for most presets."""
+    """The milestones of the authors' runs, in the order of steps; empty for most presets."""
     path, blocks = _of(task, preset)
     try:
         return tuple(Milestone(**each) for each in blocks[preset].get("milestones", ()))
@@ -82,7 +82,7 @@ def milestones(task: str, preset: str) -> tuple[Milestone, ...]:
 
 
 def preset_version(task: str, preset: str) -> int:
-    """Today's version of the preset: 1 until its values are others."""
+    """The current version of the preset; it starts at 1 and rises when values change."""
     path, blocks = _of(task, preset)
     try:
         return int(_version(blocks, preset))
@@ -96,7 +96,7 @@ def _malformed(path: Path) -> UserError:
 
 
 def _of(task: str, preset: str) -> tuple[Path, Any]:
-    """The task's blocks; UserError where it is one of those that lack the preset."""
+    """The task's blocks. UserError if the task lacks the preset."""
     path, blocks = _blocks(task)
     if preset in SOME and preset not in blocks:
         raise UserError(f"task {task} has no preset {preset}: available: {', '.join(presets_of(task))}")
@@ -107,14 +107,14 @@ def _blocks(task: str) -> tuple[Path, Any]:
     tasks.load(task)
     path = CONFIGS / f"{task}.yaml"
     if not path.is_file():
-        raise UserError(f"{path} is missing: the values of task {task} stand there, write it like listops.yaml")
+        raise UserError(f"{path} is missing: write the presets of task {task} there, as listops.yaml does")
     found = path.stat()
     return path, _read(path, found.st_mtime_ns, found.st_size)
 
 
 @lru_cache
 def _read(path: Path, changed: int, size: int) -> Any:
-    """The file as it is since it was changed; plans of many runs ask for the same one again and again."""
+    """The content of the file, read again only after a change; plans of many runs ask for it often."""
     return read_yaml(path)
 
 

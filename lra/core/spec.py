@@ -1,7 +1,7 @@
 """One spelling of a mechanism with options: elfatt@block_size=64@layout=2d.
 
-attention_impls/spec.py has the grammar. Here several stand with commas between. A folder is named by a path with a
-slash; where it stands alone it needs no quotes, whatever signs it has.
+attention_impls/spec.py has the grammar of one mechanism. Here several are separated by commas. A path with a slash
+names a folder; alone, without options, it needs no quotes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from lra.core.errors import UserError
 
 @dataclass(frozen=True)
 class Spec:
-    """A mechanism and those of its options that differ from its card's."""
+    """A mechanism with the options that differ from its card."""
 
     name: str
-    """That of a folder in attention_impls, or the path of a folder elsewhere, which has a slash."""
+    """The name of a folder in attention_impls, or the path, with a slash, of a folder elsewhere."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """The mechanism that the text names; UserError for none or several."""
+        """The mechanism that the text names. UserError if it names none or several."""
         found = parse_specs(text)
         if len(found) != 1:
-            raise UserError(f"--attn {text}: it names {len(found)} mechanisms, expected one")
+            raise UserError(f"--attn {text} names {len(found)} mechanisms, expected one")
         return found[0]
 
     def __str__(self) -> str:
@@ -40,28 +40,28 @@ class Spec:
 
     @property
     def suffix(self) -> str:
-        """The options alone, as they follow the name."""
+        """The options, in the spelling that follows the name."""
         return "".join(f"@{name}={_value(value)}" for name, value in self.options.items())
 
     @property
     def label(self) -> str:
-        """The spelling for tables: of a folder only its last part."""
+        """The spelling for tables; of a path only the last part."""
         return Path(self.name).name + self.suffix
 
     def covers(self, name: str, options: Mapping[str, Any]) -> bool:
-        """Whether a mechanism with these options is what this asks for; an option that it does not name may be any."""
+        """Whether a mechanism with these options matches. Options that are not named here may have any value."""
         return self.name == name and all(options.get(key) == value for key, value in self.options.items())
 
 
 class Specs(tuple[Spec, ...]):
-    """Several, of which `parse_specs` and `print_specs` are the spelling."""
+    """Several mechanisms; `parse_specs` reads their spelling and `print_specs` writes it."""
 
 
 def parse_specs(text: str) -> Specs:
-    """The mechanisms that a text names with commas between, each once, or all of them for "all"."""
+    """The mechanisms of a comma-separated text, each once; "all" names every mechanism."""
     if text.strip() == "all":
         return Specs(map(Spec, attention_impls.names()))
-    if "/" in text and '"' not in text and Path(text).expanduser().is_dir():  # whatever signs its name has
+    if "/" in text and '"' not in text and Path(text).expanduser().is_dir():  # its name may have any characters
         return Specs((Spec(text),))
     found, at = [], 0
     while at < len(text):
@@ -71,7 +71,7 @@ def parse_specs(text: str) -> Specs:
         spec, at = _parsed(text, at)
         found += [spec] if spec not in found else []
     if not found:
-        raise UserError(f"--attn is empty: {EXPECTED}, or several with commas between")
+        raise UserError(f"--attn is empty: {EXPECTED}, or several separated by commas")
     return Specs(found)
 
 
@@ -81,7 +81,7 @@ def print_specs(specs: Sequence[Spec]) -> str:
 
 
 def _parsed(text: str, at: int) -> tuple[Spec, int]:
-    """The mechanism that begins at a place of the text, and where the next one does."""
+    """The mechanism that begins at an index of the text, and the index of the next one."""
     try:
         name, options, end = parse_at(text, at, lambda value: parse_yaml(value, f"--attn {text}"))
     except AttentionError as error:
@@ -90,12 +90,12 @@ def _parsed(text: str, at: int) -> tuple[Spec, int]:
 
 
 def _name(name: str) -> str:
-    """The name as `parse_specs` reads it back."""
+    """The name, quoted if `parse_specs` needs that to read it back."""
     return name if re.fullmatch(r'[^",@]+', name) and name == name.strip() else json_text(name, ensure_ascii=False)
 
 
 def _value(value: Any) -> str:
-    """A value on one line, in quotes where it would be read as anything else."""
+    """A value on one line, in quotes if it would otherwise be read as another value."""
     if isinstance(value, str):
         plain = re.fullmatch(r'[^",@\[\]{}\s][^",@\[\]{}]*', value) and value == value.strip()
         if plain and _reads_back(value, value):

@@ -1,7 +1,7 @@
-"""How the rates of a run were chosen: the grid that was searched, and with how much training.
+"""How the rates of a run were chosen: the grid of the search, and the training of each of its runs.
 
-One spelling: learning_rate=0.0001,0.0003@weight_decay=0.0,0.01@steps=1000@seed=0. The fields are those of Train that
-cost no more time at one value than at another. So runs and steps tell the whole budget.
+The spelling is learning_rate=0.0001,0.0003@weight_decay=0.0,0.01@steps=1000@seed=0. Only fields of Train that do not
+change the cost of a run are searched. So the number of runs and their steps are the whole budget.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from lra.core.documents import json_text, parse_yaml
 from lra.core.errors import UserError, did_you_mean
 
 BUDGET = ("steps", "batch_size", "warmup", "evaluate_every", "chunk", "precision", "cycle")
-"""Fields of Train that are the length of a run or the work of a step: none of them is tuned."""
+"""Fields of Train that change the length of a run or the work of a step. They are not tuned."""
 SPELLING = r"(|([a-z0-9_]+=[A-Za-z0-9_.+-]+(,[A-Za-z0-9_.+-]+)*@)+steps=[1-9][0-9]{0,9}@seed=[0-9]{1,10})"
-EXPECTED = "as learning_rate=0.0001,0.001@steps=1000@seed=0"
+EXPECTED = "a search such as learning_rate=0.0001,0.001@steps=1000@seed=0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """A search over a grid: every combination trained once, the best on validation chosen."""
+    """A search over a grid. Every combination is trained once; the best on the validation split is chosen."""
 
     grid: Mapping[str, tuple[Any, ...]]
-    """Fields of Train, and the values that were tried."""
+    """The values that were tried, by field of Train."""
     steps: int
     """Of each of its runs."""
     seed: int
@@ -35,10 +35,10 @@ class Tuning:
 
     @classmethod
     def parse(cls, text: str) -> Tuning:
-        """The inverse of `str`; UserError for any other text."""
+        """The inverse of `str`. UserError for any other text."""
         parts = [(name, values) for name, _, values in (each.partition("=") for each in text.split("@"))]
         if not text or not re.fullmatch(SPELLING, text) or len(dict(parts)) < len(parts):
-            raise UserError(f"tuned is {shown(text)}, expected it {EXPECTED}")
+            raise UserError(f"tuned is {shown(text)}, expected {EXPECTED}")
         *axes, (_, steps), (_, seed) = parts
         grid = {name: tuple(parse_yaml(f"[{values}]", f"tuned {text}")) for name, values in axes}
         return cls(grid=grid, steps=int(steps), seed=int(seed))
@@ -49,7 +49,7 @@ class Tuning:
 
     @property
     def runs(self) -> int:
-        """How many it took."""
+        """The number of runs."""
         return math.prod(map(len, self.grid.values()))
 
     @property
@@ -59,14 +59,14 @@ class Tuning:
 
 
 def budget(runs: int, steps: Iterable[int]) -> str:
-    """What a search took, in words; its steps differ where tasks are of different length."""
+    """The budget of a search in words. Its steps may differ by task."""
     counts = sorted(set(steps))
     length = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     return f"{runs:,} run{'s' * (runs > 1)} of {length} steps"
 
 
 def require_spelled(tuned: str, where: str) -> None:
-    """UserError, which begins with `where`, for a text that tells no search; empty: there was none."""
+    """Raise UserError for a text that is neither empty nor a search. The message begins with `where`."""
     try:
         if tuned:
             Tuning.parse(tuned)
@@ -75,10 +75,10 @@ def require_spelled(tuned: str, where: str) -> None:
 
 
 def check(tuned: str, train: Any) -> None:
-    """UserError where a run that says how it was tuned cannot have been: its own values are among those tried.
+    """Raise UserError if the run's own values are not among those that the search tried.
 
     Args:
-        tuned: The spelling; empty where nothing was tuned.
+        tuned: The spelling of the search; empty: no search.
         train: The run's own Train.
     """
     if not tuned:
@@ -86,15 +86,15 @@ def check(tuned: str, train: Any) -> None:
     for name, values in Tuning.parse(tuned).grid.items():
         require_tunable(name, train, f"tuned {tuned}")
         if (own := getattr(train, name)) not in values:
-            raise UserError(f"train.{name} is {own}, expected one of those that were tuned: {tuned}")
+            raise UserError(f"train.{name} is {own}, expected a value that the search tried: {tuned}")
 
 
 def require_tunable(name: str, train: Any, where: str) -> None:
-    """UserError, which begins with `where`, for what is no field of Train, or decides how much a run costs."""
+    """Raise UserError for a name that is not a field of Train, or is in BUDGET. The message begins with `where`."""
     known = [each.name for each in fields(train) if each.name not in BUDGET]
     if name in BUDGET:
         raise UserError(
-            f"{where}: train.{name} decides what a run costs and is not tuned: available: {', '.join(known)}"
+            f"{where}: train.{name} changes the cost of a run, so it cannot be tuned: available: {', '.join(known)}"
         )
     if name not in known:
         raise UserError(f"{where}: train has no field {name}:{did_you_mean(name, known)} available: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Child processes of this program: each answers lines of JSON on a pipe of its own, apart from all that is printed."""
+"""Child processes of this program. Each answers orders by lines of JSON on its own pipe, apart from printed text."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ from lra.core.environment import ROOT
 
 
 def ending_signals() -> list[signal.Signals]:
-    """The signals that ask this process to end; a closed terminal does not where `nohup` started it."""
+    """Signals that ask this process to end. A closed terminal is not among them if `nohup` started the process."""
     asked = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     return [number for number in asked if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Child:
-    """A process that runs `serve` of a module, in a session of its own: what ends it comes from this process."""
+    """A process that runs `serve` of a module. It has its own session, so only this process ends it."""
 
     def __init__(
         self, module: str, *, visible: bool, log: Path | None = None, environment: Mapping[str, str] | None = None
     ) -> None:
-        """`visible`: it prints where this process does; else what it prints is kept for `last_words`.
+        """Start the process.
 
-        A `log` gets it instead, at its end. `environment` adds variables to those of this process.
+        Args:
+            module: The module whose `serve` it runs.
+            visible: Print where this process prints. Otherwise the output is kept for `last_words`.
+            log: A file to which the output is appended instead.
+            environment: Variables that are added to those of this process.
         """
         self._printed: Any = None
         if not visible:
@@ -39,7 +43,7 @@ class Child:
         receiving, sending = os.pipe()
         self._answers = os.fdopen(receiving, "rb")
         self._process = subprocess.Popen(
-            # -P: a folder called tasks where the user stands is none of ours
+            # -P: a folder named tasks in the user's directory must not be imported
             [sys.executable, "-P", "-m", module, str(sending)],
             stdin=subprocess.PIPE,
             stdout=self._printed,
@@ -52,52 +56,52 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         return self._process.pid
 
     def fileno(self) -> int:
-        """The pipe of its answers, for `select`: it can be read where there is an answer, and where it has died."""
+        """The pipe of answers, for `select`. It is readable after an answer, and after the process has ended."""
         return self._answers.fileno()
 
     def ask(self, order: Any) -> Any:
-        """The answer to an order, both plain values; None where the process has died."""
+        """Send an order and wait for its answer; both are plain values. None if the process has ended."""
         self.send(order)
         return self.receive()
 
     def send(self, order: Any) -> None:
-        """Give it an order, without waiting for the answer."""
+        """Send an order without waiting for the answer."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # `receive` says that it has died
+        with suppress(BrokenPipeError):  # `receive` reports that the process has ended
             self._process.stdin.write(json_text(order).encode() + b"\n")
             self._process.stdin.flush()
 
     def receive(self) -> Any:
-        """Wait for the answer to an order; None where the process has died."""
+        """Wait for the answer to an order. None if the process has ended."""
         line = self._answers.readline()
         return parse_json(line.decode(), "a worker's answer") if line.endswith(b"\n") else None
 
     def terminate(self) -> None:
-        """Ask it to end: a run in training saves first."""
+        """Ask the process to end. A run in training first saves a snapshot."""
         self._process.terminate()
 
     def end(self) -> int:
-        """Close the pipe, on which it ends by itself unless it is at work, and wait for it; its exit code."""
+        """Close the pipe, wait until the process ends, and return its exit code. An order at work is finished first."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # of an order that it did not live to read
+        with suppress(BrokenPipeError):  # an order was never read, since the process had ended
             self._process.stdin.close()
         code = self._process.wait()
         self._answers.close()
         return code
 
     def kill(self) -> int:
-        """End it at once; its exit code, which is the negative signal where it had not died before."""
+        """Kill the process. Returns its exit code: the negative signal, unless it had ended before."""
         self._process.kill()
         self._process.communicate()
         self._answers.close()
         return self._process.returncode
 
     def last_words(self) -> list[str]:
-        """The lines that it printed, unless they were visible."""
+        """The lines that the process printed, unless they were visible."""
         if self._printed is None:
             return []
         self._printed.seek(0)
@@ -105,9 +109,9 @@ class Child:
 
     @contextmanager
     def taken_along(self) -> Iterator[Callable[[], bool]]:
-        """Inside, a signal that asks this process to end ends the child instead; yields whether one came.
+        """Within this context, a signal that asks this process to end goes to the child. Yields whether one came.
 
-        Ctrl-Z pauses both. The child gets SIGTERM, which ends a Python that is still starting without a word.
+        Ctrl-Z pauses both processes. The child gets SIGTERM, which also ends a Python that is still starting.
         """
         seen: list[int] = []
 
@@ -125,22 +129,22 @@ class Child:
                 signal.signal(number, handler)
 
     def hold(self) -> None:
-        """Stop it where it is, until `go_on`."""
+        """Pause the process until `go_on`."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """End what `hold` began."""
+        """Continue the process after `hold`."""
         self._process.send_signal(signal.SIGCONT)
 
 
 def python_path() -> str:
-    """PYTHONPATH with which another Python finds this program, installed or not."""
+    """The PYTHONPATH with which a child process finds this program, installed or not."""
     return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 @contextmanager
 def paused_together(children: Callable[[], Iterable[Child]]) -> Iterator[None]:
-    """Inside, Ctrl-Z pauses these children too: they are in sessions of their own, where a terminal reaches none."""
+    """Within this context, Ctrl-Z pauses the children too. They have their own sessions, which no terminal reaches."""
 
     def pause(number: int, frame: Any) -> None:
         held = list(children())
@@ -158,10 +162,10 @@ def paused_together(children: Callable[[], Iterable[Child]]) -> Iterator[None]:
 
 
 def serve(answer: Callable[[Any], Any]) -> None:
-    """Answer orders until the parent closes the pipe; the number of the pipe for answers is the first argument."""
+    """Answer orders until the parent closes the pipe. The first argument is the file descriptor for answers."""
     keep_buffers()
     parent = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
-    with suppress(BrokenPipeError), parent as answers:  # of a parent that was killed
+    with suppress(BrokenPipeError), parent as answers:  # the parent was killed
         for line in sys.stdin:
             answers.write(json_text(answer(parse_json(line, "an order"))) + "\n")
             answers.flush()

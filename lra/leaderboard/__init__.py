@@ -1,1 +1,1 @@
-"""`run_lra.py leaderboard`: tables and plots of all records."""
+"""The command `leaderboard`: tables and plots of all records."""

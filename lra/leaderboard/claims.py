@@ -1,4 +1,4 @@
-"""results/CLAIMS.md: each claim of ELFATT's abstract beside what our records say of it, and what is not measured."""
+"""The page results/CLAIMS.md: each claim of ELFATT's abstract beside our figures, and what is not measured."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from lra.scores.tables import NONE, score
 
 HEAD = """# Claims of the ELFATT paper
 
-Written by `python run_lra.py leaderboard` from [claims.yaml](claims.yaml) and the records in [bench](bench) and
-[runs](runs); edit none of it. Claims are in our words, with the paper's figures. What we measured stands beside
-them. Whether a claim holds is for the reader to say: our devices, models and data are not the paper's."""
-SPEED = """A factor is how many times as fast elfatt is: the median over the rounds of one benchmark, in which both are
-timed in turn, and its quartiles. Below 1 elfatt is slower. ! marks unstable or disturbed samples. Of two measurements
-of one thing the newer counts."""
-ACCURACY = """Test accuracy in %: mean ± standard deviation over seeds (number of seeds); † one seed, or equal ones: the
-binomial standard error of the test set. Best other: the mechanism with the greatest mean of the same framework and its
-count of rivals. The last column says whether the data cannot tell elfatt from the best of its column, as bold does on
-the [leaderboard](LEADERBOARD.md)."""
+`python run_lra.py leaderboard` writes this page from [claims.yaml](claims.yaml) and the records in [bench](bench) and
+[runs](runs). Do not edit it. The claims are in our words, with the paper's figures. Our measurements are beside them.
+The page gives no verdicts, since our devices, models and data differ from the paper's."""
+SPEED = """A factor is how many times as fast elfatt is: the median over the rounds of one benchmark, with quartiles.
+Both mechanisms are timed in turn. Below 1 elfatt is slower. ! marks unstable or disturbed samples. A newer measurement
+replaces an older one."""
+ACCURACY = """Test accuracy in %: mean ± standard deviation over seeds (number of seeds). † One seed, or equal ones: the
+binomial standard error of the test set. Best other: the mechanism with the greatest mean in the same framework. Rivals:
+the number of other mechanisms. The last column says whether the data cannot distinguish elfatt from the best of its
+column, as bold does on the [leaderboard](LEADERBOARD.md)."""
 MISSING = "not measured yet"
 LONG = 1000  # characters of one line of text
 
 
 def page(listed: Claims, records: Sequence[tuple[str, BenchRecord]], boards: Sequence[Board]) -> str:
-    """The whole file; each bench record has the name of its file."""
+    """The whole page. Each bench record comes with its file name."""
     summary, sections = [], []
     for claim in listed.claims:
         timed = claims.factors(claim.speed, records) if claim.speed else []
@@ -46,7 +46,7 @@ def _link(claim: Claim) -> str:
 
 
 def _row(claim: Claim, timed: Sequence[Factor], scored: Sequence[Standing]) -> tuple[str, str, str]:
-    """What was measured, on which devices, and how many records that is."""
+    """A row of the summary: the measurements, their devices, and the number of records."""
     said = [*_factors(timed), *_counts(scored)]
     where = [*dict.fromkeys(each.device for each in timed), *_devices(scored)]
     runs = sum(len(_runs(each)) for each in scored)
@@ -87,7 +87,7 @@ def _between(least: str, most: str) -> str:
 
 
 def _counts(scored: Sequence[Standing]) -> list[str]:
-    """In how many columns the data cannot tell elfatt from the best, of those in which something else was trained."""
+    """The number of columns in which the data cannot distinguish elfatt from the best, of those with rivals."""
     groups: dict[tuple[str, str], list[Standing]] = {}
     for each in scored:
         groups.setdefault((each.board.preset, each.ours.backend), []).append(each)
@@ -98,8 +98,8 @@ def _counts(scored: Sequence[Standing]) -> list[str]:
         among = sum(each.among_best for each in beside)
         rivals = sorted(each.rivals for each in beside)
         many = f"{_between(f'{rivals[0]}', f'{rivals[-1]}')} rivals" if beside else ""
-        told = f"not told from the best in {among} of {len(beside)} tasks ({many})" if beside else ""
-        lone = f"nothing to compare with in {alone}" if alone else ""
+        told = f"not distinguishable from the best in {among} of {len(beside)} tasks ({many})" if beside else ""
+        lone = f"no other mechanism in {alone}" if alone else ""
         note = " (undertrained, not a ranking)" if preset == LEARNING else ""
         found.append(f"{preset}{note}, {backend}: {'; '.join(each for each in (told, lone) if each)}")
     return found
@@ -117,7 +117,7 @@ def _runs(standing: Standing) -> list:
 
 
 def _missing(claim: Claim, timed: Sequence[Factor], scored: Sequence[Standing]) -> list[str]:
-    """What was not measured, and what would measure it, one line each."""
+    """The missing measurements, each with the commands that make it, one line each."""
     found = []
     if claim.speed and not any(each.on_gpu for each in timed):
         what = MISSING if claim.speed.devices or not timed else f"{MISSING} on a GPU"
@@ -134,7 +134,7 @@ def _missing(claim: Claim, timed: Sequence[Factor], scored: Sequence[Standing]) 
     if claim.plan:
         found.append(f"Plan: {in_markdown(claim.plan.strip(), LONG)}")
     if claim.near:
-        found.append(f"Near it, and no measurement of the claim: [{in_markdown(claim.near)}]({claim.near})")
+        found.append(f"A related measurement, which does not test the claim: [{in_markdown(claim.near)}]({claim.near})")
     return found
 
 
@@ -152,7 +152,7 @@ def _section(claim: Claim, timed: Sequence[Factor], scored: Sequence[Standing]) 
         head = ("elfatt", "against", "step", "tokens", "batch", "heads", "backend", "times as fast", "quartiles")
         parts += [SPEED, _table((*head, "device", "record"), [_factor(each) for each in timed])]
     if scored:
-        head = ("preset", "task", "backend", "elfatt", "best other", "rivals", "elfatt not told from the best")
+        head = ("preset", "task", "backend", "elfatt", "best other", "rivals", "not distinguishable from the best")
         parts += [ACCURACY, _table(head, [_standing(each) for each in scored])]
     missing = _missing(claim, timed, scored)
     return [*parts, *(["\n".join(f"- {each}" for each in missing)] if missing else [])]

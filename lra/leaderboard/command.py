@@ -1,4 +1,4 @@
-"""`run_lra.py leaderboard`: tables and plots from the records, written, shown or checked."""
+"""The command `leaderboard`: writes, prints or checks the tables and plots of the records."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from lra.terminal.arguments import Where, specs
 from lra.terminal.console import console, errors, left_out, write_document
 
 DESCRIPTION = (
-    "Write leaderboard.csv, LEADERBOARD.md, CLAIMS.md and plots into results, from its records in runs and bench. "
-    "With --format, a filter or --relative-to the table is printed instead and no file is touched."
+    "Write leaderboard.csv, LEADERBOARD.md, CLAIMS.md and plots into the folder of results, from its records in runs "
+    "and bench. With --format, a filter or --relative-to, print the table instead and write no file."
 )
 
 
@@ -39,47 +39,47 @@ class LeaderboardFlags:
     """The arguments of the command."""
 
     format: Literal["csv", "md", "latex", "json"] | None = None
-    """Print the table in this form; Markdown where only another flag asks for printing."""
+    """Print the table in this format. Default with filters: Markdown."""
     preset: Literal["standard", "s4", "quick"] | None = None
     """Only this preset's table."""
     task: str | None = None
     """Only this task's columns."""
     attn: Annotated[tuple[Spec, ...], specs()] | None = None
-    """Only the rows of these attentions, commas between; with options, as elfatt@block_size=64, only those."""
+    """Only rows of these mechanisms, separated by commas; with options (elfatt@block_size=64) only such rows."""
     backend: BackendName | None = None
     """Only this framework's rows."""
     relative_to: str | None = None
-    """Print differences in accuracy and ratios of speed to this row, as the table names it: softmax."""
+    """Print accuracies and speeds relative to this row, named as in the table: softmax."""
     device: str | None = None
-    """Take speeds from the bench records of this device, or part of its name; else of the one with most."""
+    """Take speeds from bench records of this device; a part of its name suffices. Default: the one with most."""
     check: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Write nothing; fail where the files are not what the records say."""
+    """Write nothing, and fail if the files do not match the records."""
     results: Where = RESULTS
     """The folder that holds runs and bench."""
 
     @property
     def prints(self) -> bool:
-        """Whether the table goes to the terminal."""
+        """Whether the table is printed."""
         chosen = (self.preset, self.task, self.attn, self.backend, self.relative_to, self.device)
         return self.format is not None or any(each is not None for each in chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What the records hold."""
+    """The content of all records."""
 
     boards: list[Board]
     benches: list[tuple[str, BenchRecord]]
-    """Every bench record with its file's name."""
+    """Every bench record with its file name."""
 
 
 @resting_collector()
 def leaderboard(flags: LeaderboardFlags) -> int:
-    """Run the command: 0 done, 1 stale files or records that cannot be read (the others are shown)."""
+    """Run the command. Returns 0 done, 1 stale files or unreadable records (the others are used)."""
     if flags.check and flags.prints:
-        raise UserError("--check looks at the files, which no other flag changes: give it alone or with --results")
+        raise UserError("--check is given with other flags, expected it alone or with --results: leave the others out")
     if flags.task is not None:
-        tasks.load(flags.task)  # knows the nearest name
+        tasks.load(flags.task)  # its error suggests the nearest name
     found, complaints = _read(flags)
     boards = found.boards
     left_out(complaints)
@@ -126,7 +126,7 @@ def _nothing(flags: LeaderboardFlags) -> str:
 def _require_row(boards: list[Board], name: str | None) -> None:
     known = sorted({row.name for each in boards for row in each.rows})
     if name is not None and name not in known:
-        raise UserError(f"--relative-to {name}: no such row:{did_you_mean(name, known)} available: {', '.join(known)}")
+        raise UserError(f"--relative-to {name}: unknown row:{did_you_mean(name, known)} available: {', '.join(known)}")
 
 
 def _text(boards: list[Board], flags: LeaderboardFlags) -> str:
@@ -158,7 +158,7 @@ def _tables(found: _Found) -> dict[str, bytes]:
 
 
 def _write(found: _Found, results: Path) -> None:
-    """Every file anew but plots that show the same already; and away with those that no record asks for any more."""
+    """Write every file, except plots that are unchanged, and delete plots that no record needs."""
     from lra.plotting import plots
 
     made, same = _tables(found), set()
@@ -178,16 +178,16 @@ def _write(found: _Found, results: Path) -> None:
 
 
 def _check(found: _Found, results: Path) -> int:
-    """1 where a file is missing or stale. A plot is recognised by the digest of what it shows, which it carries."""
+    """Return 1 if a file is missing or stale. A plot carries a digest of its content, by which it is checked."""
     made = _tables(found)
     stale = [name for name, content in made.items() if _content(results / name) != content]
     expected = {f"plots/{picture.name}.{kind}": picture for picture in _pictures(found.boards) for kind in KINDS}
     stale += [name for name, picture in expected.items() if picture.digest.encode() not in _content(results / name)]
     stale += [str(path.relative_to(results)) for path in _strays(results, set(expected))]
     if stale:
-        errors.print(f"stale: {', '.join(stale)}: run run_lra.py leaderboard and commit what it writes", markup=False)
+        errors.print(f"stale: {', '.join(stale)}: run run_lra.py leaderboard, and commit the files", markup=False)
         return 1
-    console.print(f"{len(made) + len(expected)} files are what the records say")
+    console.print(f"{len(made) + len(expected)} files match the records")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""results/LEADERBOARD.md: our tables, what stands behind them, and after them the published numbers."""
+"""The page results/LEADERBOARD.md: our tables, facts about their runs, and the published numbers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from lra.training.record import Record
 
 HEAD = """# Leaderboard
 
-Written by `python run_lra.py leaderboard` from the records in [runs](runs); edit none of it. The same numbers for
-programs: [leaderboard.csv](leaderboard.csv)."""
+`python run_lra.py leaderboard` writes this page from the records in [runs](runs). Do not edit it. Programs find the
+same numbers in [leaderboard.csv](leaderboard.csv)."""
 
 LEGEND = f"""Test accuracy in % at the best validation step: mean ± standard deviation over seeds (number of seeds).
-† One seed, or equal ones: the binomial standard error of the test set instead. **Bold**: the data cannot tell it from
-the column's best (Welch's t test, Holm's correction, level {LEVEL:.0%}). For one seed the test knows the error † alone.
-Seeds differ by more, so the bold of such a cell may be luck. The first rows are rules without learning, measured on the
-same test set. What is not clearly above them has learned no more than they say. Converged: runs that left chance by
-three standard errors or more. An average stands only where all five tasks do, with its standard error."""
+† One seed, or equal ones: the binomial standard error of the test set instead. **Bold**: the data cannot distinguish
+the cell from the best of its column (Welch's t test, Holm's correction, level {LEVEL:.0%}). For one seed the test only
+has the error †. Seeds differ by more, so such a cell may be bold by chance. The first rows are rules without learning
+on the same test set. A mechanism that is not clearly above them has learned no more than these rules. Converged: runs
+that are at least three standard errors above chance. Only rows with all five tasks have an average, with its standard
+error."""
 
 CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("elfatt", "elfatt", {}),
@@ -36,18 +37,19 @@ CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("softmax", "softmax", {}),
     ("efficient", "efficient", {}),
 )
-WHY_CONTROLS = """elfatt has a convolution of V beside its two kinds of heads. Fair neighbours have one too."""
+WHY_CONTROLS = """elfatt has a convolution of V beside its two kinds of heads. For a fair comparison, its controls
+have one too."""
 
-FACT = 10_000  # characters of one line below a table
+FACT = 10_000  # the most characters of one line below a table
 GROWTH = "Time and memory against length"
-ABOUT_GROWTH = """The standard model on full sequences. A line is of one benchmark, that with most lengths. Both axes
-are logarithmic: growth with N^p is a straight line of slope p, which is fitted by least squares. Time is the median
-step. Memory is its peak with weights and optimiser. Both are divided by the examples of the batch. Longer sequences
-have smaller batches, so what is fixed weighs more there."""
+ABOUT_GROWTH = """The standard model on full sequences. Each line has the points of one benchmark, the one with most
+lengths. Both axes are logarithmic: growth with N^p is a straight line of slope p, which is fitted by least squares.
+Time is the median step. Memory is its peak with weights and optimiser. Both are divided by the examples of the batch.
+Longer sequences have smaller batches, so fixed costs weigh more there."""
 
 PUBLISHED = (
-    "Copied from papers and repositories, digit for digit. None of these stands in a column of ours, and no two of "
-    "these tables share a protocol in every detail: compare inside a table."
+    "Copied from papers and repositories, digit for digit. None of them is in one of our columns. No two of these "
+    "tables share a protocol in every detail, so compare numbers inside a table."
 )
 FAMILIES = {
     "google": "the Long Range Arena's own code: sizes differ by task and attention",
@@ -59,7 +61,7 @@ FAMILIES = {
 
 
 def page(boards: Sequence[Board], published: Sequence[Table], pictures: dict[str, dict[str, str]]) -> str:
-    """The whole file. `pictures` maps a preset, or "" for all, to {file: alternative text}."""
+    """The whole page. `pictures` maps a preset, or "" for all, to {file: alternative text}."""
     first, *others = boards
     parts = [HEAD, *_section(first, pictures.get(first.preset, {}), published, LEGEND)]
     parts += _throughput(first.speeds, pictures.get("", {}))
@@ -95,13 +97,13 @@ def _images(pictures: dict[str, str]) -> list[str]:
 
 
 def about_growth(speeds: Speeds | None) -> str:
-    """What stands above the plots of time and memory."""
+    """The text above the plots of time and memory."""
     assert speeds is not None, "growth is drawn from timings"
     return f"{ABOUT_GROWTH} All on one device: {in_markdown(speeds.device)}."
 
 
 def controls(board: Board) -> list[tuple[str, Row | None]]:
-    """elfatt and what it has to be compared with, on each backend it was trained on; None for a row that is missing."""
+    """The rows of elfatt and its controls, on each backend where elfatt was trained; None for a missing row."""
     found: list[tuple[str, Row | None]] = []
     for backend in sorted({row.backend for row in board.rows if row.name == "elfatt"}):
         for title, attn, changed in CONTROLS:
@@ -123,9 +125,9 @@ def _usual(attn: str) -> dict[str, Any]:
 
 
 def facts(board: Board) -> list[str]:
-    """What a reader has to know of a table: its data, devices, versions, and the laws its mechanisms do not keep."""
+    """Facts about a table: its data, devices, versions, searches, and laws that its mechanisms do not keep."""
     found = [
-        f"{label}: {column.examples:,} test examples; validation: {column.validation}; data {column.data_hash[:8]}"
+        f"{label}: {column.examples:,} test examples. Validation: {column.validation}. Data: {column.data_hash[:8]}"
         for label, column in zip(labels(board), board.columns, strict=True)
     ]
     for name, values in origins([run for row in board.rows for run in row.runs]).items():
@@ -134,7 +136,7 @@ def facts(board: Board) -> list[str]:
 
 
 def _searches(board: Board) -> list[str]:
-    """For each tuned row: what was tried, with how much training, and what was chosen for each column."""
+    """For each tuned row: the grid, the budget, and the choice for each column."""
     found = []
     for row in board.rows:
         search = overrides.tuning(row.runs[0])
@@ -153,22 +155,22 @@ def _searches(board: Board) -> list[str]:
 
 
 def _told(run: Record, names: Iterable[str]) -> list[str]:
-    """Those fields of a run's training, as learning_rate=0.001."""
+    """Some fields of a run's training, such as learning_rate=0.001."""
     return [f"{name}={run.config['train'][name]}" for name in names]
 
 
 def about_speeds(speeds: Speeds) -> str:
-    """What stands beside every table with speeds: what was timed, and where."""
+    """The text beside every table with speeds: the timed step and the device."""
     batches = " or ".join(f"{batch:,}" for batch in speeds.batches())
     others = f" Other devices, by `--device`: {'; '.join(map(in_markdown, speeds.others))}." if speeds.others else ""
     return (
-        f"Device, the one with most of the bench records: {in_markdown(speeds.device)}. Each figure is its newest. "
+        f"Device, the one with most bench records: {in_markdown(speeds.device)}. Each figure is the newest one. "
         f"At {speeds.length:,} tokens the batch is {batches}.{others}"
     )
 
 
 def _laws(board: Board) -> list[str]:
-    """The laws that a mechanism of this table does not keep, with the reason its card gives."""
+    """The laws that a mechanism of this table does not keep, with the reasons of its card."""
     found = []
     for name in sorted({row.attn for row in board.rows} & set(attention_impls.names())):
         laws = attention_impls.load(name).card.laws

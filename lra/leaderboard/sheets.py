@@ -1,4 +1,4 @@
-"""A board as flat records for programs, in CSV or JSON: one a row, accuracies in per cent, memory in bytes."""
+"""A board as flat records for programs, in CSV or JSON: one for each row; accuracies in per cent, memory in bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lra.scores.tables import REFERENCES, best_rule, labels, origins, rate
 
 
 def fields(board: Board, relative_to: str | None = None) -> list[dict[str, Any]]:
-    """One record a row, what needs no learning first; with `relative_to` also differences and speed ratios to it."""
+    """A record for each row, rules without learning first. With `relative_to`, also differences and speed ratios."""
     bases = {row.backend: row for row in board.rows if row.name == relative_to}
     records = [_reference_fields(board, name) for name in REFERENCES]
     beside = [row for _, row in controls(board)]
@@ -86,7 +86,7 @@ def _relative_fields(board: Board, row: Row, base: Row, relative_to: str) -> dic
 
 
 def _short(rate_or_ratio: float | None) -> float | None:
-    """Six digits, many more than a clock gives."""
+    """A number with six digits, more than a clock gives."""
     return None if rate_or_ratio is None else float(f"{rate_or_ratio:.6g}")
 
 
@@ -95,7 +95,7 @@ def _long(fraction: float | None) -> float | None:
 
 
 def to_csv(records: Sequence[dict[str, Any]]) -> str:
-    """Records as CSV; the fullest say in which order the columns come."""
+    """Records as CSV. The record with most fields decides the order of columns."""
     names = list(dict.fromkeys(name for each in sorted(records, key=len, reverse=True) for name in each))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

@@ -1,1 +1,1 @@
-"""What both frameworks are given: blueprint, first weights, batches, padding, schedule, dropout."""
+"""The inputs of both frameworks: blueprint, initial weights, batches, padding, schedule, dropout."""

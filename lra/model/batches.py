@@ -1,8 +1,8 @@
-"""Which example is in which step, and the arrays a backend is fed: the same for both frameworks.
+"""The batches of a run, the same for both frameworks: which example is in which step, and the arrays for a backend.
 
-Epoch e visits the training examples in an order drawn from (seed, e); step s takes the next batch_size of them, so
-a batch may cross into the next epoch and every example is seen exactly once an epoch. Any step can be rebuilt from
-its number alone, which is what makes a resumed run see what the unbroken one would have seen.
+Epoch e visits the training examples in an order drawn from (seed, e). Step s takes the next batch_size examples. So a
+batch may cross into the next epoch, and each epoch has every example exactly once. A step can be rebuilt from its
+number alone. So a resumed run sees the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """K steps for one call of a backend (K batches of B examples with T documents of up to N tokens).
+    """K steps for one call of a backend: K batches of B examples with T documents of up to N tokens.
 
-    `lengths` is None where every position of every document is real. A label of -1 marks a row that is no example
-    and counts nowhere (only evaluation has such rows). `rates` are the learning rates; zeros for evaluation. A batch
-    is G groups of B/G examples side by side; no document of group g in step k has more than sizes[size_of[k, g]]
-    tokens. `places` are the examples' places in the batch as it was drawn, before it was sorted by length.
+    `lengths` is None if every position of every document is real. A label of -1 marks a row without an example, which
+    counts nowhere; only evaluation has such rows. `rates` are the learning rates, zeros for evaluation. A batch has G
+    groups of B/G examples. No document of group g in step k has more than sizes[size_of[k, g]] tokens. `places` are the
+    examples' places in the batch before it was sorted by length.
     """
 
     tokens: UInt[np.ndarray, "K B T N"]
@@ -52,21 +52,21 @@ class Chunk:
 
 
 class Epochs:
-    """The order of the training examples: a pure function of the seed and the position."""
+    """The order of the training examples, a pure function of the seed and the position."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count = count
         self._order = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(count))
 
     def at(self, first: int, number: int) -> Int64[np.ndarray, " n"]:
-        """The examples at positions first … first + number − 1 of the endless sequence of epochs."""
+        """The examples at positions first … first + number − 1 of the sequence of epochs."""
         positions = np.arange(first, first + number)
         epochs, within = np.divmod(positions, self._count)
         return np.concatenate([self._order(int(e))[within[epochs == e]] for e in np.unique(epochs)])
 
 
 class Gatherer:
-    """Copies examples of one split out of the memory map into padded arrays."""
+    """Copies examples of one split from the memory map into padded arrays."""
 
     def __init__(self, split: Split, padding: Padding) -> None:
         self._split = split
@@ -81,7 +81,7 @@ class Gatherer:
         return np.argsort(self._needs, kind="stable")
 
     def training(self, rows: Int64[np.ndarray, "K B"], steps: np.ndarray, rates: np.ndarray) -> Chunk:
-        """The chunk whose batch k holds the examples rows[k], sorted by length where they are grouped."""
+        """The chunk whose batch k holds the examples rows[k]; grouped batches are sorted by length."""
         groups = self._padding.groups
         places = np.broadcast_to(np.arange(rows.shape[1]), rows.shape)
         if groups > 1:
@@ -91,7 +91,7 @@ class Gatherer:
         return self._gather(rows, steps, rates, places, self._padding.sizes, self._padding.size_of(needs))
 
     def evaluation(self, batch: int) -> Iterator[Chunk]:
-        """Every example once, by length, one batch a chunk; the last is filled up with rows that are no example."""
+        """Every example once, by length, one batch per chunk. Rows without an example fill the last batch."""
         order = self.by_length
         for first in range(0, len(order), batch):
             rows = np.full(batch, NO_EXAMPLE)
@@ -101,7 +101,7 @@ class Gatherer:
             yield self._gather(rows[None], np.zeros(1), np.zeros(1), places, *self._cut(needs))
 
     def _cut(self, needs: Int64[np.ndarray, "K G"]) -> tuple[tuple[int, ...], Int64[np.ndarray, "K G"]]:
-        """The sizes that are used, and which of them each group has."""
+        """The sizes in use, and the index of each group's size."""
         size_of = self._padding.size_of(needs)
         return self._padding.sizes[: size_of.max() + 1], size_of
 
@@ -136,22 +136,22 @@ class Gatherer:
 
 
 def gatherers(splits: Mapping[str, Split], batch: int, steps: int, grouping: Grouping) -> dict[str, Gatherer]:
-    """One for each split, all padded to the sizes that suit so many steps on the training examples."""
+    """A Gather for each split, all padded to the sizes that suit the training examples and the number of steps."""
     longest = int(max(needs_of(split).max() for split in splits.values()))
     padding = plan_padding(needs_of(splits["train"]), longest, batch, steps, grouping)
     return {name: Gatherer(split, padding) for name, split in splits.items()}
 
 
 def needs_of(split: Split) -> Int64[np.ndarray, " n"]:
-    """The tokens of each example's longest document."""
+    """The number of tokens of each example's longest document."""
     return np.diff(split.offsets)[split.examples].max(1)
 
 
 def chunk_bounds(first: int, total: int, every: int, chunk: int) -> Iterator[tuple[int, int]]:
     """Cut steps first … total − 1 into chunks that never cross an evaluation (a multiple of `every`).
 
-    The chunk length is the greatest divisor of `every` up to `chunk`, so that a framework that compiles once a
-    length compiles once.
+    The chunk length is the greatest divisor of `every` up to `chunk`. So a framework that compiles for each length
+    compiles once.
     """
     length = max(size for size in range(1, min(chunk, every) + 1) if every % size == 0)
     while first < total:
@@ -171,7 +171,7 @@ def training_chunks(
 
 
 def ahead(chunks: Iterator[T]) -> Iterator[T]:
-    """The same chunks, each gathered by a thread while the one before it is being used."""
+    """The same chunks; a thread prepares each one while the previous one is in use."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         following = pool.submit(next, chunks, None)
         while (chunk := following.result()) is not None:

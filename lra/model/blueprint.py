@@ -1,4 +1,4 @@
-"""What a backend builds and trains, before there is any number in it."""
+"""The description of the model that a backend builds and trains, without its numbers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lra.core.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Patches:
-    """Images in the place of documents: each token is a square of pixels (Dosovitskiy et al., arXiv 2010.11929)."""
+    """Images instead of documents: each token is a square of pixels (Dosovitskiy et al., arXiv 2010.11929)."""
 
     side: int
-    """Pixels of a square's side."""
+    """Pixels along the side of a square."""
     channels: int
 
     @property
     def numbers(self) -> int:
-        """Those that one token is made of."""
+        """Numbers of one token: the pixels of a square, times the channels."""
         return self.side**2 * self.channels
 
 
@@ -38,32 +38,32 @@ class Blueprint:
     towers: int
     seed: int
     patches: Patches | None = None
-    """Given, documents are images of `dims.grid` squares: raster scans of pixels from 0 to 255, their channels last."""
+    """If given, documents are images of `dims.grid` squares: raster scans of pixels from 0 to 255, channels last."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Which of x, q, k, v the mechanism takes."""
+        """The inputs that the mechanism takes, of x, q, k and v."""
         return self.mechanism.card.inputs_of(self.options)
 
 
 def require_input(blueprint: Blueprint, task: str, vocabulary: int) -> None:
-    """UserError where the model cannot take the task's tokens as it says, or their positions with this mechanism."""
+    """Raise UserError if the model's `pixels`, `vocabulary` or `positions` do not fit the task or the mechanism."""
     model, dims = blueprint.model, blueprint.dims
     if model.pixels == "continuous" and dims.grid is None:
-        raise UserError(f"model.pixels is continuous, expected embedded for {task}: its tokens are no pixels")
+        raise UserError(f"model.pixels is continuous, expected embedded for {task}: its tokens are not pixels")
     if model.pixels == "embedded" and model.vocabulary < vocabulary:
         raise UserError(f"model.vocabulary is {model.vocabulary}, expected at least {vocabulary} for {task}")
     if model.positions == "rope" and not {"q", "k"} <= set(blueprint.inputs):
         raise UserError(
             f"model.positions is rope, expected learned or none: {blueprint.mechanism.name} takes "
-            f"{', '.join(blueprint.inputs)}, and rotations are of q and k"
+            f"{', '.join(blueprint.inputs)}, but rope rotates q and k"
         )
     if model.positions == "rope" and dims.head_dim % 2:
-        raise UserError(f"model.positions is rope, expected heads of an even size: theirs is {dims.head_dim}")
+        raise UserError(f"model.positions is rope, expected an even head_dim: width / heads is {dims.head_dim}")
 
 
 def with_kernel(facts: dict[str, Any], blueprint: Blueprint) -> dict[str, Any]:
-    """A backend's facts, with the kernel that its attention runs on where the mechanism has several."""
+    """A backend's facts, with the kernel of its attention if the mechanism has several."""
     kernel = blueprint.mechanism.card.kernel
     if kernel is None:
         return facts

@@ -1,8 +1,8 @@
-"""Which activations a training step drops: one definition in 32-bit integers, the same bits in every framework.
+"""Dropout masks, defined once in 32-bit integers, so that every framework drops the same activations.
 
-Whether channel c is dropped at a site depends on the run's seed, the step, the row's place in the batch, its position
-in the sequence, the layer, the site and c, and on nothing else: not on how a batch is grouped or padded, on the
-framework, or on the number of devices.
+A mask depends on the run's seed, the step, the row's place in the batch and the position. It also depends on the layer,
+the site and the channel c, and on nothing else. So the grouping and padding of a batch, the framework and the number of
+devices do not change it.
 
     word(row, site, c) = mix(a·k + b)  mod 2³²        dropped where word < rate · 2³²
 
@@ -22,32 +22,32 @@ from jaxtyping import Bool, Int, UInt32
 Words = UInt32[np.ndarray, "..."]
 
 EMBEDDED, ATTENDED, HIDDEN, OUTPUT, WITHIN = range(5)
-"""The sites of a layer. The sum of token and position embedding is that of layer 0; the others every block has: the
-attention's output, the feed-forward layer's hidden channels, its output, and what a mechanism drops inside."""
+"""The sites of a layer. Layer 0 has the sum of token and position embedding. Every block has the others: the
+attention's output, the feed-forward layer's hidden channels, its output, and a site inside the mechanism."""
 
-SITES = 16  # numbers that a layer may give to its sites
-CHANNELS = 2**16  # numbers that a site may give to its channels
+SITES = 16  # the most sites of a layer
+CHANNELS = 2**16  # the most channels of a site
 
-# A permutation of the 32-bit words without visible bias, and words that tell two chains apart.
+# Constants of a permutation of the 32-bit words without visible bias, and words that separate the two chains.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
 FIRST, SECOND = 0x9E3779B9, 0xBB67AE85
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A probability of dropping as the bits realise it: a multiple of 2⁻³²."""
+    """A dropout rate as the bits realise it: a multiple of 2⁻³²."""
 
     threshold: int
-    """Words below it are dropped."""
+    """Activations whose word is below this threshold are dropped."""
 
     @classmethod
     def of(cls, probability: float) -> Rate:
-        """The nearest one, below 1."""
+        """The nearest rate below 1."""
         return cls(min(round(probability * 2**32), 2**32 - 1))
 
     @property
     def scale(self) -> float:
-        """What kept activations are multiplied by, so that their mean stays."""
+        """The factor of kept activations, which preserves their mean."""
         return 1 / (1 - self.threshold / 2**32)
 
 
@@ -63,9 +63,9 @@ def kept(
     *,
     tied: bool = False,
 ) -> Bool[np.ndarray, "B N C"]:
-    """Which activations of a batch stay, for rows at these places with so many positions each.
+    """The mask of a batch, True where an activation is kept, for rows at these places with N positions each.
 
-    Where they are `tied`, every position has what the first one has.
+    If `tied`, every position has the mask of the first one.
     """
     a, b = row_words(seed, step, places, positions, tied=tied)
     words = mix(a[..., None] * channel_words(layer, site, channels) + b[..., None])
@@ -75,7 +75,7 @@ def kept(
 def row_words(
     seed: int, step: int, places: Int[np.ndarray, " B"], positions: int, *, tied: bool = False
 ) -> tuple[Words, Words]:
-    """The two words (a, b), each (B, N), of every position of rows at these places in the batch."""
+    """The two words (a, b), each (B, N), of every position of the rows at these places in the batch."""
     a, b = mix(_word(seed) ^ _word(FIRST)), mix(_word(seed) ^ _word(SECOND))
     a, b = _absorb(a, b, _word(step))
     a, b = _absorb(a, b, places.astype(np.uint32)[:, None])
@@ -85,8 +85,8 @@ def row_words(
 
 def channel_words(layer: int, site: int, channels: int) -> UInt32[np.ndarray, " C"]:
     """The word of each channel of a site."""
-    assert site < SITES, f"site {site} given, at most {SITES} sites a layer have numbers of their own"
-    assert channels <= CHANNELS, f"{channels} channels given, at most {CHANNELS} have numbers of their own"
+    assert site < SITES, f"site {site} given, expected less than {SITES}"
+    assert channels <= CHANNELS, f"{channels} channels given, expected at most {CHANNELS}"
     first = (layer * SITES + site) * CHANNELS
     return mix(np.arange(first, first + channels, dtype=np.uint32))
 
@@ -100,10 +100,10 @@ def mix(words: Any) -> Any:
 
 
 def _absorb(a: Words, b: Words, word: Words) -> tuple[Words, Words]:
-    """Both chains with one more word in them; for every state of a chain that is a permutation of the word."""
+    """Add one word to both chains. For every state of a chain this is a permutation of the word."""
     return mix(a ^ word), mix(b + mix(word + np.uint32(SECOND)))
 
 
 def _word(number: int) -> Words:
-    """An array of rows and positions, since NumPy warns where a scalar wraps."""
+    """An array of rows and positions; NumPy would warn about scalars that wrap around."""
     return np.array([[number % 2**32]], dtype=np.uint32)

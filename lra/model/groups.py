@@ -1,4 +1,4 @@
-"""Which learned arrays have a learning rate and a decay of their own, as a card's groups and the training say."""
+"""The learning rate and weight decay of each learned array, from the card's groups and the training's values."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 from lra.model.blueprint import Blueprint
 
-OWN = ".attention."  # in the name of an array that a layer's mechanism has
+OWN = ".attention."  # part of the name of each array of a mechanism
 
 
 class Setting(NamedTuple):
-    """How the optimiser treats an array."""
+    """The optimiser's values for one array."""
 
     factor: float
-    """Its learning rate over that of the schedule."""
+    """Learning rate as a multiple of the schedule's."""
     decay: float
-    """Its decoupled weight decay."""
+    """Decoupled weight decay."""
 
 
 def setting(blueprint: Blueprint, name: str) -> Setting:
-    """That of a learned array, by its name in lra.model.weights."""
+    """The values for a learned array, by its name in lra.model.weights."""
     train = blueprint.train
     group = blueprint.mechanism.card.group_of(name.partition(OWN)[2])
     usual = train.bias_decay if group is None and _of_block(name) and _bias_or_norm(name) else None
@@ -31,7 +31,7 @@ def setting(blueprint: Blueprint, name: str) -> Setting:
 
 
 def _of_block(name: str) -> bool:
-    """Whether an array is one of the blocks', the norm behind the last of them included: not of input or classifier."""
+    """Whether an array belongs to a block or to the norm after the last one, not to the input or the classifier."""
     return name.startswith(("layers.", "norm."))
 
 

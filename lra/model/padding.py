@@ -1,8 +1,8 @@
-"""How long a batch's rows are: half of the reviews are under a quarter of the longest, and padding is work.
+"""The padded lengths of a batch. Half of the reviews are shorter than a quarter of the longest, and padding costs time.
 
-Every mechanism ignores padding exactly, so a batch may be sorted by length and cut into equal groups, each padded
-only to a size of its own; their gradients add up to the batch's. A framework that compiles once a shape wants few
-sizes: these are chosen so that the groups of batches drawn at random get as little padding as possible.
+Every mechanism ignores padding exactly. So a batch is sorted by length and cut into equal groups, and each group is
+padded to its own size. The gradients of the groups add up to those of the batch. A framework that compiles for each
+shape needs few sizes. They are chosen so that groups of random batches get as little padding as possible.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ import numpy as np
 from jaxtyping import Float, Int
 
 SAMPLED_BATCHES = 200
-GRAINS = 32  # sizes are multiples of about a 32nd of the greatest length
+GRAINS = 32  # sizes are multiples of about 1/32 of the greatest length
 
 
 class Grouping(NamedTuple):
-    """What suits a backend on its device."""
+    """The costs and limits of groups and sizes, for a backend on its device."""
 
     groups: int
-    """Groups of a batch, at most."""
+    """The most groups of a batch."""
     sizes: int | None
-    """Different sizes, at most; None where a new shape costs nothing."""
+    """The most different sizes; None if a new shape costs nothing."""
     overhead: int = 0
-    """What one more group costs in every step, in tokens; groups pay it one after the other."""
+    """The cost of one more group in every step, in tokens. The costs of groups add up."""
     compilation: int = 0
-    """What one more size costs once, in tokens."""
+    """The cost of one more size, in tokens, paid once."""
     parallel: int = 1
-    """Groups that are reckoned to be computed at a time. Not the number of cores: a run is cut alike everywhere."""
+    """Groups that are assumed to run at the same time. Not the number of cores: groups are the same on any machine."""
     devices: int = 1
-    """That share each group, an equal number of examples each."""
+    """Devices that share each group, with an equal number of examples each."""
     parts: int = 1
-    """Of a batch, which are computed one after the other: so many, or a multiple, are the groups."""
+    """Parts of a batch, which are computed one after the other. The number of groups is a multiple of it."""
 
     @property
     def whole(self) -> Grouping:
-        """The same without grouping by length: every example padded to the longest of all."""
+        """The same without grouping by length: every example is padded to the longest."""
         return WHOLE._replace(devices=self.devices, parts=self.parts)
 
 
 WHOLE = Grouping(groups=1, sizes=1)
-"""Every example padded to the longest of all."""
+"""No groups: every example is padded to the longest."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,15 @@ class Padding:
     sizes: tuple[int, ...]
 
     def size_of(self, needs: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-        """Which of the sizes holds so many tokens."""
+        """The index of the smallest size that holds this many tokens."""
         return np.searchsorted(self.sizes, needs)
 
 
 def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, steps: int, grouping: Grouping) -> Padding:
-    """The groups and sizes that make a run of so many steps cheapest, by the backend's own account of what costs.
+    """The groups and sizes at which a run costs least, by the costs of the backend.
 
-    needs: tokens of each training example's longest document; no example of any split needs more than `longest`.
+    `needs` has the tokens of each training example's longest document. No example of any split needs more than
+    `longest`.
     """
     parts, devices = grouping.parts, grouping.devices
     if grouping == grouping.whole:
@@ -84,7 +85,7 @@ def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, steps: 
 
 
 def _cut(batches: Int[np.ndarray, "S B"], groups: int, longest: int, most: int | None) -> tuple[float, Padding]:
-    """Sorted batches in so many groups, padded to the best of at most so many sizes; and the tokens of a batch then."""
+    """A padding with this many groups and at most this many sizes, and the mean tokens of a padded batch."""
     grain = max(8, 2 ** round(np.log2(longest / GRAINS)))
     per_group = batches.shape[1] // groups
     of_groups = batches[:, per_group - 1 :: per_group].ravel()
@@ -100,9 +101,9 @@ def _cut(batches: Int[np.ndarray, "S B"], groups: int, longest: int, most: int |
 
 
 def _best_sizes(values: Int[np.ndarray, " v"], counts: Int[np.ndarray, " v"], most: int) -> tuple[int, ...]:
-    """At most `most` of the values, the last among them, so that rounding each one up to a chosen one adds least.
+    """At most `most` of the values, the last among them, so that rounding every value up to a chosen one adds least.
 
-    By dynamic programming: costs[j] is that of the values up to j, with j chosen and as many others as rounds so far.
+    By dynamic programming: costs[j] is the cost of the values up to j if j is chosen, with one more choice each round.
     """
     upto = np.concatenate([[0], np.cumsum(counts)])
     costs: Float[np.ndarray, " v"] = values * upto[1:].astype(float)

@@ -1,7 +1,7 @@
-"""Rotary positions: queries and keys turn with their position, so that their product knows the distance alone.
+"""Rotary positions: queries and keys are rotated by their position, so their product depends on the distance alone.
 
-Su et al. 2021 (RoFormer, arXiv 2104.09864): channels i and i + D/2 of a head of size D are a point of the plane, which
-turns by 10000^(−2i/D) a position. It is defined here once; the frameworks multiply by these numbers.
+Su et al. 2021 (RoFormer, arXiv 2104.09864): channels i and i + D/2 of a head of size D are a point in the plane. Each
+position turns it by 10000^(−2i/D). The angles are defined here once; both frameworks multiply by these numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The learning rate as a plain function of the step: one cycle, linear up and linear down, or a cosine down.
+"""The learning rate as a function of the step: one linear cycle, or a linear rise and a cosine fall.
 
-The first equals torch.optim.lr_scheduler.OneCycleLR(anneal_strategy="linear", cycle_momentum=False) with its default
-div_factor 25 and final_div_factor 1e4; the momentum cycle of the old suites is left out on purpose. The second is that
-of S4's configurations: its first step has the rate 0.
+The first equals torch.optim.lr_scheduler.OneCycleLR(anneal_strategy="linear", cycle_momentum=False) with its defaults
+div_factor 25 and final_div_factor 1e4. Older suites also cycle the momentum; this one does not, on purpose. The second
+is the schedule of S4's configurations: its first step has the rate 0.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def one_cycle(steps: np.ndarray, *, peak: float, warmup: int, total: int) -> np.
 
 
 def cosine(steps: np.ndarray, *, peak: float, warmup: int, total: int) -> np.ndarray:
-    """The same for a rise in a line from 0 to `peak` at step `warmup`, and half a cosine to 0 at step `total`."""
+    """Learning rates of a linear rise from 0 to `peak` at step `warmup`, then half a cosine to 0 at step `total`."""
     falls = np.clip((steps - warmup) / max(total - warmup, 1), 0, 1)
     return peak * np.where(steps < warmup, steps / max(warmup, 1), (1 + np.cos(np.pi * falls)) / 2)
 
 
 def schedule(train: Train) -> Callable[[np.ndarray], np.ndarray]:
-    """The learning rates of steps, as a training has them."""
+    """The learning rates of the given steps, by the training's schedule."""
     kind = {"one_cycle": one_cycle, "cosine": cosine}[train.schedule]
     total = train.cycle or train.steps
     return lambda steps: kind(steps, peak=train.learning_rate, warmup=train.warmup, total=total)

@@ -1,4 +1,4 @@
-"""The state of a training as named arrays: weights and the optimiser's moments, the same in both frameworks."""
+"""The state of training as named arrays, the same in both frameworks: weights and the optimiser's moments."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lra.model.weights import Weights, learned
 
 
 def require_state(arrays: Weights | None, weights: Weights) -> None:
-    """UserError where a backend's snapshot has not the names, dtypes and shapes of a run with such weights."""
+    """Raise UserError if a snapshot lacks the names, dtypes and shapes of a run with these weights."""
     own = {name: array for name, array in (arrays or {}).items() if name.startswith(("weights/", "adam."))}
     for problem in other_arrays(own, state_arrays(weights)) if arrays is not None else ():
-        raise UserError(f"the snapshot {problem}: start without it")
+        raise UserError(f"the snapshot {problem}: start the run without it")
 
 
 def state_arrays(weights: Weights) -> Weights:
@@ -24,7 +24,7 @@ def state_arrays(weights: Weights) -> Weights:
 
 
 def other_arrays(arrays: Weights, expected: Weights) -> Iterator[str]:
-    """What is wrong in the names, dtypes and shapes of arrays; an empty array is expected to have grown."""
+    """The problems in names, dtypes and shapes of arrays. A reference without elements may have grown."""
     for name in sorted(expected.keys() - arrays.keys()):
         yield f"has no array {name}"
     for name in sorted(arrays.keys() - expected.keys()):

@@ -1,8 +1,8 @@
 """Initial weights in NumPy: the same seed gives the same weights in PyTorch and in JAX.
 
-Names and shapes here are the exchange format between frameworks and the content of a checkpoint. Kernels are
-(inputs, outputs). Each array is drawn from a generator of its own, seeded by (seed, name), so that a mechanism with
-parameters of its own changes none of the encoder's.
+The names and shapes here are the exchange format between frameworks and the content of a snapshot. Kernels have the
+shape (inputs, outputs). Each array has its own generator, seeded by (seed, name). So the parameters of a mechanism do
+not change those of the encoder.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from lra.model.blueprint import Blueprint
 Weights = dict[str, np.ndarray]
 
 PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
-DRAWN_BYTES = 12  # of each number: it is drawn in float64, then kept in float32
+DRAWN_BYTES = 12  # per number: drawn in float64, then kept in float32
 
 
 def initial_weights(blueprint: Blueprint) -> Weights:
-    """Every learned array and constant of the encoder, float32.
+    """Every learned array and constant of the encoder, in float32.
 
-    Embeddings are normal with the configured deviations; dense layers are uniform within ±1/√inputs, kernel and
-    bias alike (PyTorch's default, which the published 2-layer models use); norms start as the identity; a
-    mechanism's own arrays come from its card.
+    Embeddings are normal with the configured standard deviations. Kernels and biases of dense layers are uniform within
+    ±1/√inputs (PyTorch's default, which the published 2-layer models use). Norms start as the identity. The arrays of a
+    mechanism come from its card.
     """
     model, draw = blueprint.model, _Draw(blueprint.seed)
     weights = _inputs(blueprint, draw)
@@ -43,20 +43,20 @@ def initial_weights(blueprint: Blueprint) -> Weights:
 
 
 def require_memory(blueprint: Blueprint) -> None:
-    """Raise UserError where drawing the encoder's initial weights takes more memory than is free.
+    """Raise UserError if drawing the initial weights needs more memory than is free.
 
-    The mechanism's own arrays are not counted.
+    The arrays of the mechanism are not counted.
     """
     need, free = DRAWN_BYTES * _encoder_size(blueprint), free_memory()
     if need > free:
         raise UserError(
-            f"model has initial weights of {need / 1e9:,.1f} GB, expected at most the {free / 1e9:,.1f} GB that are "
+            f"the initial weights need {need / 1e9:,.1f} GB, expected at most the {free / 1e9:,.1f} GB that are "
             "free: lower model.width, depth, ffn, classifier or vocabulary, or the length of the data"
         )
 
 
 def _encoder_size(blueprint: Blueprint) -> int:
-    """Numbers in the embeddings and the dense layers, biases and norms left out."""
+    """The number of weights in embeddings and dense layers, without biases and norms."""
     model, features = blueprint.model, blueprint.model.width * (4 if blueprint.towers == 2 else 1)
     rows = 1 if model.pixels == "continuous" else model.vocabulary
     rows = rows if blueprint.patches is None else blueprint.patches.numbers
@@ -78,12 +78,12 @@ def within(arrays: Weights, prefix: str) -> Weights:
 
 
 def parameter_count(weights: Weights) -> int:
-    """How many learned numbers there are."""
+    """The number of learned numbers."""
     return sum(array.size for array in learned(weights).values())
 
 
 class _Draw:
-    """Draws each named array from a generator seeded by (seed, name)."""
+    """Draws each array from a generator that is seeded by (seed, name)."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -107,7 +107,7 @@ def _norm(name: str, width: int) -> Weights:
 
 
 def _inputs(blueprint: Blueprint, draw: _Draw) -> Weights:
-    """What makes vectors of tokens, of numbers or of squares of pixels, and of their positions."""
+    """The arrays that turn tokens, numbers or squares of pixels into vectors, and those of positions."""
     model, weights = blueprint.model, {}
     if blueprint.patches is not None:
         weights |= draw.dense("patches", blueprint.patches.numbers, model.width)

@@ -126,7 +126,7 @@ def _dot(axes: Axes, point: PlotPoint, height: float) -> None:
 
 
 def _references(axes: Axes, panel: Panel) -> None:
-    """Lines at what needs no learning; beside them stands what they are, a row each above the points."""
+    """Lines at the accuracies of rules without learning. Their names stand in rows above the points."""
     for number, (name, value) in enumerate(panel.references.items()):
         axes.axvline(value, color=MUTED, lw=1, ls=WITHOUT_LEARNING[number % len(WITHOUT_LEARNING)])
         low, high = axes.get_xlim()

@@ -1,1 +1,1 @@
-"""`run_lra.py check`: accuracy, first losses and throughput against baselines."""
+"""The regression test, `run_lra.py check`: accuracy, first losses and throughput against baselines."""

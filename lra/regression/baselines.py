@@ -1,4 +1,4 @@
-"""results/baselines.yaml: the runs that `check` repeats, and what they scored when all was well."""
+"""The file results/baselines.yaml: the runs that `check` repeats, and the results to compare with."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lra.training.history import FIRST_STEPS
 from tasks.locks import held
 
 SCHEMA = 1
-SEEDS = 8  # the fewest that a baseline may rest on
-LINE = 300  # characters of another library's error that are told
+SEEDS = 8  # the fewest seeds of a baseline
+LINE = 300  # the most characters quoted from another library's error
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0)]
@@ -38,21 +38,21 @@ HEAD = """\
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedRule:
-    """How a cell's throughput is compared with that of softmax: training steps of the standard model, in turn.
+    """The throughput test of a cell: training steps of the standard model, in turn with those of softmax.
 
-    A cell does without where the ratio is not steady: on a CPU, JAX takes whatever cores others leave it.
+    Cells whose ratio is not stable have no such test: on a CPU, JAX uses all cores that are free at the moment.
     """
 
     length: Count
     batch: Count
     rounds: Annotated[int, Ge(4)]
     factor: Annotated[float, Gt(1)]
-    """By how much the ratio may fall below the baseline's before it counts as a loss."""
+    """The factor by which the ratio may fall below the baseline's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What a cell's runs scored, and how they were made."""
+    """The measured results of a cell, and how they were made."""
 
     mean: Share
     std: Annotated[float, Ge(0)]
@@ -60,31 +60,31 @@ class Baseline:
     accuracies: list[Share]
     """Test accuracy by seed, in the order of the cell's `seeds`."""
     clean: list[Share]
-    """The same for its `clean_seeds`."""
+    """Test accuracy by seed, in the order of the cell's `clean_seeds`."""
     examples: Count
-    """Of the test split."""
+    """Number of test examples."""
     without_learning: dict[str, Share]
-    """Test accuracy of rules that need no learning."""
+    """Test accuracy of rules without learning."""
     data: str
     data_hash: str
     curve: list[Annotated[float, Gt(0)]]
-    """The loss of the first training steps of the first seed, without dropout."""
+    """Losses of the first training steps of the first seed, without dropout."""
     ratio: Annotated[float, Gt(0)] | None
-    """Samples a second over those of softmax: the median over rounds."""
+    """Samples per second divided by those of softmax: the median over rounds."""
     commit: str | None
     clean_checkout: bool | None
     made: dict[str, Any]
-    """When, where and with which versions."""
+    """Date, machine and versions."""
 
     @property
     def expected(self) -> Expected:
-        """The seeds as the accuracy test takes them."""
+        """The statistics of the seeds, for the accuracy test."""
         return Expected(mean=self.mean, std=self.std, n=self.n)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedCell:
-    """One configuration that is watched."""
+    """One configuration that the regression test watches."""
 
     name: str
     task: str
@@ -93,13 +93,13 @@ class WatchedCell:
     preset: str
     device: Literal["cpu", "gpu"] = "cpu"
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What differs from the preset: data, options, model, train."""
+    """Changes to the preset: data, options, model, train."""
     seeds: list[Seed]
-    """Those of the baseline."""
+    """Seeds of the baseline."""
     check_seeds: list[Seed]
-    """Those that a check trains; the mean over them is compared."""
+    """Seeds that a check trains. Their mean is compared."""
     clean_seeds: list[Seed] = field(default_factory=list)
-    """Runs of the same code that a baseline is tried on: how often would they have been called a regression?"""
+    """Further seeds of the same code. They measure how often the test gives a false alarm."""
     speed: SpeedRule | None = None
     baseline: Baseline | None = None
 
@@ -108,16 +108,16 @@ class WatchedCell:
         if len(self.seeds) < SEEDS:
             raise UserError(f"cell {self.name} has {len(self.seeds)} baseline seeds, expected at least {SEEDS}")
         if not self.check_seeds or len(set(every)) < len(every):
-            raise UserError(f"cell {self.name}: expected check_seeds, and no seed twice: the runs must be independent")
+            raise UserError(f"cell {self.name}: expected check_seeds, and each seed once: runs must be independent")
 
     @property
     def mechanism(self) -> tuple[str, dict[str, Any]]:
-        """Its name, and those of its options that differ from its card's."""
+        """The mechanism's name, with the options that differ from its card."""
         spec = Spec.parse(self.attn)
         return spec.name, {**spec.options, **self.changes.get("options", {})}
 
     def run(self, seed: int) -> Run:
-        """The cell's run with this seed."""
+        """The cell's run with a seed."""
         values = as_dict(resolve(self.task, self.attn, backend=self.backend, preset=self.preset, seed=seed))
         for part, changed in self.changes.items():
             if part not in ("data", "options", "model", "train"):
@@ -128,36 +128,36 @@ class WatchedCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Baselines:
-    """The whole file."""
+    """The content of the file."""
 
     schema: Count
     level: Annotated[float, Gt(0), Lt(0.5)]
-    """The probability that a check of unchanged code calls the accuracy of any of its cells a loss."""
+    """The probability of a false alarm in accuracy, over all cells of one check of unchanged code."""
     cells: list[WatchedCell]
 
 
 def spread(accuracies: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation and number, named as in a Baseline."""
+    """Mean, standard deviation and number of values, named as in a Baseline."""
     return {"mean": round(fmean(accuracies), 6), "std": round(stdev(accuracies), 6), "n": len(accuracies)}
 
 
 def load(path: Path) -> Baselines:
-    """Read the file; UserError names the first cell and field that is not what it should be."""
+    """Read the file. UserError names the first cell and field with a fault."""
     return _checked(_values(path), path)
 
 
 def load_for_update(path: Path) -> Baselines:
-    """The same, without the baselines that are not what they should be: an update measures them anew."""
+    """Read the file without faulty baselines; an update measures them anew."""
     return _checked(_values(path), path, doubtful=False)
 
 
 def update(path: Path, cell: WatchedCell, measured: Baseline) -> None:
-    """Put a cell's new baseline into the file as it is by now; UserError where the cell has changed meanwhile."""
+    """Write a cell's new baseline into the current file. UserError if the cell has changed meanwhile."""
     with held(path.with_name(f".{path.name}.lock"), lambda line: console.print(line)):
         values = _values(path)
         now = {each.name: each for each in _checked(values, path, doubtful=False).cells}
         if cell.name not in now or replace(now[cell.name], baseline=None) != replace(cell, baseline=None):
-            raise UserError(f"{path}: cell {cell.name} was changed while it was measured: run check --update again")
+            raise UserError(f"{path}: cell {cell.name} has changed during its measurement: run check --update again")
         at = next(each for each in values["cells"] if each["name"] == cell.name)
         at["baseline"] = asdict(measured)
         text = yaml_text(values, allow_unicode=True, width=110, default_flow_style=None)
@@ -165,10 +165,10 @@ def update(path: Path, cell: WatchedCell, measured: Baseline) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """UserError where `update` could not write the file: before anything is measured."""
+    """Raise UserError if `update` could not write the file. Called before anything is measured."""
     for each in (path, path.parent):
         if not os.access(each, os.W_OK):
-            raise UserError(f"{each} cannot be written, and an update writes it: change its permissions")
+            raise UserError(f"{each} cannot be written, but an update needs to: change its permissions")
 
 
 def _values(path: Path) -> Any:
@@ -179,9 +179,9 @@ def _values(path: Path) -> Any:
 
 
 def _checked(values: Any, path: Path, *, doubtful: bool = True) -> Baselines:
-    """The file's content; a baseline that is not what it should be is an error, or left out."""
+    """The content of the file. A faulty baseline is an error, or left out."""
     if not isinstance(values, dict) or not isinstance(values.get("cells"), list):
-        raise UserError(f"{path} holds no baselines: expected schema, level and a list of cells")
+        raise UserError(f"{path} has no baselines: expected schema, level and a list of cells")
     found = _built(Baselines, {**values, "cells": []}, str(path))
     if found.schema != SCHEMA:
         raise UserError(f"{path}: schema is {found.schema}, expected {SCHEMA}")
@@ -189,7 +189,7 @@ def _checked(values: Any, path: Path, *, doubtful: bool = True) -> Baselines:
     names = [cell.name for cell in cells]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{path}: cell {name} stands there twice: expected cells of different names")
+            raise UserError(f"{path} has cell {name} twice: expected cells with different names")
     return replace(found, cells=cells)
 
 
@@ -212,20 +212,20 @@ def _cell(values: Any, where: str, doubtful: bool) -> WatchedCell:
 
 
 def _contradictions(cell: WatchedCell, baseline: Baseline) -> Iterator[str]:
-    """Numbers of a baseline that do not follow from the others, or from its cell."""
+    """Numbers of a baseline that do not fit the others or the cell."""
     lengths = {"accuracies": len(cell.seeds), "clean": len(cell.clean_seeds), "curve": FIRST_STEPS}
     for name, expected in lengths.items():
         if len(getattr(baseline, name)) != expected:
             yield f"{name} has {len(getattr(baseline, name))} numbers, expected {expected}"
     for name, expected in spread(baseline.accuracies).items():
         if getattr(baseline, name) != expected:
-            yield f"{name} is {getattr(baseline, name)}, expected {expected}, that of its accuracies"
+            yield f"{name} is {getattr(baseline, name)}, but its accuracies give {expected}"
     if (baseline.ratio is None) != (cell.speed is None):
-        yield f"ratio is {baseline.ratio}, expected one exactly where the cell has a speed"
+        yield f"ratio is {baseline.ratio}, expected a number if and only if the cell has a speed"
 
 
 def _built(kind: type, values: Any, where: str) -> Any:
-    """The dataclass with these values; UserError for what is unknown, missing, of another type or out of range."""
+    """The dataclass of these values. UserError for unknown or missing keys, other types, or values out of range."""
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected fields and values, found {type(values).__name__}")
     try:
@@ -238,7 +238,7 @@ def _built(kind: type, values: Any, where: str) -> Any:
 
 
 def _real(value: Any) -> Any:
-    """A number as a float, even one beyond all floats; the rest as it is, for dacite to refuse."""
+    """A number as a float, also one that is too large; other values are returned for dacite to refuse."""
     if isinstance(value, bool) or not isinstance(value, int):
         return value
     try:

@@ -1,4 +1,4 @@
-"""`run_lra.py check`: the cells of results/baselines.yaml trained again and compared, or their baselines made new."""
+"""The command `check`: trains the cells of results/baselines.yaml and compares them, or measures new baselines."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from lra.training.trainer import Diverged
 from tasks.base import TaskError
 
 DESCRIPTION = (
-    "Train the cells of results/baselines.yaml and fail where accuracy falls below what chance can explain, where the "
-    "first losses are not the golden ones, or where throughput relative to softmax is lost. Exit code: 0 all held, "
-    "1 something regressed, 2 something could not run. Leaves no record."
+    "Train the cells of results/baselines.yaml. Fail if accuracy is lower than chance can explain, if the first losses "
+    "differ from the golden ones, or if throughput relative to softmax is lost. Exit code: 0 all tests passed, 1 a "
+    "cell regressed, 2 a cell could not run. Writes no record."
 )
 Switch = tyro.conf.FlagCreatePairsOff[bool]
 
@@ -47,29 +47,29 @@ class CheckFlags:
     """The arguments of the command."""
 
     cell: str | None = None
-    """Which cells, by name, commas between; all of them else."""
+    """The cells, by name, separated by commas. Default: all."""
     task: str | None = None
     """Only cells of this task."""
     attn: Annotated[tuple[Spec, ...], specs()] | None = None
-    """Only cells of these attentions."""
+    """Only cells of these mechanisms."""
     backend: BackendName | None = None
     """Only cells of this framework."""
     update: Switch = False
-    """Measure the baselines of these cells anew, write them and print what changed."""
+    """Measure new baselines of these cells, write them and print the changes."""
     skip_throughput: Switch = False
-    """Time nothing."""
+    """Skip the throughput test."""
     junit: Where | None = None
-    """Write the verdicts to this file as JUnit XML."""
+    """Also write the verdicts to this file, as JUnit XML."""
     baselines: Where = DATA / "results" / "baselines.yaml"
-    """What to compare with."""
+    """The file of baselines."""
 
 
 def check(flags: CheckFlags) -> int:
-    """Compare the chosen cells; 0 all held, 1 one regressed, 2 one could not run."""
+    """Compare the chosen cells. Returns 0 if all tests passed, 1 if a cell regressed, 2 if one could not run."""
     if flags.junit is not None:
         require_writable(flags.junit.parent, "name another file with --junit")
         if flags.junit.is_dir():
-            raise UserError(f"--junit {flags.junit} is a folder, expected the name of a file")
+            raise UserError(f"--junit {flags.junit} is a folder: expected the name of a file")
     if flags.update:
         return _update(flags)
     known = baselines.load(flags.baselines)
@@ -89,7 +89,7 @@ def check(flags: CheckFlags) -> int:
 
 
 def chosen(known: Baselines, flags: CheckFlags) -> list[WatchedCell]:
-    """The cells that the flags name; UserError where there is none."""
+    """The cells that the flags select. UserError if there is none."""
     named = None if flags.cell is None else flags.cell.split(",")
     for name in named or ():
         if name not in (there := [cell.name for cell in known.cells]):
@@ -103,22 +103,22 @@ def chosen(known: Baselines, flags: CheckFlags) -> list[WatchedCell]:
         and (flags.attn is None or any(spec.covers(*cell.mechanism) for spec in flags.attn))
     ]
     if not found:
-        raise UserError(f"no cell of {flags.baselines} is what the flags ask for: give fewer flags")
+        raise UserError(f"no cell of {flags.baselines} fits all flags: give fewer flags")
     return found
 
 
 def _tried(cell: WatchedCell, level: float, timed: bool) -> list[Verdict]:
-    """The verdicts on a cell; `level` is that of its accuracy."""
+    """The verdicts on a cell; `level` is the level of its accuracy test."""
     baseline = cell.baseline
     if baseline is None:
-        return [of_nothing(cell, f"no baseline yet: run_lra.py check --update --cell {cell.name}")]
+        return [of_nothing(cell, f"it has no baseline: run run_lra.py check --update --cell {cell.name}")]
     try:
         prepared = prepare(cell)
-    except Exception as error:  # whatever a task or a mechanism raises is that cell's outcome
+    except Exception as error:  # any error of a task or a mechanism is the cell's outcome
         return [of_nothing(cell, _told(error))]
     if prepared.hash != baseline.data_hash:
         found, known = prepared.hash[:12], baseline.data_hash[:12]
-        return [of_nothing(cell, f"its data is {found}, the baseline was made on {known}: check --update")]
+        return [of_nothing(cell, f"its data is {found}, but the baseline was made on {known}: run check --update")]
 
     def accuracy() -> Verdict:
         found = records(cell, cell.check_seeds, prepared)
@@ -131,13 +131,13 @@ def _tried(cell: WatchedCell, level: float, timed: bool) -> list[Verdict]:
 
 
 def _timed(cell: WatchedCell, name: str, test: Callable[[], Verdict]) -> Verdict:
-    """One verdict and the seconds it took; a loss that is no number is a regression, any other failure is none."""
+    """One verdict with its seconds. A loss of NaN is a regression; other errors are not."""
     began = time.monotonic()
     try:
         verdict = test()
     except Diverged as error:
         verdict = of_nothing(cell, str(error), name, REGRESSED)
-    except Exception as error:  # whatever a framework raises is this test's outcome
+    except Exception as error:  # any error of a framework is the test's outcome
         verdict = of_nothing(cell, _told(error), name)
     return replace(verdict, seconds=time.monotonic() - began)
 
@@ -147,7 +147,7 @@ def _told(error: Exception) -> str:
 
 
 def _update(flags: CheckFlags) -> int:
-    """Measure the cells' baselines, write each into the file as it is by then, and say what changed."""
+    """Measure the cells' baselines, write each one into the current file, and print the changes."""
     cells = chosen(baselines.load_for_update(flags.baselines), flags)
     baselines.require_writable(flags.baselines)
     for cell in cells:
@@ -161,12 +161,12 @@ def _update(flags: CheckFlags) -> int:
 
 
 def measured(cell: WatchedCell) -> Baseline:
-    """A new baseline of the cell; UserError where a seed did not leave chance, for nothing could be lost there."""
+    """A new baseline of the cell. UserError if a seed stays at chance, where no loss could be seen."""
     git, prepared = git_state(), prepare(cell)
     found = records(cell, cell.seeds, prepared)
     lost = [record.seed for record in found if record.at_chance]
     if lost:
-        raise UserError(f"cell {cell.name} is at chance with seeds {lost}: a baseline needs seeds that all learned")
+        raise UserError(f"cell {cell.name} is at chance with seeds {lost}: choose seeds that all leave chance")
     accuracies = [record.test_accuracy for record in found]
     return Baseline(
         **baselines.spread(accuracies),

@@ -1,8 +1,8 @@
-"""What chance can explain: Student's bound on the accuracy of new seeds, given the seeds of a baseline.
+"""Student's prediction bound on the accuracy of new seeds, given the seeds of a baseline.
 
-With n baseline accuracies of mean m and standard deviation s, the mean of k new ones from the same normal distribution
-lies below m − t(1 − level, n − 1) · s · √(1/k + 1/n) with probability `level` (Hahn and Meeker, Statistical Intervals,
-1991, chapter 4).
+Let n baseline accuracies have the mean m and the standard deviation s. Let k new ones come from the same normal
+distribution. Their mean is below m − t(1 − level, n − 1) · s · √(1/k + 1/n) with probability `level` (Hahn and Meeker,
+Statistical Intervals, 1991, chapter 4).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-# scipy takes half a second, which --help does without: each function imports what it uses.
+# scipy takes half a second to import, so each function imports it when it needs it.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What the seeds of a baseline scored."""
+    """The statistics of a baseline's seeds."""
 
     mean: float
     std: float
@@ -23,17 +23,17 @@ class Expected:
     n: int
 
     def error(self, k: int) -> float:
-        """Standard error of the distance between the mean of k new seeds and the baseline's."""
+        """Standard error of the difference between the mean of k new seeds and the baseline's mean."""
         return self.std * math.sqrt(1 / k + 1 / self.n)
 
     def bound(self, k: int, level: float) -> float:
-        """What the mean of k new seeds falls below with probability `level` where nothing has changed."""
+        """The bound below which the mean of k new seeds falls with probability `level` if nothing has changed."""
         from scipy.stats import t
 
         return self.mean - float(t.isf(level, self.n - 1)) * self.error(k)
 
     def p_value(self, found: float, k: int) -> float:
-        """The probability of a mean of k new seeds as low as `found` where nothing has changed."""
+        """The probability of a mean of k new seeds as low as `found` if nothing has changed."""
         from scipy.stats import t
 
         if self.std == 0:
@@ -41,9 +41,9 @@ class Expected:
         return float(t.cdf((found - self.mean) / self.error(k), self.n - 1))
 
     def smallest_loss(self, k: int, level: float, power: float) -> float:
-        """The loss of accuracy that is called one with probability `power`, the spread over seeds taken as known.
+        """The loss of accuracy that the test detects with probability `power`, with the spread over seeds as known.
 
-        The statistic of a loss δ is noncentral t with noncentrality δ / error.
+        For a loss δ the statistic has a noncentral t distribution with noncentrality δ / error.
         """
         from scipy.optimize import brentq
         from scipy.stats import nct, t
@@ -54,7 +54,7 @@ class Expected:
 
 
 def at_most(alarms: int, runs: int, confidence: float = 0.95) -> float:
-    """The upper bound of Clopper and Pearson (1934) on the rate of alarms, after `alarms` of them in so many runs."""
+    """The upper bound of Clopper and Pearson (1934) on the rate of alarms, after `alarms` alarms in `runs` runs."""
     from scipy.stats import beta
 
     return 1.0 if alarms == runs else float(beta.ppf(confidence, alarms + 1, runs - alarms))

@@ -1,4 +1,4 @@
-"""What `check` tells: one screen, a JUnit file, and what an update changed."""
+"""The output of `check`: tables on the terminal, a JUnit file, and the changes of an update."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from lra.core.files import write_atomically
 from lra.regression.baselines import Baseline, WatchedCell
 from lra.regression.prediction import at_most
 from lra.regression.verdict import HELD, POWER, REGRESSED, Verdict, commit, percent
+from lra.terminal.console import new_table
 
 CONFIDENCE = 0.95  # of the bound on the rate of false alarms
 
 
 def tables(verdicts: Sequence[Verdict]) -> list[Table]:
-    """A table a cell, one row a test; narrow enough for a log of 80 columns."""
+    """A table for each cell with a row for each test, narrow enough for 80 columns."""
     names = dict.fromkeys(verdict.cell for verdict in verdicts)
     return [_table([verdict for verdict in verdicts if verdict.cell == name]) for name in names]
 
@@ -26,11 +27,8 @@ def tables(verdicts: Sequence[Verdict]) -> list[Table]:
 def _table(verdicts: Sequence[Verdict]) -> Table:
     first = verdicts[0]
     made = f", baseline of commit {first.commit}" if first.commit else ""
-    found = Table(title=f"{first.cell}{made}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("test", "expected", "got"):
-        found.add_column(heading, overflow="fold")
-    found.add_column("p-value", justify="right", no_wrap=True)
-    found.add_column("", overflow="fold")
+    found = new_table(f"{first.cell}{made}", names=("test",), texts=("expected", "got", "p-value", ""))
+    found.box, found.padding = SIMPLE_HEAD, (0, 1, 0, 0)
     for verdict in verdicts:
         p = "" if verdict.p is None else f"{verdict.p:.2g}"
         found.add_row(verdict.test, verdict.expected, verdict.got, p, verdict.status)
@@ -38,15 +36,15 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def troubles(verdicts: Sequence[Verdict]) -> list[str]:
-    """Why a test has nothing to show, one line each."""
+    """The reason for each test without a result, one line each."""
     return [f"{each.cell}: {each.test} {each.status}: {each.why}" for each in verdicts if each.why]
 
 
 def lines(cells: Sequence[WatchedCell], level: float) -> list[str]:
-    """What the accuracy test can see, and how often it would be wrong: one line a cell that has a baseline."""
+    """The power and the false alarms of the accuracy test, one line for each cell with a baseline."""
     share = level / len(cells)
     told = [
-        f"False alarms: {100 * level:g} in 100 checks of unchanged code, averaged over the baselines that chance makes "
+        f"False alarms: {100 * level:g} in 100 checks of unchanged code, on average over random baselines "
         f"(Student's t, {100 * share:.2g} % for each of {len(cells)})."
     ]
     for cell in cells:
@@ -57,7 +55,7 @@ def lines(cells: Sequence[WatchedCell], level: float) -> list[str]:
 
 def _seen(cell: WatchedCell, baseline: Baseline, level: float) -> str:
     loss = baseline.expected.smallest_loss(len(cell.check_seeds), level, POWER)
-    return f"a loss of {100 * loss:.1f} points of accuracy is caught in {100 * POWER:.0f} of 100 checks"
+    return f"{100 * POWER:.0f} of 100 checks detect a loss of {100 * loss:.1f} points of accuracy"
 
 
 def _clean(cell: WatchedCell, baseline: Baseline, level: float) -> str:
@@ -71,14 +69,14 @@ def _clean(cell: WatchedCell, baseline: Baseline, level: float) -> str:
 
 
 def clean_alarms(cell: WatchedCell, baseline: Baseline, level: float) -> tuple[int, int]:
-    """Checks that the clean runs make up, as many seeds each as a check has, and how many of them cry wolf."""
+    """The number of checks that the clean seeds make up, and the number of false alarms among them."""
     k = len(cell.check_seeds)
     means = [sum(baseline.clean[i : i + k]) / k for i in range(0, len(baseline.clean) - k + 1, k)]
     return len(means), sum(baseline.expected.p_value(mean, k) < level for mean in means)
 
 
 def save_junit(verdicts: Sequence[Verdict], path: Path) -> None:
-    """The verdicts as JUnit XML: a regression is a failure, what could not run is an error."""
+    """Write the verdicts as JUnit XML: a regression is a failure, a test that could not run is an error."""
     failures = sum(verdict.status == REGRESSED for verdict in verdicts)
     errors = sum(verdict.status not in (HELD, REGRESSED) for verdict in verdicts)
     counts = {"tests": str(len(verdicts)), "failures": str(failures), "errors": str(errors)}
@@ -104,7 +102,7 @@ def _message(verdict: Verdict) -> str:
 
 
 def changes(before: WatchedCell, after: WatchedCell) -> list[str]:
-    """What an update changed in one cell, one line a value."""
+    """The changes of an update in one cell, one line for each value."""
     old, new = before.baseline, after.baseline
     assert new is not None, "an update measures a baseline"
     if old is None:
@@ -117,7 +115,7 @@ def changes(before: WatchedCell, after: WatchedCell) -> list[str]:
     }
     told = [f"{after.name}: {name}: {one} → {other}" for name, (one, other) in pairs.items() if one != other]
     apart = max(abs(b - a) / abs(a) for a, b in zip(old.curve, new.curve, strict=True))
-    return [*told, f"{after.name}: first losses: at most {apart:.1e} off the former"]
+    return [*told, f"{after.name}: first losses: largest difference to the former {apart:.1e}"]
 
 
 def _spread(baseline: Baseline) -> str:

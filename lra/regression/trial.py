@@ -1,4 +1,4 @@
-"""What `check` measures of one cell: accuracies, the first losses, the speed beside softmax's. Leaves no record."""
+"""The measurements of `check` for one cell: accuracies, first losses, and speed relative to softmax. No records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tasks.store import Prepared
 
 
 def prepare(cell: WatchedCell) -> Prepared:
-    """The data of a cell, built where it is not there."""
+    """The data of a cell; it is prepared if it is missing."""
     return data.prepare(cell.task, cell.run(0).data, data.source(None, None))
 
 
@@ -47,7 +47,7 @@ def records(cell: WatchedCell, seeds: Sequence[int], prepared: Prepared) -> list
 
 
 def first_losses(cell: WatchedCell, prepared: Prepared) -> list[float]:
-    """The loss of each of the first steps of the first seed, without dropout."""
+    """The losses of the first steps of the first seed, without dropout."""
     run = cell.run(cell.seeds[0])
     if run.train.steps <= FIRST_STEPS:
         raise UserError(f"cell {cell.name} has {run.train.steps} steps, expected more than {FIRST_STEPS}")
@@ -58,7 +58,7 @@ def first_losses(cell: WatchedCell, prepared: Prepared) -> list[float]:
 
 
 def ratio(cell: WatchedCell) -> Ratio:
-    """Training speed over that of softmax, both woken in turn in one benchmark, round by round."""
+    """Training speed relative to softmax, round by round; one benchmark times both in turn."""
     assert cell.speed is not None, "only a cell with a speed is timed"
     name, options = cell.mechanism
     wanted = Wanted(
@@ -81,7 +81,7 @@ def ratio(cell: WatchedCell) -> Ratio:
 
 @contextmanager
 def _nowhere(cell: WatchedCell) -> Iterator[Place]:
-    """A folder that is gone afterwards; Ctrl-C in the training loop ends the whole check."""
+    """A temporary folder. Ctrl-C in the training loop ends the whole check."""
     with tempfile.TemporaryDirectory(prefix="lra-check-") as folder:
         try:
             yield Place(results=Path(folder), device=cell.device)

@@ -1,4 +1,4 @@
-"""What is made of a cell's trial: held, regressed, or not to be compared. Three tests, each on its own."""
+"""The verdicts on a cell: held, regressed, or could not run. There are three independent tests."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from lra.bench.summary import Ratio
 from lra.regression.baselines import Baseline, WatchedCell
 
 HELD, REGRESSED, UNKNOWN = "held", "regressed", "could not run"
-TOLERANCE = 1e-3  # of a golden loss, relative
-POWER = 0.9  # of the smallest loss that is told
+TOLERANCE = 1e-3  # relative to a golden loss
+POWER = 0.9  # probability with which the reported loss of accuracy is detected
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One test of one cell."""
+    """The outcome of one test of one cell."""
 
     cell: str
     test: str
-    """accuracy, curve, throughput; or all, where there was nothing to compare."""
+    """accuracy, curve or throughput; all if nothing could be compared."""
     status: str
     expected: str = ""
     got: str = ""
     p: float | None = None
-    """Of the accuracy, or lower, where nothing has changed."""
+    """The probability of such an accuracy or a lower one if nothing has changed."""
     why: str = ""
-    """What kept it from running."""
+    """The reason why it could not run."""
     seconds: float = 0.0
     commit: str = ""
-    """That made the baseline."""
+    """The commit that made the baseline."""
 
 
 def of_accuracy(cell: WatchedCell, baseline: Baseline, accuracies: Sequence[float], level: float) -> Verdict:
-    """Whether the mean over the check's seeds lies where chance alone would take it; `level` is that of this cell."""
+    """Test whether the mean over the check's seeds is above the prediction bound; `level` is that of this cell."""
     expected, k = baseline.expected, len(accuracies)
     mean = sum(accuracies) / k
     bound, p = expected.bound(k, level), expected.p_value(mean, k)
@@ -49,7 +49,7 @@ def of_accuracy(cell: WatchedCell, baseline: Baseline, accuracies: Sequence[floa
 
 
 def of_curve(cell: WatchedCell, baseline: Baseline, losses: Sequence[float]) -> Verdict:
-    """Whether each of the first losses is the golden one, within TOLERANCE of it. A loss that is no number is not."""
+    """Test whether each of the first losses is within TOLERANCE of the golden one. A loss of NaN fails."""
     apart = [abs(loss - golden) / abs(golden) for loss, golden in zip(losses, baseline.curve, strict=True)]
     left = [step for step, distance in enumerate(apart) if not distance <= TOLERANCE]
     return Verdict(
@@ -63,9 +63,9 @@ def of_curve(cell: WatchedCell, baseline: Baseline, losses: Sequence[float]) -> 
 
 
 def of_throughput(cell: WatchedCell, baseline: Baseline, found: Ratio) -> Verdict:
-    """Whether three quarters of the rounds are slower than allowed: what disturbs a few of them raises no alarm."""
-    assert baseline.ratio is not None, "only where there is a baseline ratio"
-    assert cell.speed is not None, "nor is there one without a speed"
+    """Test whether three quarters of the rounds are too slow. A disturbance of a few rounds gives no alarm."""
+    assert baseline.ratio is not None, "the throughput test needs a baseline ratio"
+    assert cell.speed is not None, "the throughput test needs a speed"
     least = baseline.ratio / cell.speed.factor
     return Verdict(
         cell=cell.name,
@@ -78,24 +78,24 @@ def of_throughput(cell: WatchedCell, baseline: Baseline, found: Ratio) -> Verdic
 
 
 def of_nothing(cell: WatchedCell, why: str, test: str = "all", status: str = UNKNOWN) -> Verdict:
-    """A test that found nothing to compare, and why."""
+    """The verdict of a test that could not run, with the reason."""
     made = "" if cell.baseline is None else commit(cell.baseline)
     return Verdict(cell=cell.name, test=test, status=status, why=" ".join(why.split()), commit=made)
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0 all held, 1 something regressed, 2 nothing regressed but something could not run."""
+    """The exit code: 0 all tests passed, 1 a test regressed, 2 none regressed but some could not run."""
     found = {verdict.status for verdict in verdicts}
     return 1 if REGRESSED in found else 2 if UNKNOWN in found else 0
 
 
 def commit(baseline: Baseline) -> str:
-    """The commit that made the baseline, marked where its checkout was not clean."""
+    """The commit that made the baseline, with a + if its checkout was not clean."""
     if baseline.commit is None:
         return "unknown"
     return baseline.commit[:7] + ("" if baseline.clean_checkout else "+")
 
 
 def percent(share: float) -> str:
-    """A share in percent, to two digits: seeds of one cell differ by less than one."""
+    """A share in per cent with two digits, since seeds of one cell differ by less than one per cent."""
     return f"{100 * share:.2f}"

@@ -1,1 +1,1 @@
-"""`run_lra.py report`: one HTML page, and model cards."""
+"""The command `report`: one HTML page, and model cards."""

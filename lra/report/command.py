@@ -1,4 +1,4 @@
-"""`run_lra.py report`: every result in one HTML file that needs no network, no server and nothing beside it."""
+"""The command `report`: writes every result into one HTML file, which needs no network, server or other file."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from lra.terminal.console import console, left_out, write_document
 from lra.training.record import Record
 
 DESCRIPTION = (
-    "Write results/report.html from the records in results/runs and results/bench: leaderboard, plots, a card for each "
-    "mechanism and a page for each run, in one file that works offline. With --model-index nothing is written."
+    "Write results/report.html from the records in results/runs and results/bench. The file works offline. It has the "
+    "leaderboard, plots, a card for each mechanism and a page for each run. With --model-index nothing is written."
 )
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("plots.js", "run.js", "list.js", "tables.js", "page.js")
@@ -46,17 +46,17 @@ class ReportFlags:
     results: Where = RESULTS
     """The folder that holds runs and bench."""
     out: Where | None = None
-    """Where the page goes; report.html in the folder of results by default."""
+    """The file to write. Default: report.html, in the folder of results."""
     device: str | None = None
-    """Take speeds from the bench records of this device, or part of its name; else of the one with most."""
+    """Take speeds from bench records of this device; a part of its name suffices. Default: the one with most."""
     model_index: str | None = None
-    """Print the record of this run, named by its id or the beginning of it, as Hugging Face's model-index in YAML."""
+    """Print the record of this run as Hugging Face's model-index in YAML. The beginning of the run's id suffices."""
 
 
 @resting_collector()
 def report(flags: ReportFlags) -> int:
-    """Run the command: 0 done, 1 records that cannot be read (the page has the others)."""
-    mechanisms = [] if flags.model_index is not None else mechanism_values()  # its memory is free again for the records
+    """Run the command. Returns 0 done, 1 if some records cannot be read (the page has the others)."""
+    mechanisms = [] if flags.model_index is not None else mechanism_values()  # first, to free its memory early
     records, complaints = board.read(flags.results)
     timed, more = speeds.read(flags.results)
     left_out(complaints + more)
@@ -113,12 +113,12 @@ def page(boards: Sequence[Board], runs: Mapping[str, Record], mechanisms: Sequen
 
 
 def _embedded(values: Any) -> Markup:
-    """Values as JSON that may stand inside a <script>: no "<" can end it."""
+    """Values as JSON for a <script> element, without any "<", which could end it."""
     return Markup(json_text(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _markdown(text: str) -> Markup:
-    """A line of Markdown as HTML; HTML inside it is shown, not obeyed."""
+    """A line of Markdown as HTML. HTML in the line is escaped."""
     return Markup(MarkdownIt("commonmark", {"html": False}).renderInline(" ".join(text.split())))
 
 

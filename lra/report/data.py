@@ -1,4 +1,4 @@
-"""What the HTML page shows, as plain values: boards and records in, words and numbers out. The page is report.py's."""
+"""The data of the HTML page as plain values, from boards and records."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORIGINS = {
 
 
 def board_values(board: Board, runs: Mapping[str, Record], tables: Sequence[Table]) -> Values:
-    """One preset's table; columns of one origin stand together, and apart from the others."""
+    """One preset's table. Columns are grouped by the origin of their data."""
     names = {id(each): identity for identity, each in runs.items()}
     order = sorted(range(len(board.columns)), key=lambda i: [*ORIGINS].index(board.columns[i].origin))
     columns = [board.columns[i] for i in order]
@@ -57,12 +57,12 @@ def board_values(board: Board, runs: Mapping[str, Record], tables: Sequence[Tabl
 
 
 def throughput_values(speeds: Speeds) -> Values:
-    """The table of speeds, and what stands above it."""
+    """The table of speeds, and the text above it."""
     return {"title": TITLE, "about": (ABOUT, about_speeds(speeds)), "printed": _printed(throughput(speeds))}
 
 
 def published_values(table: Table) -> Values:
-    """A published table as the page prints it."""
+    """A published table for the page."""
     return {"head": ("model", *table.columns), "rows": [(name, *cells) for name, cells in table.rows.items()]}
 
 
@@ -129,7 +129,7 @@ def _cell(cell: Cell | None, estimate: Estimate | None, best: bool, names: Mappi
 
 
 def picture_values(boards: Sequence[Board], growths: Sequence[Picture]) -> list[Values]:
-    """Every plot of the Markdown page, with the task of each panel so that a filter finds it."""
+    """Every plot of the Markdown page, with the task of each panel for the filters."""
     found = []
     for board in boards:
         named = dict(zip(labels(board), board.columns, strict=True))
@@ -147,7 +147,7 @@ def picture_values(boards: Sequence[Board], growths: Sequence[Picture]) -> list[
 
 
 def _grown(panel: Panel) -> Values:
-    """A panel of times or of memory, to four digits: they span many powers of ten."""
+    """A panel of times or memory with four significant digits."""
 
     def digits(each: Growth) -> Values:
         shown = {name: getattr(each, name) for name in ("values", "low", "high", "crossing")}
@@ -171,7 +171,7 @@ def _rounded(value: Any) -> Any:
 
 
 def mechanism_values() -> list[Values]:
-    """A card for each mechanism. Its parameters are drawn to be counted, which takes 300 MB for a moment."""
+    """A card for each mechanism. Counting parameters draws them, which takes 300 MB for a moment."""
     found = []
     for name in attention_impls.names():
         mechanism = attention_impls.load(name)
@@ -199,5 +199,5 @@ def mechanism_values() -> list[Values]:
 
 
 def _told(kind: type) -> dict[str, str]:
-    """What stands under each field of a dataclass."""
+    """The docstring of each field of a dataclass."""
     return {each.arg_name: each.description or "" for each in parse_from_object(kind).params}

@@ -1,4 +1,4 @@
-"""LaTeX as MathML, which browsers show without a script, a font or a network."""
+"""LaTeX as MathML, which browsers show without scripts, fonts or a network."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FUNCTION = re.compile(r"<mo>((?!mod)[A-Za-z]{2,})</mo>")
 
 
 def mathml(tex: str, display: str = "block") -> Markup:
-    """An equation on a line of its own, or with display "inline" among words.
+    """An equation on its own line, or within text with display "inline".
 
-    Names of functions get the space that LaTeX gives them: a thin one on both sides.
+    Names of functions get thin spaces on both sides, as in LaTeX.
     """
     from latex2mathml.converter import convert  # reads a large table of symbols
 
@@ -22,5 +22,5 @@ def mathml(tex: str, display: str = "block") -> Markup:
 
 
 def words_and_mathml(text: str) -> Markup:
-    """Words with LaTeX between dollars."""
+    """Text with LaTeX between dollars, as HTML."""
     return Markup(rendered(text, lambda tex: mathml(tex, "inline"), escape))

@@ -1,6 +1,6 @@
 """A record as the `model-index` block that Hugging Face reads from the head of a model's README.
 
-Layout: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. Accuracies are fractions there as in records.
+Layout: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. Accuracies are fractions, as in records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lra.training.record import Record, name
 
 
 def find(records: Mapping[str, Record], wanted: str) -> Record:
-    """The record whose id is, or alone begins with, what is wanted."""
+    """The record whose id is `wanted`, or the only one whose id begins with it."""
     fitting = [identity for identity in records if identity.startswith(wanted)]
     if wanted in records:
         return records[wanted]
@@ -27,8 +27,8 @@ def find(records: Mapping[str, Record], wanted: str) -> Record:
     near = fitting or difflib.get_close_matches(wanted, list(records), n=1)
     hint = f"did you mean {' or '.join(near[:4])}? " if near else ""
     raise UserError(
-        f"--model-index {wanted}: {'several runs begin so' if fitting else 'no such run'}: {hint}"
-        "ids are the records' run_id, and stand at the end of their file names"
+        f"--model-index {wanted}: {'several runs begin with it' if fitting else 'unknown run'}: {hint}"
+        "expected a run_id, whose first digits end the file name of its record"
     )
 
 

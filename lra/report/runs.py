@@ -1,7 +1,7 @@
-"""Every run as the page holds it: a few columns of all that stand ready, and what more there is of each, packed.
+"""The runs in the page: a few columns of all runs, and the details of each run in compressed blocks.
 
-Thousands of runs have tens of megabytes to tell, of which a reader opens a few. So they are compressed, BLOCK by BLOCK,
-and the page unpacks the block that it needs.
+Details of thousands of runs take tens of megabytes, and a reader opens only a few. So they are compressed in blocks of
+BLOCK runs, and the page unpacks the block that it needs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from lra.training.screen import verdict
 
 Values = dict[str, Any]
 LOSS_DIGITS = 4
-BLOCK = 64  # runs that are packed together: as many as are quickly unpacked, and alike enough to shrink
+BLOCK = 64  # runs of a block: few enough to unpack quickly, similar enough to compress well
 
 
 def identities(records: Sequence[Record]) -> dict[str, Record]:
-    """Every record under an id of its own: its run_id, and for a run trained again run_id.2, in the files' order."""
+    """Every record by a unique id: its run_id, or run_id.2 and so on for a repeated run, in the files' order."""
     counts: Counter[str] = Counter()
     found: dict[str, Record] = {}
     for each in records:
@@ -42,7 +42,7 @@ def identities(records: Sequence[Record]) -> dict[str, Record]:
 
 
 def named(attn: str, words: Sequence[str]) -> Values:
-    """A mechanism's name, what a command line adds to it, and whether it has a card here."""
+    """A mechanism's name, the flags that a command line adds, and whether it has a card here."""
     return {"attn": Path(attn).name, "words": " ".join(words), "known": _has_card(attn)}
 
 
@@ -52,7 +52,7 @@ def _has_card(attn: str) -> bool:
 
 
 def run_columns(runs: Mapping[str, Record]) -> Values:
-    """What the list of runs shows, a list a column; what many runs share stands once, in `kinds`."""
+    """The list of runs, one list for each column. Values that many runs share are stored once, in `kinds`."""
     kinds: dict[tuple, int] = {}
     columns: Values = {"id": list(runs), "kind": []}
     for each in runs.values():
@@ -65,7 +65,7 @@ def run_columns(runs: Mapping[str, Record]) -> Values:
 
 
 def _kind(each: Record) -> Values:
-    """What a run shares with those of other seeds."""
+    """The values that a run shares with other seeds."""
     return {
         **named(each.attn, [*overrides.words(each), *filter(None, [overrides.tuned([each]), _devices(each)])]),
         "task": each.task,
@@ -85,7 +85,7 @@ def _devices(each: Record) -> str:
 
 
 def _figures(each: Record) -> Values:
-    """The numbers of a row, with the digits that it shows; accuracies in per cent."""
+    """The numbers of a row, rounded as shown; accuracies in per cent."""
     return {
         "seed": each.seed,
         "accuracy": _percent(each.test_accuracy),
@@ -98,7 +98,7 @@ def _figures(each: Record) -> Values:
 
 
 def packed(runs: Mapping[str, Record]) -> Iterator[str]:
-    """What the page of a run shows beside its columns: a block of JSON at a time, as zlib and then Base64 write it."""
+    """The details of runs for their pages, in blocks of JSON, compressed with zlib and encoded in Base64."""
     rest = iter(runs.values())
     while block := list(islice(rest, BLOCK)):
         text = json_text([_details(each) for each in block], ensure_ascii=False, separators=(",", ":"))
@@ -128,14 +128,14 @@ def _details(each: Record) -> Values:
 
 
 def _surroundings(each: Record) -> Values:
-    """What records tell of their surroundings since schema 2."""
+    """Facts about the surroundings, which records have since schema 2."""
     told = ("precision", "devices", "usable_cores", "usable_memory_bytes")
     found = {name: getattr(each, name) for name in told if getattr(each, name) is not None}
     return found | ({"switches": each.switches} if each.switches else {})
 
 
 def _curve(each: Record) -> dict[str, list[int | float]]:
-    """A list a column; accuracies in per cent, to two digits."""
+    """The curve, one list for each column; accuracies in per cent with two digits."""
     columns: dict[str, list[int | float]] = {name: [getattr(point, name) for point in each.curve] for name in COLUMNS}
     for name, values in columns.items():
         if name.endswith("accuracy"):
@@ -146,5 +146,5 @@ def _curve(each: Record) -> dict[str, list[int | float]]:
 
 
 def _percent(fraction: float, digits: int = 1) -> float:
-    """Rounded here and not where it is shown, so that every place shows the same digits."""
+    """A number rounded here, once, so that all places show the same digits."""
     return round(100 * fraction, digits)

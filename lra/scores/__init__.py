@@ -1,1 +1,1 @@
-"""Records as numbers: rows and columns, speeds, statistics, tables."""
+"""From records to numbers: rows and columns, speeds, statistics, tables."""

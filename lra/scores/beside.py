@@ -1,4 +1,4 @@
-"""Our results beside published ones of the same protocol, with what lies between them in standard errors."""
+"""Our results beside published ones of the same protocol, with their difference in standard errors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from lra.scores.tables import Grid, TableText, percent
 
 PROTOCOL = "small"  # the family of the preset standard
 TITLE = "Beside published rows of the same protocol"
-ABOUT = """The difference is ours minus theirs, in percentage points. Its standard error joins ours with the binomial
-error that a published accuracy has on a test set of the same size; papers state no spread over seeds, so the true
-error is larger. What differs between the protocols stands below, at each published table."""
+ABOUT = """The difference is ours minus theirs, in percentage points. Its standard error combines ours with the
+binomial error of the published accuracy on a test set of the same size. Papers state no spread over seeds, so the true
+error is larger. The notes at each published table below say how its protocol differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """One accuracy of ours and a published one of the same mechanism and task; fractions."""
+    """One of our accuracies and a published one of the same mechanism and task, as fractions."""
 
     row: Row
     column: Column
     ours: Estimate
     theirs: float
     name: str
-    """What their table calls the mechanism."""
+    """The mechanism's name in their table."""
     source: str
     """Their table."""
 
@@ -46,7 +46,7 @@ class Beside:
 
 
 def beside(board: Board, tables: Sequence[Table]) -> list[Beside]:
-    """Every pair that there is: rows of ours without changes, on a task's whole data, and rows said to be the same."""
+    """Every pair: our rows without changes, on a task's whole data, and the published rows of the same mechanism."""
     if board.preset != RANKED:
         return []
     return [

@@ -1,7 +1,7 @@
-"""From records to a leaderboard's rows and columns, one board a preset: pure functions, no text and no files.
+"""From records to the rows and columns of a leaderboard, one board for each preset: pure functions without files.
 
-A column is one task on one set of data: other versions, lengths or presets never share it. A row is one mechanism with
-its options on one backend, and what its configuration changes in the preset.
+A column is one task on one data set. Other versions, lengths or presets never share it. A row is one mechanism with its
+options on one backend, with the changes of its configuration to the preset.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from lra.training.record import Record
 from tasks.base import TaskError
 
 RANKED, RECIPE, LEARNING = "standard", "s4", "quick"
-PRESETS = (RANKED, RECIPE, LEARNING)  # smoke only shows that a run is wired
+PRESETS = (RANKED, RECIPE, LEARNING)  # without smoke, which only shows that every part works
 FIVE = ("listops", "text", "retrieval", "image", "pathfinder")
 LONGER = ("pathx", "path256")
-SUBSTITUTE = {"retrieval": "retrieval-aan1818"}  # a set of our own beside the official one
+SUBSTITUTE = {"retrieval": "retrieval-aan1818"}  # our own data set beside the official one
 OFFICIAL, GENERATED, FOREIGN = "official", "generated", "not an official set"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One task on one set of data. Accuracies are fractions, as everywhere before the tables."""
+    """One task on one data set. Accuracies are fractions; only tables have per cent."""
 
     task: str
     version: int
@@ -41,31 +41,31 @@ class Column:
     origin: str
     """OFFICIAL, GENERATED or FOREIGN."""
     whole: bool
-    """Whether the data is the preset's, whatever its origin; only such columns enter an average."""
+    """Whether the data has the preset's sizes. Only such columns enter an average."""
     examples: int
     validation: str
     references: dict[str, float]
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """What tells a column from every other."""
+        """The key of the column, which no other column has."""
         return self.task, self.version, self.data_hash
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The runs of one row on one column's data, one a seed."""
+    """The runs of one row on one column's data, one for each seed."""
 
     runs: tuple[Record, ...]
 
     @property
     def accuracies(self) -> list[float]:
-        """Test accuracy of each seed, at its best validation step."""
+        """Test accuracy of each seed at its best validation step."""
         return [run.test_accuracy for run in self.runs]
 
     @property
     def mean(self) -> float:
-        """Over all seeds, those at chance too."""
+        """Mean over all seeds, also those at chance."""
         return fmean(self.accuracies)
 
     @property
@@ -75,7 +75,7 @@ class Cell:
 
     @property
     def converged(self) -> int:
-        """How many seeds left chance behind."""
+        """The number of seeds that left chance."""
         return sum(not run.at_chance for run in self.runs)
 
     @property
@@ -94,29 +94,29 @@ class Average:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One mechanism with its options, changes and search for rates on one backend."""
+    """One mechanism with its options, changes and search for rates, on one backend."""
 
     attn: str
     options: dict[str, Any]
-    """All of them, those at their defaults too."""
+    """All options, also those at their defaults."""
     words: tuple[str, ...]
-    """What a command line has to set beside task, mechanism, backend, preset and seed."""
+    """The flags that a command line needs besides task, mechanism, backend, preset and seed."""
     backend: str
     cells: tuple[Cell | None, ...]
-    """One for each column of the board."""
+    """A cell for each column of the board."""
     training: RowSpeed | None
     inference: RowSpeed | None
     tuned: str = ""
-    """What the search for its rates took: "tuned (6 runs of 1,000 steps)"; nothing where there was none."""
+    """The budget of the search for its rates: "tuned (6 runs of 1,000 steps)". Empty without a search."""
 
     @property
     def name(self) -> str:
-        """The mechanism as a command line names it: "softmax --attn.local-conv"; behind it what its tuning took."""
+        """The mechanism as a command line names it: "softmax --attn.local-conv", then the budget of its search."""
         return " ".join([Path(self.attn).name, *self.words]) + (f", {self.tuned}" if self.tuned else "")
 
     @property
     def plain(self) -> bool:
-        """Whether it is the mechanism as its card has it, trained as the preset has it."""
+        """Whether it has the card's default options and the preset's values."""
         return not self.words and not self.tuned
 
     @property
@@ -127,10 +127,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """Everything one preset's table shows."""
+    """The content of one preset's table."""
 
     preset: str
-    """With its version where that is superseded: "quick v1"."""
+    """The preset, with its version if that is superseded: "quick v1"."""
     columns: tuple[Column, ...]
     averages: tuple[Average, ...]
     rows: tuple[Row, ...]
@@ -138,16 +138,16 @@ class Board:
 
     @property
     def kind(self) -> str:
-        """The preset, whatever its version."""
+        """The preset without its version."""
         return self.preset.partition(" ")[0]
 
     @property
     def slug(self) -> str:
-        """The preset in the name of a file."""
+        """The preset as part of a file name."""
         return self.preset.replace(" ", "-")
 
     def estimate(self, row: Row, column: int) -> Estimate | None:
-        """A row's accuracy in a column; numbers past the columns are the averages."""
+        """A row's accuracy in a column. Indices after the columns are the averages."""
         if column < len(self.columns):
             cell = row.cells[column]
             return cell.estimate if cell else None
@@ -156,14 +156,14 @@ class Board:
         return significance.average(parts) if len(parts) == len(cells) else None
 
     def best(self) -> list[list[bool]]:
-        """For each row, which of its columns and averages cannot be told from the best."""
+        """For each row, whether each column and average cannot be distinguished from the best."""
         width = len(self.columns) + len(self.averages)
         by_column = [significance.as_good_as_best([self.estimate(row, i) for row in self.rows]) for i in range(width)]
         return [[column[index] for column in by_column] for index in range(len(self.rows))]
 
 
 def read(results: Path) -> tuple[list[Record], list[str]]:
-    """Every record of a ranked preset under results/runs, and a line for each file that is no such record."""
+    """Every record of a preset in PRESETS under results/runs, and a line for each file that cannot be read."""
     records, complaints = [], []
     for path in sorted((results / "runs").glob("[!.]*.json"), key=_age):
         try:
@@ -181,7 +181,7 @@ def read(results: Path) -> tuple[list[Record], list[str]]:
 
 
 def boards(records: Sequence[Record], speeds: Speeds | None) -> list[Board]:
-    """One board for each preset that has records, the ranked one first, those of superseded versions last."""
+    """A board for each preset with records: the ranked one first, superseded versions last."""
     by_preset: dict[str, list[Record]] = {preset: [] for preset in PRESETS}
     for each in records:
         by_preset.setdefault(overrides.preset_name(each), []).append(each)
@@ -189,7 +189,7 @@ def boards(records: Sequence[Record], speeds: Speeds | None) -> list[Board]:
 
 
 def _of_model(preset: str, speeds: Speeds | None) -> Speeds | None:
-    """Speeds are measured on the small model, and say nothing of the recipe's."""
+    """The speeds for a preset. They are measured on the small model, so the board of s4 has none."""
     return None if preset.partition(" ")[0] == RECIPE else speeds
 
 
@@ -210,7 +210,7 @@ def _board(preset: str, records: list[Record], speeds: Speeds | None) -> Board:
 
 
 def _ranked(board: Board) -> Board:
-    """The board with its rows by their first average, those without one last."""
+    """The board with rows sorted by their first average; rows without one come last."""
 
     def place(row: Row) -> tuple[bool, float]:
         found = board.estimate(row, len(board.columns))
@@ -243,7 +243,7 @@ def _origin(each: Record) -> str:
 
 
 def _averages(columns: list[Column]) -> list[Average]:
-    """The five official sets; ours where a task has some; and the latter with the substitutes."""
+    """The averages: over the five official data sets, with generated data, and with our substitutes."""
     made = {column.task for column in columns if column.origin == GENERATED}
     also = ", ".join(task for task in FIVE if task in made)
     official = {task: (task, OFFICIAL) for task in FIVE}
@@ -270,7 +270,7 @@ def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> R
     cells = []
     for column in columns:
         mine = [each for each in group if (each.task, each.task_version, each.data_hash) == column.key]
-        seeds = {each.seed: each for each in mine}  # a seed trained again counts once, by its newest record
+        seeds = {each.seed: each for each in mine}  # a seed that was trained again counts once, with its newest record
         cells.append(Cell(runs=tuple(seeds[seed] for seed in sorted(seeds))) if seeds else None)
     return Row(
         attn=first.attn,
@@ -285,6 +285,6 @@ def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> R
 
 
 def _age(path: Path) -> tuple[str, int]:
-    """Sorts a record's later versions, name.2.json, behind its first."""
+    """A sort key: later versions of a record (name.2.json) follow the first."""
     stem, _, again = path.stem.partition(".")
     return stem, int(again) if re.fullmatch(r"[0-9]{1,9}", again) else 1

@@ -1,4 +1,4 @@
-"""The claims of ELFATT's abstract, from results/claims.yaml, and what our records say of each: figures, no verdict."""
+"""The claims of ELFATT's abstract, from results/claims.yaml, with the figures of our records. No verdicts."""
 
 from __future__ import annotations
 
@@ -22,51 +22,51 @@ from lra.training.disturbance import ALONE
 
 PATH = DATA / "results" / "claims.yaml"
 OURS = "elfatt"
-TUNING = ("block_size", "layout", "kernel")  # options that leave a mechanism what it is
+TUNING = ("block_size", "layout", "kernel")  # options that do not make it another mechanism
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedClaim:
-    """Which pairs of bench cells speak of a claim about speed."""
+    """The pairs of bench cells that test a claim about speed."""
 
     against: list[str]
     what: list[What]
     command: str
-    """What would measure it; empty where nothing here does."""
+    """The commands that measure the claim; empty if none does."""
     options: dict[str, str] = field(default_factory=dict)
     shapes: list[str] = field(default_factory=list)
-    """Beginnings of the names of shapes, of which a cell's has one; none lets every cell in."""
+    """Prefixes of shape names; a cell must have one of them. Empty: every cell."""
     devices: list[str] = field(default_factory=list)
-    """Words of which the device's name has one; none lets every device in."""
+    """Words; the device's name must have one of them. Empty: every device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyClaim:
-    """Which columns of which presets speak of a claim about accuracy."""
+    """The columns and presets that test a claim about accuracy."""
 
     tasks: list[str]
     presets: list[Literal["standard", "quick"]]
-    """The first is the one that the claim is held against."""
+    """The presets. The claim is about the first one."""
     command: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim, in our words with the paper's figures."""
+    """One claim, in our words, with the paper's figures."""
 
     id: str
     title: str
     claim: str
     differs: str
-    """What keeps our figures apart from the paper's."""
+    """The differences between our measurement and the paper's."""
     speed: SpeedClaim | None = None
     accuracy: AccuracyClaim | None = None
     open: str = ""
-    """What no command of ours measures."""
+    """The part of the claim that no command here measures."""
     plan: str = ""
-    """How that could be measured."""
+    """A way to measure that part."""
     near: str = ""
-    """A page under results that has something near it, and no measurement of the claim."""
+    """A page under results with a related measurement, which does not test the claim."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,34 +79,34 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """How many times as fast elfatt was as a rival in one bench record."""
+    """How many times as fast elfatt is as another mechanism, in one bench record."""
 
     ratio: Ratio
     ours: Timing
     theirs: Timing
     record: BenchRecord
     file: str
-    """The record's name under results/bench."""
+    """The record's file name under results/bench."""
 
     @property
     def device(self) -> str:
-        """As the leaderboard names it."""
+        """The device's name, as on the leaderboard."""
         return device_of(self.record, self.ours.backend)
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU was timed."""
+        """Whether the device is a GPU."""
         return self.record.environment["backends"][self.ours.backend]["device"] != "cpu"
 
     @property
     def doubtful(self) -> bool:
-        """Whether the samples are unstable, by pyperf's rules, or other work disturbed them."""
+        """Whether the samples are unstable by pyperf's rules, or were disturbed by other work."""
         shaky = any(unstable(step_seconds(each), shortest=min(each.samples)) for each in (self.ours, self.theirs))
         return shaky or self.record.environment.get("timing", ALONE) != ALONE
 
     @property
     def conditions(self) -> tuple:
-        """The same for two measurements of one thing; the newest of them counts."""
+        """A key that repeated measurements share; the newest one counts."""
         record, ours = self.record, self.ours
         what = (record.what, record.documents, record.dtype, record.heads, record.head_dim, record.dropout)
         return (self.device, ours.backend, *what, ours.shape, ours.length, ours.batch, ours.label, self.theirs.label)
@@ -114,13 +114,13 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """elfatt beside the best other mechanism in one column of one framework."""
+    """The result of elfatt and of the best other mechanism, in one column of one framework."""
 
     board: Board
     column: int
     ours: Row
     best: Row | None
-    """The other mechanism with the greatest mean; None where no other was trained."""
+    """The other mechanism with the greatest mean; None if no other was trained."""
     rivals: int
 
     @property
@@ -130,12 +130,12 @@ class Standing:
 
     @property
     def among_best(self) -> bool:
-        """Whether the data cannot tell elfatt from the best of the column."""
+        """Whether the data cannot distinguish elfatt from the best of the column."""
         return self.board.best()[self.board.rows.index(self.ours)][self.column]
 
 
 def load(path: Path = PATH) -> Claims:
-    """Every claim, in the file's order; UserError names what is wrong with one."""
+    """Every claim, in the file's order. UserError names a fault."""
     values = read_yaml(path, as_text=True)
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping with source and claims")
@@ -145,14 +145,14 @@ def load(path: Path = PATH) -> Claims:
         raise UserError(f"{path}: {error}") from error
     for claim in listed.claims:
         if not (claim.speed or claim.accuracy or claim.open):
-            raise UserError(f"{path}: {claim.id}: expected speed, accuracy or open: what is measured, or what is not")
+            raise UserError(f"{path}: {claim.id}: expected one of speed, accuracy and open")
         if claim.accuracy and not claim.accuracy.presets:
-            raise UserError(f"{path}: {claim.id}: accuracy names no preset, expected standard, quick or both")
+            raise UserError(f"{path}: {claim.id}: accuracy has no presets: expected standard, quick or both")
     return listed
 
 
 def factors(claim: SpeedClaim, records: Sequence[tuple[str, BenchRecord]]) -> list[Factor]:
-    """What bench records, each with its file's name, say of a claim: the newest measurement of each thing."""
+    """The factors in bench records (with their file names) that test a claim; repeated measurements: the newest."""
     found = [each for name, record in records for each in _pairs(claim, name, record)]
     newest = {each.conditions: each for each in sorted(found, key=lambda each: each.record.started)}
     return sorted(newest.values(), key=lambda each: (not each.on_gpu, *map(str, each.conditions[:3]), each.ours.length))
@@ -177,12 +177,12 @@ def _pairs(claim: SpeedClaim, name: str, record: BenchRecord) -> Iterator[Factor
 
 
 def _sizes(cell: Timing) -> tuple:
-    """The same for cells that may be compared."""
+    """A key that comparable cells share."""
     return cell.backend, cell.shape, cell.length, cell.batch
 
 
 def _plain(cell: Timing, names: Sequence[str]) -> bool:
-    """Whether a cell is one of these mechanisms as its card has it; how it is cut or computed may differ."""
+    """Whether a cell is one of these mechanisms with the card's options, except those in TUNING."""
     usual = defaults(cell.attn)
     return cell.attn in names and all(
         usual.get(name) == value for name, value in cell.options.items() if name not in TUNING
@@ -190,7 +190,7 @@ def _plain(cell: Timing, names: Sequence[str]) -> bool:
 
 
 def standings(claim: AccuracyClaim, boards: Sequence[Board]) -> list[Standing]:
-    """elfatt as its card has it, in every column of the claim's tasks that it was trained on."""
+    """The results of elfatt, with the card's options, in every column of the claim's tasks."""
     by_preset = {board.preset: board for board in boards}
     return [
         each

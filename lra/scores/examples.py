@@ -1,4 +1,4 @@
-"""Runs compared example by example: accuracy by what tells examples apart, and McNemar's test of two runs."""
+"""Comparisons example by example: accuracy by traits of examples, and McNemar's test of two runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BINS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Examples that are alike in one trait."""
+    """A group of examples with similar values of one trait."""
 
     low: int
     high: int
-    """Least and greatest value among them."""
+    """The least and the greatest value in the group."""
     middle: float
     """The median value."""
     examples: int
@@ -35,15 +35,15 @@ class Paired:
     """Two runs on the same examples."""
 
     first_only: int
-    """Examples that only the first has right."""
+    """Number of examples that are right in the first only."""
     second_only: int
     examples: int
     p: float
-    """Two-sided p of McNemar's exact test: that both are right equally often."""
+    """Two-sided p of McNemar's exact test that both are right equally often."""
 
     @property
     def difference(self) -> float:
-        """Accuracy of the first less that of the second."""
+        """Accuracy of the first minus that of the second."""
         return (self.first_only - self.second_only) / self.examples
 
     @property
@@ -54,7 +54,7 @@ class Paired:
 
 
 def bins(correct: Bool[np.ndarray, " n"], trait: Int[np.ndarray, " n"], most: int = BINS) -> list[Bin]:
-    """Groups of about as many examples each, by rising trait; equal values are never parted."""
+    """Groups of about equal size, by increasing trait. Examples with equal values stay together."""
     values, counts = np.unique(trait, return_counts=True)
     before = np.cumsum(counts) - counts
     group_of_value = before * most // len(trait)
@@ -75,8 +75,8 @@ def bins(correct: Bool[np.ndarray, " n"], trait: Int[np.ndarray, " n"], most: in
 
 
 def mcnemar(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> Paired:
-    """The exact test: of the examples that one run alone has right, as many should be the first's as the second's."""
-    from scipy.stats import binomtest  # half a second, which --help does without
+    """McNemar's exact test: of the examples that one run alone has right, each run should have about half."""
+    from scipy.stats import binomtest  # takes half a second to import, so it is imported late
 
     one, other = int((first & ~second).sum()), int((second & ~first).sum())
     p = float(binomtest(one, one + other).pvalue) if one + other else 1.0

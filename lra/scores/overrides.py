@@ -1,4 +1,4 @@
-"""What sets a run apart from its preset: its mechanism's options and what its configuration changes, as flags."""
+"""The differences of a run from its preset, as flags: options of the mechanism and changed values."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ UNCOUNTED = {"train": ("chunk",), "data": ("source",)}
 
 
 def key(each: Record) -> tuple:
-    """The same for runs that share a row: mechanism, options, backend, changes, and the search that chose the rates.
+    """The key of a row: mechanism, options, backend, changes, and the search that chose the rates.
 
-    A search is the same for two tasks where its grid and its share of the steps are: tasks differ in length.
+    Searches on two tasks are equal if their grid and their share of the steps are equal: tasks differ in length.
     """
     shown = repr(sorted(options(each).items()))
     found = tuning(each)
@@ -32,9 +32,9 @@ def key(each: Record) -> tuple:
 
 
 def words(each: Record) -> tuple[str, ...]:
-    """What a command line has to set beside task, mechanism, backend, preset and seed.
+    """The flags that a command line needs besides task, mechanism, backend, preset and seed.
 
-    The data is the column's. Rates that a search chose are that search's, and not told here.
+    Flags of data belong to the column, and rates that a search chose to the search, so neither is among them.
     """
     chosen = option_words(
         each.attn, options(each), _preset_options(each.task, each.preset, each.preset_version, each.attn)
@@ -43,19 +43,19 @@ def words(each: Record) -> tuple[str, ...]:
 
 
 def tuning(each: Record) -> Tuning | None:
-    """The search that chose the record's rates; None where there was none."""
+    """The search that chose the record's rates; None without a search."""
     text = each.config.get("tuned")
     return Tuning.parse(text) if text else None
 
 
 def tuned(group: Sequence[Record]) -> str:
-    """What the search took that the runs of a row share, "tuned (6 runs of 1,000 steps)"; "" where there was none."""
+    """The budget of the search behind a row: "tuned (6 runs of 1,000 steps)". Empty without a search."""
     found = [each for each in map(tuning, group) if each]
     return f"tuned ({budget(found[0].runs, (each.steps for each in found))})" if found else ""
 
 
 def option_words(attn: str, chosen: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """What a command line has to set of a mechanism's options, beside those that its preset sets."""
+    """The flags for a mechanism's options, without those that the preset sets."""
     usual = defaults(attn) | dict(preset or {})
     return tuple(
         word for name, value in chosen.items() if usual.get(name) != value for word in _word("attn", name, value)
@@ -63,13 +63,13 @@ def option_words(attn: str, chosen: Mapping[str, Any], preset: Mapping[str, Any]
 
 
 def options(each: Record) -> dict[str, Any]:
-    """The record's options, and those that came after it: at their neutral values, else at their defaults."""
+    """The record's options. Newer options have their neutral values, else their defaults."""
     return defaults(each.attn) | _neutral_options(each.attn) | each.options
 
 
 @cache
 def defaults(attn: str) -> dict[str, Any]:
-    """The options of a mechanism as its card has them; none known for one from outside or one that is gone."""
+    """The default options of a mechanism; empty for one from outside the repository, or one that was removed."""
     if not _known(attn):
         return {}
     return asdict(attention_impls.load(attn).card.options())
@@ -82,14 +82,14 @@ def _neutral_options(attn: str) -> dict[str, Any]:
 
 @cache
 def _known(attn: str) -> bool:
-    """Whether it is a mechanism of the repository, whose folders are looked through once."""
+    """Whether it is a mechanism of the repository. The folders are listed once."""
     return attn in attention_impls.names()
 
 
 def command(each: Record) -> str:
-    """What makes the record again: its command, and the options that came after it where their default is another.
+    """The command that repeats the record's run: its own command, plus newer options whose default changes numbers.
 
-    Where the preset has other values by now, all that differs from these.
+    If the preset has changed since, the command names every value that differs from the current preset.
     """
     today = _preset_options(each.task, each.preset, None, each.attn)
     if superseded(each):
@@ -109,19 +109,20 @@ def command(each: Record) -> str:
 
 
 def superseded(each: Record) -> bool:
-    """Whether its preset has other values by now."""
+    """Whether the preset has changed since."""
     return each.preset_version != _version(each.task, each.preset)
 
 
 def preset_name(each: Record) -> str:
-    """The preset, with its version where that is no longer today's: "quick v1"."""
+    """The preset, with its version if that is superseded: "quick v1"."""
     return f"{each.preset} v{each.preset_version}" if superseded(each) else each.preset
 
 
 def changes(each: Record, part: str, *, today: bool = False, chosen: bool = True) -> tuple[str, ...]:
-    """What a part of a record's configuration, model, train or data, changes in its preset, as flags.
+    """The flags for values of one part (model, train or data) that differ from the preset.
 
-    In that of its version, or in `today`'s; with what a search chose, or without.
+    The preset is that of the record's version, or the current one with `today`. Values that a search chose are left out
+    without `chosen`.
     """
     searched = () if chosen or part != "train" or not (found := tuning(each)) else found.grid
     attn = each.attn if _known(each.attn) else None
@@ -138,13 +139,13 @@ def changes(each: Record, part: str, *, today: bool = False, chosen: bool = True
 
 
 def _of_device(each: Record, name: str) -> Any:
-    """What "auto" is on the record's device, for a field that has it; None else."""
+    """The value of "auto" on the record's device, for fields that have "auto"; else None."""
     return {"precision": "float32" if each.environment["device"] == "cpu" else "bfloat16"}.get(name)
 
 
 @cache
 def _preset(task: str, preset: str, version: int | None, attn: str | None) -> dict[str, dict[str, Any]]:
-    """The preset with every field, also those at which a YAML is silent since they have a default."""
+    """The preset with every field. Fields that the YAML does not give have their defaults."""
     values = preset_values(task, preset, attn, version)
     return {part: asdict(kind(**values[part])) for part, kind in _kinds(task).items()}
 

@@ -1,4 +1,4 @@
-"""Numbers from papers: results/published.yaml, read as printed and never computed with."""
+"""Numbers from papers, in results/published.yaml, kept as the papers print them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ PATH = DATA / "results" / "published.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One published table. Cells are the source's own digits; "–" where it has none."""
+    """One published table. Cells have the digits of the source; "–" for a missing number."""
 
     id: str
     title: str
     citation: str
     protocol: Literal["google", "small", "ssm", "mixed", "unknown"]
-    """The family whose numbers these might be compared with."""
+    """The protocol family, within which numbers may be compared."""
     unit: str
     differs: str
-    """What keeps its numbers apart from ours and from other tables'."""
+    """The differences to our protocol and to other tables."""
     columns: list[str]
     rows: dict[str, list[str]]
     mechanisms: dict[str, str] = field(default_factory=dict)
-    """Rows that are a mechanism of ours with its default options, and its name here."""
+    """Our mechanism for each row that is equal to one with default options."""
     notes: list[str] = field(default_factory=list)
 
 
 def load(path: Path = PATH) -> list[Table]:
-    """Every table, in the file's order; UserError names what is wrong with one."""
+    """Every table, in the file's order. UserError names a fault."""
     blocks = read_yaml(path, as_text=True)  # 58.40 stays 58.40
     try:
         tables = [dacite.from_dict(Table, block, dacite.Config(strict=True)) for block in blocks]
@@ -43,7 +43,7 @@ def load(path: Path = PATH) -> list[Table]:
         raise UserError(f"{path}: {error}") from error
     for table in tables:
         if strange := table.mechanisms.keys() - table.rows.keys():
-            raise UserError(f"{path}: {table.id}: mechanisms names {min(strange)!r}, which is no row of the table")
+            raise UserError(f"{path}: {table.id}: mechanisms has {min(strange)!r}, which is not a row of the table")
         for name, cells in table.rows.items():
             if len(cells) != len(table.columns):
                 raise UserError(

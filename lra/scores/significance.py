@@ -1,4 +1,4 @@
-"""When two accuracies differ: Welch's t test over seeds, the test set's binomial error for one seed, Holm for many."""
+"""Significance of differences: Welch's t test over seeds, the binomial error for one seed, Holm for several tests."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from statistics import fmean, variance
 
 from lra.training.record import standard_error
 
-LEVEL = 0.05  # chance of calling any cell of a column worse than the best although none is
+LEVEL = 0.05  # chance of calling any cell of a column worse than the best, if none is worse
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean with what is known of its error."""
+    """A mean with its error."""
 
     mean: float
     error: float
     """Standard error of the mean."""
     freedom: float
-    """Degrees of freedom behind `error`; infinite where it is the test set's binomial one."""
+    """Degrees of freedom of `error`; infinite for the binomial error of the test set."""
 
 
 def of_runs(accuracies: Sequence[float], examples: int) -> Estimate:
-    """The mean over seeds, its error from their spread.
+    """The mean over seeds, with the error from their spread.
 
-    One seed has no spread and equal seeds show none; there the error is that of a test set with `examples` examples.
+    One seed, or equal seeds, have no spread. Then the error is the binomial one of a test set with `examples` examples.
     """
     mean = fmean(accuracies)
     spread = variance(accuracies) if len(accuracies) > 1 else 0.0
@@ -36,17 +36,17 @@ def of_runs(accuracies: Sequence[float], examples: int) -> Estimate:
 
 
 def average(parts: Sequence[Estimate]) -> Estimate:
-    """The mean of independent estimates; its freedom is Welch and Satterthwaite's."""
+    """The mean of independent estimates, with Welch and Satterthwaite's degrees of freedom."""
     error = math.hypot(*(part.error for part in parts)) / len(parts)
     return Estimate(mean=fmean(part.mean for part in parts), error=error, freedom=_freedom(parts))
 
 
 def p_value(one: Estimate, other: Estimate) -> float:
-    """Two-sided p of equal means: Welch's t test, the normal one where both errors are binomial.
+    """Two-sided p of equal means: Welch's t test, or the normal test if both errors are binomial.
 
-    Errors are taken as independent. Runs on one test set share its examples, which makes the test cautious.
+    Errors are assumed to be independent. Runs on one test set share its examples, so the test is conservative.
     """
-    from scipy.stats import t  # half a second, which --help does without
+    from scipy.stats import t  # takes half a second to import, so it is imported late
 
     error = math.hypot(one.error, other.error)
     if error == 0:
@@ -55,7 +55,7 @@ def p_value(one: Estimate, other: Estimate) -> float:
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
-    """Which hypotheses Holm's step-down procedure rejects at this family-wise level."""
+    """The hypotheses that Holm's step-down procedure rejects at this family-wise level."""
     rejected = [False] * len(p_values)
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         if p_values[index] > level / (len(p_values) - rank):
@@ -65,7 +65,7 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
 
 
 def as_good_as_best(estimates: Sequence[Estimate | None]) -> list[bool]:
-    """Which of a column's cells the data cannot tell from its best one; the best is among them, None never."""
+    """Which cells of a column the data cannot distinguish from the best one: True for the best, False for None."""
     present = [index for index, each in enumerate(estimates) if each is not None]
     good = [False] * len(estimates)
     if not present:

@@ -18,54 +18,54 @@ What = Literal["train", "infer"]
 
 @dataclass(frozen=True, kw_only=True)
 class RowSpeed:
-    """How fast one mechanism trains or infers in the standard model, at one length on one device."""
+    """The timing of one mechanism in the standard model, in training or inference, at one length on one device."""
 
     measured: Measured
-    """Its figures; the options of its cell are all of them, those at their defaults too."""
+    """The figures. The cell has all options, also those at their defaults."""
     device: str
-    """Its name, and the threads, the precision and the heads that are part of the measurement."""
+    """The device's name, with the threads, precision and heads of the measurement."""
     what: What
     started: str
-    """When its benchmark began; the newest of several holds."""
+    """The start of the benchmark. The newest of several timings counts."""
     over_baseline: float | None
-    """How many times as fast as softmax in the same record, backend and length: the median over paired rounds."""
+    """Speed relative to softmax in the same record, backend and length: the median over paired rounds."""
 
     @property
     def cell(self) -> Timing:
-        """What was timed."""
+        """The kind of step."""
         return self.measured.cell
 
     @property
     def samples_per_second(self) -> float:
-        """Examples over the median second."""
+        """Examples per second, by the median."""
         return self.measured.examples_per_second
 
     @property
     def peak_memory_bytes(self) -> int | None:
-        """Of the whole batch."""
+        """Peak memory of the whole batch in bytes."""
         return self.cell.memory_bytes
 
     @property
     def mechanism(self) -> tuple[str, str, str]:
-        """The same for timings of one mechanism, one set of options and one backend."""
+        """A key that timings of one mechanism, its options and one backend share."""
         return self.cell.attn, repr(sorted(self.cell.options.items())), self.cell.backend
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """The timings of one device, one for each mechanism, kind of step and length."""
+    """The timings of one device: one for each mechanism, kind of step and length."""
 
     device: str
     length: int
-    """Tokens: what tables and plots that show one length take."""
+    """The length in tokens for tables and plots that show one length."""
     timings: tuple[RowSpeed, ...]
     every: tuple[RowSpeed, ...]
-    """All timings of the device, those that a newer one replaces too."""
+    """All timings of the device, also those that a newer one replaces."""
     others: tuple[str, ...] = ()
-    """Devices that there are timings of, too."""
+    """Other devices with timings."""
 
     def of(self, attn: str, options: dict[str, Any], backend: str, what: What) -> RowSpeed | None:
-        """The timing of one mechanism with exactly these options at the length shown."""
+        """The timing of one mechanism with exactly these options, at the length shown."""
         wanted = (attn, options, backend, what, self.length)
         for each in self.timings:
             cell = each.cell
@@ -74,18 +74,18 @@ class Speeds:
         return None
 
     def batches(self) -> list[int]:
-        """The batch sizes behind the length shown; those that a user chose may differ."""
+        """The batch sizes at the length shown. They may differ, since users can choose them."""
         return sorted({each.cell.batch for each in self.timings if each.cell.length == self.length})
 
 
 def read(results: Path) -> tuple[list[RowSpeed], list[str]]:
-    """Every timing under results/bench, if there are any, and a line for each file that is not understood."""
+    """Every timing under results/bench, or None, and a line for each file that cannot be read."""
     found, complaints = records(results)
     return timings(found), complaints
 
 
 def records(results: Path) -> tuple[list[tuple[str, BenchRecord]], list[str]]:
-    """Every bench record with its file's name, and a line for each file that is not understood."""
+    """Every bench record with its file name, and a line for each file that cannot be read."""
     found, complaints = [], []
     for path in sorted((results / "bench").glob("[!.]*.json")):
         try:
@@ -96,12 +96,12 @@ def records(results: Path) -> tuple[list[tuple[str, BenchRecord]], list[str]]:
 
 
 def timings(found: Sequence[tuple[str, BenchRecord]]) -> list[RowSpeed]:
-    """Every timing of a whole model in these records."""
+    """Every timing of the standard model in these records."""
     return [each for _, record in found for each in _timings(record)]
 
 
 def _timings(record: BenchRecord) -> list[RowSpeed]:
-    """The cells that were measured; attention alone is not a model's speed, nor are a task's documents full ones."""
+    """The measured cells of the standard model on full documents, without those of attention alone."""
     if record.what not in ("train", "infer") or record.documents:
         return []
     measured = [each for each in summarize(record).cells if each]
@@ -121,7 +121,7 @@ def _timing(record: BenchRecord, measured: Measured, usual: Timing | None) -> Ro
 
 
 def device_of(record: BenchRecord, backend: str) -> str:
-    """A GPU's name; a CPU's with what a program may use of it, since machines of one CPU differ in that."""
+    """The name of the GPU; or that of the CPU with its usable cores, which differ between machines."""
     facts = record.environment
     device = facts["backends"][backend]["device"]
     if device != "cpu":
@@ -131,10 +131,10 @@ def device_of(record: BenchRecord, backend: str) -> str:
 
 
 def choose(timings: Sequence[RowSpeed], device: str | None = None) -> Speeds | None:
-    """The device (whose name has `device` in it, if given) and then the length that most cells were timed on.
+    """The device, and then the length, with most timed cells. With `device`, only devices with this in their names.
 
-    A cell that was timed again counts once, by its newest timing. Where two devices have as many, the one timed last
-    is taken; of two lengths the longer.
+    A cell that was timed again counts once, with its newest timing. Of two devices with equal numbers of cells the one
+    timed last is chosen; of two lengths the longer.
     """
     newest = {
         (each.device, *each.mechanism, each.what, each.cell.length): each
@@ -146,7 +146,7 @@ def choose(timings: Sequence[RowSpeed], device: str | None = None) -> Speeds | N
     fitting = [name for name in by_device if device is None or device.lower() in name.lower()]
     if device is not None and not fitting:
         known = ", ".join(sorted(by_device)) or "none"
-        raise UserError(f"--device {device}: no bench record of it; devices with bench records: {known}")
+        raise UserError(f"--device {device}: no bench record of it: choose one of {known}")
     if not fitting:
         return None
     chosen = max(fitting, key=lambda name: (len(by_device[name]), max(each.started for each in by_device[name]), name))

@@ -1,4 +1,4 @@
-"""A board as a table to be read, in Markdown or LaTeX. Accuracies become per cent here."""
+"""A board as a table in Markdown or LaTeX. Accuracies become per cent here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADINGS = {
     RECIPE: "Preset s4: S4's recipe for each task, not reproduced yet",
     LEARNING: "Preset quick – does it learn: undertrained, not a ranking",
 }
-SUPERSEDED = "Preset {0} – older values of preset {1}; today's runs stand above"
+SUPERSEDED = "Preset {0} – older values of preset {1}; runs with current values are above"
 SPEEDS = 3  # columns of time and memory, the last ones
 NO_RULE = ("chance", "majority")
 REFERENCES = (*NO_RULE, "best trivial rule")
@@ -27,7 +27,7 @@ REFERENCES = (*NO_RULE, "best trivial rule")
 
 @dataclass(frozen=True, kw_only=True)
 class TableText:
-    """One cell; its text is plain, and what makes a page of it escapes it."""
+    """One cell. Its text is plain; the output format escapes it."""
 
     text: str
     bold: bool = False
@@ -36,7 +36,7 @@ class TableText:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A table ready to be set; the first `lead` rows stand apart above the others."""
+    """A table; a rule separates its first `lead` rows from the others."""
 
     title: str
     head: tuple[str, ...]
@@ -45,7 +45,7 @@ class Grid:
 
 
 def labels(board: Board) -> list[str]:
-    """A name for each column that no other has: task, version, origin, data, and where these agree the data's hash."""
+    """A unique name for each column: task, version, origin, data and, if these are equal, the data's hash."""
     plain = [f"{c.task} v{c.version} ({c.origin}): {c.data}" for c in board.columns]
     return [
         name if plain.count(name) == 1 else f"{name}, data {column.data_hash[:8]}"
@@ -59,10 +59,10 @@ def grid(
     relative_to: str | None = None,
     speeds: bool = True,
 ) -> Grid:
-    """The board's table, or one of some of its rows under names given beside them; None is a row that was not run.
+    """The table of a board, or of some rows with given names; a row of None was not run.
 
-    Bold is every cell that the data cannot tell from the best of its column in the whole board. Without `speeds` it
-    ends before the columns of time and memory.
+    A cell is bold if the data cannot distinguish it from the best of its column in the whole board. Without `speeds`
+    the columns of time and memory are left out.
     """
     chosen = rows if rows is not None else [(row.name, row) for row in board.rows]
     style = "plain" if rows is not None else "code"
@@ -81,7 +81,7 @@ def grid(
 
 
 def heading(board: Board) -> str:
-    """What a board's table and plots are called."""
+    """The title of a board's table and plots."""
     return HEADINGS[board.kind] if board.kind == board.preset else SUPERSEDED.format(board.preset, board.kind)
 
 
@@ -101,7 +101,7 @@ def _head(board: Board) -> tuple[str, ...]:
 
 
 def _references(board: Board) -> list[tuple[TableText, ...]]:
-    """What needs no learning: chance, the commonest class, the best rule, on each column's very test set."""
+    """Rows without learning, on each column's test set: chance, the most frequent class, the best trivial rule."""
     rest = [TableText(text="")] * (len(board.averages) + 5)
     rows = []
     for name in REFERENCES:
@@ -118,7 +118,7 @@ def _reference(column: Column, name: str) -> str:
 
 
 def best_rule(column: Column) -> str | None:
-    """The rule without learning that scores most on a column's test set, chance and majority aside."""
+    """The best rule without learning on a column's test set, except chance and majority."""
     rules = {name: value for name, value in column.references.items() if name not in NO_RULE}
     return max(rules, key=lambda name: rules[name]) if rules else None
 
@@ -150,7 +150,7 @@ def _cells(
 
 
 def score(cell: Cell | None, estimate: Estimate | None) -> str:
-    """ "72.9 ± 3.0 (3)"; † where the error is the test set's, and how many runs left chance where not all did."""
+    """The score, such as "72.9 ± 3.0 (3)"; † marks the test set's error. If not all runs left chance, it says so."""
     if estimate is None:
         return NONE
     if cell is None:
@@ -162,7 +162,7 @@ def score(cell: Cell | None, estimate: Estimate | None) -> str:
 
 
 def _difference(one: Estimate | None, other: Estimate | None, same: bool) -> str:
-    """How many percentage points one mean is above the other, with the standard error of that."""
+    """The difference of two means in percentage points, with its standard error."""
     if one is None or other is None:
         return NONE
     if same:
@@ -172,13 +172,13 @@ def _difference(one: Estimate | None, other: Estimate | None, same: bool) -> str
 
 
 def parameters(row: Row) -> str:
-    """The number of learned parameters, or its range where tasks differ."""
+    """The number of learned parameters, or its range if tasks differ."""
     counts = sorted({run.parameters for run in row.runs})
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
 def rate(timing: RowSpeed | None) -> float | None:
-    """Samples a second, where it was timed."""
+    """Samples per second, if it was timed."""
     return timing.samples_per_second if timing else None
 
 
@@ -189,12 +189,12 @@ def _figure(value: float | None, base: float | None, relative: bool) -> str:
 
 
 def percent(fraction: float) -> str:
-    """With the one digit that accuracies are shown with."""
+    """A fraction in per cent, with one digit after the point."""
     return f"{100 * fraction:.1f}"
 
 
 def origins(runs: Sequence[Record]) -> dict[str, list[str]]:
-    """Devices, versions and commits that made some runs; a commit with changes beside it has a +."""
+    """Devices, versions and commits behind some runs. A + marks a commit with uncommitted changes."""
     devices = {" ".join(filter(None, map(run.environment.get, ("device", "cpu")))) for run in runs}
     commits = {f"{(run.git['commit'] or 'unknown')[:7]}{'' if run.git['clean'] else '+'}" for run in runs}
     return {

@@ -1,4 +1,4 @@
-"""Speed and memory as a table of its own: every mechanism that was timed, whether it was trained or not."""
+"""The table of speed and memory of every mechanism that was timed, trained or not."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lra.scores.tables import NONE, Grid, TableText
 
 TITLE = "Throughput"
 STEPS: dict[What, str] = {"train": "training", "infer": "inference"}
-ABOUT = f"""The standard model on full sequences: examples a second by the median step, and in brackets how many times
-as fast as `{BASELINE}`, round by round within one benchmark. Benchmarks were made at different hours of one machine,
-so compare the ratios. Memory is the peak of a training step, a batch's examples each taking an equal share. A dash was
-not timed. Rows stand by framework, then by their ratio in training at the shortest length."""
+ABOUT = f"""The standard model on full sequences. Cells have examples per second by the median step. In brackets is the
+speed relative to `{BASELINE}`, round by round within one benchmark. Benchmarks were made at different hours of one
+machine, so compare the ratios. Memory is the peak of a training step, divided by the examples of the batch. A dash was
+not timed. Rows are sorted by framework, then by their ratio in training at the shortest length."""
 
 Column = tuple[What, int]
 
 
 def throughput(speeds: Speeds) -> Grid:
-    """A row for each mechanism, its options and its framework, a column for each kind of step at each length."""
+    """A row for each mechanism, options and framework; a column for each kind of step at each length."""
     columns: list[Column] = [(what, length) for what in STEPS for length in _lengths(speeds, what)]
     memory = _lengths(speeds, "train")
     rows: dict[tuple[str, str, str], dict[Column, RowSpeed]] = {}
@@ -50,7 +50,7 @@ def _lengths(speeds: Speeds, what: What) -> list[int]:
 
 
 def _order(found: dict[Column, RowSpeed], columns: list[Column]) -> tuple:
-    """By framework, then by the ratio in the first column; rows without one come last."""
+    """The sort key: framework, then the ratio in the first column; rows without one come last."""
     one, any_of = found.get(columns[0]), next(iter(found.values()))
     ratio = one.over_baseline if one else None
     speed = one.samples_per_second if one else 0.0
@@ -77,5 +77,5 @@ def _memory(each: RowSpeed | None) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits, and all of a whole number's."""
+    """A number with three digits; whole numbers keep all digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:#.3g}"

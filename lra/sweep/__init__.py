@@ -1,1 +1,1 @@
-"""Many runs: a plan of them, engines that run them, and leases that keep two processes from the same run."""
+"""Sweeps: plans of many runs, engines that perform them, and leases that keep two processes off the same run."""

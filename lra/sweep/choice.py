@@ -1,4 +1,4 @@
-"""A search for the rates of one mechanism on one task: its candidates, the best of them, and the file that says so."""
+"""A search for the rates of one mechanism on one task: its candidates, its choice, and the file of the choice."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from lra.core.tuning import Tuning
 from lra.training.record import Record
 
 RULE = (
-    "the highest validation accuracy at any evaluation; of equal ones the preset's own values, then the first in the "
-    "order of the grid"
+    "the highest validation accuracy at any evaluation; among equal ones the preset's own values, then the first in "
+    "the order of the grid"
 )
 
 
 def shortened(run: Run, steps: int) -> Run:
-    """The run with fewer steps: its schedule keeps its shape, evaluations stay as many steps apart.
+    """The run with fewer steps. Its schedule keeps its shape, and the distance of evaluations stays the same.
 
-    UserError for steps that are none, or more than the run has.
+    Raises:
+        UserError: There are fewer than 2 steps, or more than the run has.
     """
     train = run.train
     if not 2 <= steps <= train.steps:
-        raise UserError(f"{steps:,} steps, expected at least 2 and at most the {train.steps:,} of {run.preset}")
+        raise UserError(f"the search has {steps:,} steps, expected 2 to {train.steps:,}, the steps of {run.preset}")
     share = steps / train.steps
     plan = replace(
         train,
@@ -46,39 +47,39 @@ class Search:
     """The candidates of one mechanism on one task in one framework."""
 
     base: Run
-    """At full length, with the preset's own values."""
+    """The run at full length, with the preset's own values."""
     runs: tuple[Run, ...]
     """The candidates, in the order of the grid."""
     names: tuple[str, ...]
-    """The fields of Train that they differ in."""
+    """The fields of Train in which the candidates differ."""
 
     @property
     def tuning(self) -> Tuning:
-        """How runs of the choice say what was searched."""
+        """The search, as runs of the choice name it."""
         values = ((name, dict.fromkeys(getattr(run.train, name) for run in self.runs)) for name in self.names)
         first = self.runs[0]
         return Tuning(grid={name: tuple(each) for name, each in values}, steps=first.train.steps, seed=first.seed)
 
     @property
     def title(self) -> str:
-        """What tables call it."""
+        """The title in tables."""
         base = self.base
         return " · ".join([base.task, spelled(base.attn, base.options), base.backend, base.preset])
 
     @property
     def name(self) -> str:
-        """What its file is called: the same for the same search."""
+        """The name of the file of the choice: the same for the same search."""
         base = self.base
         text = json_text(as_dict(base), sort_keys=True) + str(self.tuning)
         stem = f"{base.task}-{in_path(Path(base.attn).name)}-{base.backend}-{base.preset}"
         return f"{stem}-{digest(text)[:8]}.json"
 
     def values(self, run: Run) -> dict[str, Any]:
-        """What a candidate has in the fields that are searched."""
+        """A candidate's values of the fields that are searched."""
         return {name: getattr(run.train, name) for name in self.names}
 
     def chosen(self, found: Sequence[Record | None]) -> int | None:
-        """The number of the candidate that RULE names, whatever the test split says; None where none has a record."""
+        """The number of the candidate that RULE chooses; the test split is not used. None if none has a record."""
         own = self.values(self.base)
         ranks = [
             (each.validation_accuracy, self.values(run) == own, -number)
@@ -88,19 +89,19 @@ class Search:
         return -max(ranks)[2] if ranks else None
 
     def full(self, number: int) -> Run:
-        """The run at full length with the values of a candidate; it says which search chose them."""
+        """The run at full length with the values of a candidate, and with the search in `tuned`."""
         plan = replace(self.base.train, **self.values(self.runs[number]))
         return replace(self.base, train=plan, tuned=str(self.tuning))
 
 
 def write(search: Search, found: Sequence[Record | None], why: Mapping[int, str], folder: Path) -> Path:
-    """Write what was tried and what is chosen under `folder`; its `config` is what `run_lra.py --config` trains.
+    """Write the candidates and the choice under `folder`. `run_lra.py --config` trains the file's `config`.
 
     Args:
         search: The search.
-        found: The record of each candidate, None for one that failed.
-        why: By the number of a candidate, why it failed.
-        folder: Where the file goes.
+        found: The record of each candidate; None for one that failed.
+        why: The reasons of failed candidates, by their number.
+        folder: The folder of the file.
     """
     number = search.chosen(found)
     assert number is not None, "a choice is among candidates that have a record"

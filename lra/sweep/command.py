@@ -1,4 +1,4 @@
-"""`run_lra.py sweep`: a plan's runs that have no record yet, one after the other or side by side, until all have."""
+"""The command `sweep`: trains the runs of a plan that have no record yet."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from lra.terminal.arguments import Number, specs, words
 from lra.terminal.flags import command_line
 
 DESCRIPTION = (
-    "Train every run of a plan that has no record yet. What fails is told at the end and stops nothing else; Ctrl-C "
-    "saves all, and the same command continues. Exit code: 0 every run has its record, 1 some failed, 2 the plan "
-    "cannot be, 3 --minutes were over, 130 stopped."
+    "Train every run of a plan that has no record yet. A failed run stops no other; failures are listed at the end. "
+    "Ctrl-C saves all runs, and the same command continues. Exit code: 0 every run has its record, 1 some failed, "
+    "2 the plan is impossible, 3 --minutes were over, 130 stopped."
 )
 OF_PLAN = ("task", "attn", "backend", "preset", "seed", "seeds", "grid", "count")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanFlags:
-    """Which runs."""
+    """The runs of the sweep."""
 
     plan: tyro.conf.Positional[Path | None] = None
-    """A plan's YAML, as configs/sweeps/ has some; else the next flags make one."""
+    """The YAML file of a plan, such as those in configs/sweeps. Without one, the next flags make a plan."""
     task: Annotated[tuple[str, ...], words("task")] = ()
-    """Which tasks, commas between."""
+    """The tasks, separated by commas."""
     attn: Annotated[tuple[Spec, ...], specs()] = ()
-    """Which attentions, with options as elfatt@block_size=64, or all."""
+    """The mechanisms, separated by commas, with options such as elfatt@block_size=64; or all."""
     backend: Annotated[tuple[BackendName, ...], arguments.backends()] | None = None
-    """Which frameworks; the one that is installed."""
+    """The frameworks, separated by commas. Default: PyTorch if it is installed, else JAX."""
     preset: Preset = "quick"
-    """smoke, quick, standard or s4; six tasks have the last."""
+    """smoke, quick, standard or s4; only six tasks have s4."""
     seed: Seed = 0
     """The first seed."""
     seeds: Annotated[int, Interval(ge=1, le=1000)] = 1
-    """How many seeds, from --seed on."""
+    """Number of seeds, counted from --seed."""
     grid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Values of a field, as train.learning_rate=1e-4,1e-3; given again, every combination."""
+    """Values of a field, such as train.learning_rate=1e-4,1e-3. Repeat it to train every combination."""
     count: Number | None = None
-    """At most so many examples in each split."""
+    """The most examples in each split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class SweepFlags(MachineFlags, PlanFlags):
     """The arguments of the command."""
 
     def pieces(self) -> list[Piece]:
-        """What they ask for."""
+        """The plan that the flags describe."""
         if self.plan is not None:
             return plan.load(self.plan)
         given = {name: getattr(self, name) for name in ("preset", "seed", "seeds", "count")}
@@ -69,26 +69,26 @@ class SweepFlags(MachineFlags, PlanFlags):
         return plan.pieces(block, "sweep")
 
     def check(self) -> None:
-        """UserError for what cannot be, or cannot be together."""
+        """Raise UserError for flags that are impossible, or do not fit together."""
         for problem in problems(self):
             raise UserError(f"sweep: {problem}")
         at_least_one(self, "count", "jobs", "cpus")
         own = (each for each in fields(self) if each.name in OF_PLAN)
         other = [each.name for each in own if getattr(self, each.name) != each.default]
         if self.plan is not None and other:
-            raise UserError(f"{self.plan} and --{other[0]} exclude each other: the plan's file says it all")
+            raise UserError(f"both the plan {self.plan} and --{other[0]} are given: put the value into the plan")
         if self.plan is None and not (self.task and self.attn):
-            raise UserError("sweep needs a plan's file, or --task and --attn: see configs/sweeps/, or --help")
+            raise UserError("sweep needs a plan: name a file such as configs/sweeps/quick.yaml, or --task and --attn")
 
     @property
     def again(self) -> str:
-        """The command line that they are."""
+        """The command line with these flags."""
         line = command_line("sweep", replace(self, plan=None, grid=(), slurm=()))
         more = [*([str(self.plan)] if self.plan else []), *repeated(self, "grid", "slurm")]
         return f"{line} {shlex.join(more)}" if more else line
 
 
 def sweep(flags: SweepFlags) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     flags.check()
     return perform(flags.pieces(), flags, flags.results, flags.again)[1]

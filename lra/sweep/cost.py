@@ -1,4 +1,4 @@
-"""`run_lra.py cost`: what a plan costs on one H100, on eight, and on a cluster of CPUs, from measured records alone."""
+"""The command `cost`: the cost of a plan on one H100, on eight, and on a cluster of CPUs, from measured records."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from lra.terminal.arguments import Where
 from lra.terminal.console import console
 
 DESCRIPTION = (
-    "Compute what a plan costs in device hours from measured steps, and write results/COST.md. What no record tells "
-    "says so, with the command that measures it."
+    "Compute the device hours of a plan from measured steps, and write results/COST.md. For steps that were not "
+    "measured, the page has the command that measures them."
 )
 BOARD = DATA / "configs" / "sweeps" / "board.yaml"
 FILE = "COST.md"
@@ -36,16 +36,16 @@ class CostFlags:
     """The arguments of the command."""
 
     plan: tyro.conf.Positional[Path] = BOARD
-    """A plan's YAML."""
+    """The YAML file of the plan."""
     machines: Annotated[int, Interval(ge=1, le=100_000)] = 100
-    """Machines of the cluster of CPUs, each as the one that was measured."""
+    """Number of machines in the cluster of CPUs, each like the measured one."""
     results: Where = RESULTS
-    """Whose records are read, and where the page goes."""
+    """The folder whose records are read, and that gets the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A kind of device, and how many there are."""
+    """A kind of device, and the number of devices."""
 
     name: str
     on_gpu: bool
@@ -60,13 +60,13 @@ class TaskCost:
     task: str
     runs: int
     seconds: tuple[float, ...]
-    """Of the runs whose cell was measured."""
+    """Seconds of the runs whose cell was measured."""
     missing: tuple[str, ...]
-    """Commands that would measure the other cells."""
+    """Commands that measure the other cells."""
 
 
 def cost(flags: CostFlags) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     for problem in problems(flags):
         raise UserError(f"cost: {problem}")
     require_writable(flags.results, "name another folder with --results")
@@ -89,10 +89,10 @@ def page(planned: Sequence[Planned], name: str, results: Path, machines: int) ->
     rows = [_row(each, costs[each.name]) for each in devices]
     parts = [
         f"# What {name} costs",
-        f"{len(planned):,} runs. Written by `python run_lra.py cost` from records alone: earlier runs, and benchmarks "
-        "of a preset's step. Scoring a batch counts as a third of a training step. The hours are of the runs that were "
-        "measured, and no guess at the rest. A CPU machine is one as in the records, with two cores.",
-        "| on | measured | device hours of it | time of it |\n|---|---:|---:|---:|\n" + "\n".join(rows),
+        f"The plan has {len(planned):,} runs. `python run_lra.py cost` writes this page from records: earlier runs, "
+        "and benchmarks of a preset's step. Scoring a batch counts as a third of a training step. The hours are those "
+        "of the measured runs; the others are not estimated. A CPU machine has two cores, as in the records.",
+        "| devices | measured | device hours of these | time of these |\n|---|---:|---:|---:|\n" + "\n".join(rows),
         *(_section(each.name, costs[each.name]) for each in devices if each.count != 8),
     ]
     return "\n\n".join(parts) + "\n"
@@ -116,7 +116,7 @@ def _of_task(task: str, planned: Sequence[Planned], known: Known, device: Device
 
 
 def _together(unknown: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Mechanisms, frameworks and preset of each benchmark that measures these cells, and no others."""
+    """Mechanisms, frameworks and preset of each benchmark that measures exactly these cells."""
     attns: dict[tuple[str, str], list[str]] = {}
     for attn, backend, preset in unknown:
         attns.setdefault((backend, preset), []).append(attn)

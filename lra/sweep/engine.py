@@ -1,4 +1,4 @@
-"""What an engine is: who performs orders, somewhere. Plans and leases know nothing of it."""
+"""The interface of engines, which perform orders on some machine. Plans and leases do not depend on it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lra.sweep.work import Answer
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Something to perform, and what it needs."""
+    """An order to perform, and the resources that it needs."""
 
     key: str
-    """Names it among the orders of a sweep."""
+    """The order's name within its sweep."""
     title: str
     values: dict[str, Any]
-    """Plain values, as lra.sweep.worker takes them."""
+    """The order as plain values, for lra.sweep.worker."""
     log: Path
-    """Gets what it prints."""
+    """The file for the order's output."""
     memory: int | None = None
-    """Bytes that it is expected to take; None where nobody knows."""
+    """Bytes of memory that it is expected to need; None if unknown."""
     alone: bool = False
-    """Whether nothing may run beside it: it measures time."""
+    """Whether it must run alone, since it measures time."""
 
 
 @runtime_checkable
@@ -32,21 +32,21 @@ class Engine(Protocol):
 
     @property
     def jobs(self) -> int:
-        """How many orders it performs at a time, as far as that is known."""
+        """The number of orders that it performs at a time, as far as that is known."""
         ...
 
     def accepts(self, order: Order) -> bool:
-        """Whether `start` may be called now."""
+        """Whether `start` may be called with this order now."""
         ...
 
     def start(self, order: Order) -> None:
-        """Begin to perform it."""
+        """Start to perform the order."""
         ...
 
     def ended(self, seconds: float) -> list[tuple[Order, Answer]]:
-        """The orders that have ended since the last call; waits so long for the first."""
+        """The orders that ended since the last call. Waits up to this many seconds for the first one."""
         ...
 
     def stop(self) -> list[tuple[Order, Answer]]:
-        """Ask all that runs to save and end, and wait until it has."""
+        """Ask all running orders to save and end, and wait for them."""
         ...

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are trained: this machine, or a cluster's."""
+"""The engine of a command: this machine, or a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EngineName = Literal["local", "ray", "slurm"]
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a command says of its engine; None and nothing where it says nothing."""
+    """The engine flags of a command; None or empty if they are not given."""
 
     engine: EngineName
     device: Device | None
@@ -31,35 +31,35 @@ class Asked:
     slurm: tuple[str, ...]
 
     def check(self) -> None:
-        """UserError for flags of another engine."""
+        """Raise UserError for flags of another engine."""
         own = {"--cpus": ("ray", "slurm"), "--address": ("ray",), "--slurm": ("slurm",)}
         given = {"--cpus": self.cpus, "--address": self.address, "--slurm": self.slurm}
         for flag, engines in own.items():
             if given[flag] and self.engine not in engines:
-                raise UserError(f"{flag} is not for --engine {self.engine}: leave it out, or name its engine")
+                raise UserError(f"--engine {self.engine} does not take {flag}: leave it out, or change --engine")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """An engine, and what its machines have."""
+    """An engine, and facts about its machines."""
 
     engine: Engine
     device: Device | None
-    """Where each run trains; None where its framework decides."""
+    """The device of each run; None if its framework decides."""
     on_gpu: Callable[[str], bool]
-    """Whether a run of that framework trains on a GPU; UserError where it shall and cannot."""
+    """Whether a run of that framework trains on a GPU. UserError if it must but cannot."""
     share: Share | None = None
-    """What a probe on this machine may use; None where others train."""
+    """The share of this machine for a probe; None if other machines train."""
 
 
 def site(asked: Asked, results: Path, pieces: Sequence[Piece]) -> Site:
-    """The site that was asked for; UserError where it cannot be had."""
+    """The site for these flags. UserError if it is not available."""
     asked.check()
     if asked.engine == "local":
         return _local(asked.device, asked.jobs)
     if any(isinstance(each, Timed) for each in pieces):
-        raise UserError(f"the plan has benchmarks, which need a machine alone: --engine {asked.engine} takes runs only")
-    gpu = asked.device == "gpu"  # this machine cannot tell what others have
+        raise UserError(f"the plan has benchmarks, which --engine {asked.engine} cannot run: use --engine local")
+    gpu = asked.device == "gpu"  # this machine cannot see the devices of others
     engine = _ray(asked, gpu) if asked.engine == "ray" else _slurm(asked, results, gpu)
     return Site(engine=engine, device="gpu" if gpu else "cpu", on_gpu=lambda backend: gpu)
 
@@ -67,9 +67,9 @@ def site(asked: Asked, results: Path, pieces: Sequence[Piece]) -> Site:
 def _local(device: Device | None, jobs: int | None) -> Site:
     gpu = device != "cpu" and has_gpu()
     if device == "gpu" and not gpu:
-        raise UserError("--device gpu: no NVIDIA driver answers here, and no other kind is supported: use --device cpu")
+        raise UserError("--device gpu: no NVIDIA driver responds, and other GPUs are not supported: use --device cpu")
     parts = shares(jobs, "gpu" if gpu else "cpu")
-    # Without a GPU no framework has to be asked for one.
+    # Without a driver, no framework needs to be loaded to look for a GPU.
     own = device if gpu else "cpu"
     return Site(engine=LocalEngine(parts), device=own, on_gpu=lambda backend: _on_gpu(backend, own), share=parts[0])
 
@@ -79,7 +79,7 @@ def _on_gpu(backend: str, device: Device | None) -> bool:
         return False
     seen = backends.gpu_seen_elsewhere(backend)
     if device == "gpu" and not seen:
-        raise UserError(f"--device gpu: {backend} sees no CUDA GPU, and no other kind is supported: use --device cpu")
+        raise UserError(f"--device gpu: {backend} sees no CUDA GPU, and other GPUs are not supported: use --device cpu")
     return seen
 
 

@@ -1,4 +1,4 @@
-"""How long a run takes and how much memory: from earlier runs like it, from benchmarks of its step, or from a probe."""
+"""Estimates of a run's time and memory: from similar earlier runs, from benchmarks of its step, or from a probe."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from lra.sweep.work import Probe
 from lra.training import record
 from lra.training.record import Record
 
-FORWARD = 1 / 3  # of a training step, that scoring a batch takes: the backward pass is about two forward ones
-LOADING = 5.0  # seconds to load a framework, where nobody has measured it
+FORWARD = 1 / 3  # scoring a batch takes this share of a training step: a backward pass is about two forward passes
+LOADING = 5.0  # seconds to load a framework, if that was not measured
 PROCESS = 500_000_000  # bytes of a process with a framework, which a benchmark on a CPU does not count
-MARGIN = 1.2  # by which a run may need more memory than was seen
-TUNING = "tuning"  # the folder under the results that the runs of searches are in
-WORTH = 100  # steps from which on a run is longer than its probe
+MARGIN = 1.2  # factor by which a run may need more memory than was measured
+TUNING = "tuning"  # the folder of runs of searches, in the folder of results
+WORTH = 100  # steps; a shorter run takes less time than its probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost:
-    """What a run is expected to take; None where nothing is known."""
+    """The expected time and memory of a run; None if unknown."""
 
     seconds: float | None = None
     memory: int | None = None
@@ -42,12 +42,12 @@ UNKNOWN = RunCost()
 
 
 class Known:
-    """What the records of a folder of results say of runs that are still to come."""
+    """Estimates from the records in a folder of results."""
 
     def __init__(
         self, runs: Sequence[Record], benches: Sequence[BenchRecord], on_gpu: bool, machine: str | None = None
     ) -> None:
-        """`machine`: only records of devices that have this in their names; else those of this machine come first."""
+        """With `machine`, use only records whose device has this in its name; else prefer those of this machine."""
         self._cpu = environment()["cpu"] if machine is None else None
         self._runs = [
             each
@@ -61,17 +61,17 @@ class Known:
 
     @classmethod
     def of(cls, results: Path, on_gpu: bool, machine: str | None = None) -> Known:
-        """From a folder of results, and the runs of searches in it."""
+        """Read a folder of results, with the runs of searches in it."""
         runs = []
         for path in sorted(each for of in ("runs", f"{TUNING}/runs") for each in (results / of).glob("[!.]*.json")):
             try:
                 runs.append(record.load(path))
-            except UserError:  # the leaderboard names it
+            except UserError:  # the leaderboard reports such files
                 continue
         return cls(runs, [each for _, each in speeds.records(results)[0]], on_gpu, machine)
 
     def estimate(self, run: Run) -> RunCost:
-        """Of a run that is settled, by the best source; UNKNOWN without one."""
+        """The estimate for a settled run, from the best source; UNKNOWN without one."""
         return self._from_runs(run) or self._from_benches(run) or UNKNOWN
 
     def _from_runs(self, run: Run) -> RunCost | None:
@@ -113,21 +113,21 @@ class Known:
 
 
 def from_probe(run: Run, found: Probe) -> RunCost:
-    """From its first steps."""
+    """The estimate from a probe of the run's first steps."""
     return RunCost(
         seconds=found.first + steps_in_all(run) * found.step, memory=int(MARGIN * found.memory), source="a probe"
     )
 
 
 def steps_in_all(run: Run) -> float:
-    """Training steps, and evaluations counted as such."""
+    """The run's training steps, plus its evaluations converted to steps."""
     counts = tasks.load(run.task).counts(run.data)
     scored = math.ceil(run.train.steps / run.train.evaluate_every) * (counts["validation"] or 0)
     return run.train.steps + FORWARD * (scored + 2 * (counts["test"] or 0)) / run.train.batch_size
 
 
 def in_turn(seconds: Sequence[float | None], jobs: int) -> float | None:
-    """How long all take with so many at a time; None where one is not known."""
+    """Seconds for all runs with this many at a time; None if one is unknown."""
     if any(each is None for each in seconds):
         return None
     ends = [0.0] * jobs
@@ -138,16 +138,16 @@ def in_turn(seconds: Sequence[float | None], jobs: int) -> float | None:
 
 
 def _device(facts: dict[str, Any]) -> str:
-    """A GPU's name, or the CPU's."""
+    """The name of the GPU, or of the CPU."""
     return facts["device"] if facts["device"] != "cpu" else facts.get("cpu") or "cpu"
 
 
 def _alike(each: Record, run: Run) -> bool:
-    """Whether a record is of the same work a step: all but the seed, the rates and how many steps."""
+    """Whether a record has the same work per step: everything but seed, rates and number of steps."""
     if (each.task, each.attn, each.backend, each.preset) != (run.task, run.attn, run.backend, run.preset):
         return False
     own = asdict(run)
-    # Fields that came after the record are at their neutral value in it.
+    # Fields that are newer than the record have their neutral value.
     parts = {"data": type(run.data), "options": type(run.options), "model": type(run.model)}
     made = {part: neutral(kind) | each.config[part] for part, kind in parts.items()}
     for values in (made, own):

@@ -1,4 +1,4 @@
-"""What is left of a plan: each of its runs with its id, its record where there is one, and what it should take."""
+"""The items of a sweep: each run of the plan with its id, its record if there is one, and its estimate."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ from tasks.base import TaskError
 
 Status = Literal["waiting", "running", "held", "done", "failed"]
 LOG = "sweep.log"
-MINUTES = 6.0  # that a benchmark may take: nothing of one that is stopped is kept
+MINUTES = 6.0  # reserved for a benchmark; one that is stopped leaves no record
 
 
 @dataclass(eq=False)
 class Item:
-    """One piece of a plan while a sweep works on it."""
+    """One piece of a plan during a sweep."""
 
     title: str
     status: Status = "waiting"
     why: str = ""
-    """Why it failed, or who holds it."""
+    """The reason of a failure, or the holder of a lease."""
     run: Run | None = None
     words: tuple[str, ...] = ()
-    """Of a benchmark."""
+    """The flags of a benchmark."""
     work: Path | None = None
-    """The folder of a run; None where its id is not known yet, for want of data."""
+    """The folder of a run; None while its id is unknown, because its data is not prepared."""
     record: Path | None = None
     estimate: RunCost = UNKNOWN
     deaths: int = 0
-    """How often its process died."""
+    """The number of times its process died."""
     before: bool = False
-    """Whether it was done before this sweep began."""
+    """Whether it was done before this sweep."""
     took: float | None = None
-    """Seconds from its start to its end, in this sweep."""
+    """Seconds that it took in this sweep."""
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether it is done or has failed."""
         return self.status in ("done", "failed")
 
     def log(self, results: Path) -> Path:
-        """Where what it prints is kept."""
+        """The file of its output."""
         return (self.work or checkpoint.folder(results, "bench")) / LOG
 
     def order(self, place: Place, key: str) -> Order:
-        """What an engine performs."""
+        """The order for an engine."""
         results = place.results.absolute()
         if self.run is None:
             values = {"bench": list(self.words), "results": str(results)}
@@ -75,7 +75,7 @@ class Item:
         return Order(key=key, title=self.title, values=values, log=self.log(results), memory=self.estimate.memory)
 
     def look(self, results: Path) -> Lease | None:
-        """Take over what other processes did: its record, or who holds it."""
+        """Update the status from the files of other processes: a record, or a lease."""
         if self.run is None or self.work is None:
             self.status = "done" if self.words and benched(self.words, results) else self.status
             return None
@@ -86,14 +86,14 @@ class Item:
 
 
 def items(pieces: Iterable[Piece], on_gpu: Callable[[str], bool]) -> list[Item]:
-    """The pieces as items; those that cannot be are failed ones."""
+    """The pieces as items. Impossible pieces have failed."""
     return [_item(each, on_gpu) for each in pieces]
 
 
 def identify(found: Sequence[Item], results: Path, prepared: Callable[[Run], store.Prepared | None]) -> None:
-    """Give each run its folder, by its data, and mark those that are done. What has no data yet keeps none.
+    """Give each run its folder and mark the runs that are done. A run whose data is not prepared keeps no folder.
 
-    `prepared` opens a run's data, or makes it. Runs whose data cannot be had are failed.
+    `prepared` opens or prepares a run's data. If that fails, the run has failed.
     """
     known: dict[str, store.Prepared | str | None] = {}
     for item in found:
@@ -119,12 +119,12 @@ def identify(found: Sequence[Item], results: Path, prepared: Callable[[Run], sto
 
 
 def opened(run: Run) -> store.Prepared | None:
-    """A run's data where it is prepared."""
+    """A run's data if it is prepared, else None."""
     return store.load(tasks.load(run.task), run.data)
 
 
 def benched(words: Sequence[str], results: Path) -> bool:
-    """Whether there is a complete record of this benchmark, known by its command."""
+    """Whether a complete record of this benchmark exists, recognised by its command."""
     command = shlex.join(["python", "run_lra.py", "bench", *words, *elsewhere(results)])
     for path in (results / "bench").glob("[!.]*.json"):
         try:
@@ -151,7 +151,7 @@ def _item(piece: Piece, on_gpu: Callable[[str], bool]) -> Item:
 
 
 def same(run: Run, results: Path) -> Path | None:
-    """A record of the run on whatever data it had, where the run's own data is not there to tell."""
+    """A record of the run, found without its data's hash, since the data is not prepared."""
     stem = record.name(run, "")
     for path in sorted((results / "runs").glob(f"{stem}*.json")):
         try:

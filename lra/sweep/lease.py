@@ -1,9 +1,10 @@
-"""Who works on a run: a lease, which one process at a time can hold, on this machine or on another.
+"""Leases: a lease lets one process at a time work on a run, on this machine or on another.
 
-A lease is a file in the run's folder: lease.1.json, lease.2.json, … That with the highest number holds. It is created
-under a name that no file has yet, so of two claimants one gets it. Numbers only rise, so nobody takes a newer lease for
-the one that it found dead. Its holder writes it anew at every beat. A holder is dead where its process is gone, as one
-of the same machine can see, or where it has not beaten for SILENT seconds of the folder's own clock.
+A lease is a file in the run's folder: lease.1.json, lease.2.json, … The highest number is valid. A file is created
+under a new name, so only one of two claimants succeeds. Numbers only rise, so a newer lease is never mistaken for an
+expired one. The holder rewrites its lease at every heartbeat. A lease expires if its process is gone, which only
+processes of the same machine can see. It also expires after SILENT seconds without a heartbeat, by the clock of the
+folder's file system.
 """
 
 from __future__ import annotations
@@ -29,45 +30,45 @@ from lra.core.files import replace_fast, write_exactly
 from lra.core.layout import Line, Whole, built
 from tasks import limits
 
-BEAT = 5.0  # seconds between two signs of life
-SILENT = 120.0  # seconds without one after which a holder on another machine is taken for dead
+BEAT = 5.0  # seconds between two heartbeats
+SILENT = 120.0  # seconds without a heartbeat after which a lease of another machine expires
 _NAME = re.compile(r"lease\.([1-9]\d{0,8})\.json")
 
 
 class Lost(UserError):
-    """The lease went to another process, which took this one for dead."""
+    """Another process took the lease over, since it found it expired."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """What a lease's file says."""
+    """The content of a lease's file."""
 
     host: Line
     machine: Line
-    """The same for processes that can see each other by number: kernel, and namespace of processes."""
+    """Equal for processes that can see each other's process ids: the kernel and the namespace."""
     pid: Whole
     started: float
-    """When the process was started, in seconds since 1970: numbers of processes are used again."""
+    """The start of the process, in seconds since 1970: process ids are reused."""
     since: float
     released: bool = False
     step: Whole = 0
-    """How far the run is."""
+    """The step of the run."""
 
     @property
     def holder(self) -> str:
-        """Who holds it, in words."""
+        """The holder, in words."""
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         return f"process {self.pid} on {self.host} (since {since})"
 
 
 def held(work: Path) -> Lease | None:
-    """The lease that a living process has on the run of this folder, or None."""
+    """The valid lease on the run of this folder, or None."""
     _, path = _last(work)
     return None if path is None else _living(path)
 
 
 class Held:
-    """A lease of this process. `beat` says how far the run is; it raises Lost where another process took it over."""
+    """A lease of this process. `beat` writes the run's step and raises Lost if another process took the lease over."""
 
     def __init__(self, work: Path, number: int, lease: Lease) -> None:
         self._work, self._number, self._values = work, number, asdict(lease)
@@ -76,23 +77,23 @@ class Held:
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """The lease's file."""
         return self._work / f"lease.{self._number}.json"
 
     def require(self) -> None:
-        """Lost where it is another's by now."""
+        """Raise Lost if another process has the lease now."""
         if self._lost:
-            raise Lost(f"{self._work}: another process has taken this run over, so it stops here")
+            raise Lost(f"{self._work}: another process has taken over this run, so this process stops it")
 
     def beat(self) -> None:
-        """Give a sign of life, and notice a lease that came after this one."""
+        """Write a heartbeat, and check for a newer lease."""
         self._lost = self._lost or _last(self._work)[0] > self._number
         if not self._lost:
-            with suppress(OSError):  # a disk without room: the next beat tries again
+            with suppress(OSError):  # the disk is full: the next heartbeat tries again
                 self._write(released=False)
 
     def release(self) -> None:
-        """Let it go. The file stays and says so, or its number would be used again."""
+        """Release the lease. The file stays, marked as released, so that its number is not used again."""
         with suppress(OSError):
             self._write(released=True)
 
@@ -103,9 +104,9 @@ class Held:
 
 @contextmanager
 def claimed(work: Path, alive: Callable[[], object] = lambda: None) -> Iterator[Held | Lease]:
-    """Inside, this process holds the run's lease; yields the Lease of another instead where a living one has it.
+    """Within this context, this process holds the run's lease. If another process holds it, yields that lease instead.
 
-    `alive` is called at every beat, by another thread.
+    `alive` is called at every heartbeat, by another thread.
     """
     work.mkdir(parents=True, exist_ok=True)
     taken = _claim(work)
@@ -145,13 +146,13 @@ def _claim(work: Path) -> Held | Lease:
     if created and _last(work)[0] == number + 1:
         _forget(work, number)
         return taken
-    if created:  # a number that others have used and forgotten since it was looked for
+    if created:  # the number may have been used and removed since the search for the newest one
         taken.path.unlink(missing_ok=True)
     return _claim(work)
 
 
 def _last(work: Path) -> tuple[int, Path | None]:
-    """The highest number of a lease, and its file; 0 where there was none."""
+    """The highest number of a lease, and its file; 0 without any lease."""
     found = [(int(match[1]), name) for name in _names(work) if (match := _NAME.fullmatch(name))]
     number, name = max(found, default=(0, ""))
     return number, work / name if name else None
@@ -165,14 +166,14 @@ def _names(work: Path) -> list[str]:
 
 
 def _forget(work: Path, below: int) -> None:
-    """Remove leases that are over; the newest stays."""
+    """Remove all leases but the newest."""
     for name in _names(work):
         if (match := _NAME.fullmatch(name)) and int(match[1]) <= below:
             (work / name).unlink(missing_ok=True)
 
 
 def _living(path: Path) -> Lease | None:
-    """The lease in a file where its holder lives; what cannot be read is judged by the age of the file alone."""
+    """The lease in a file, if it is valid. For an unreadable file only its age counts."""
     found = _read(path)
     if found is not None and found.released:
         return None
@@ -194,7 +195,7 @@ def _read(path: Path) -> Lease | None:
 
 
 def _runs(lease: Lease) -> bool:
-    """Whether the very process that took the lease is still there; the start tells it from another of that number."""
+    """Whether the process that took the lease still runs. Its start tells it from another with the same id."""
     try:
         process = psutil.Process(lease.pid)
         return abs(process.create_time() - lease.started) < 2 and process.status() != psutil.STATUS_ZOMBIE
@@ -205,13 +206,13 @@ def _runs(lease: Lease) -> bool:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock of the folder's file system, which a server of files keeps."""
+    """The time by the clock of the folder's file system, which may be that of a file server."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".now-") as file:
         return os.fstat(file.fileno()).st_mtime
 
 
 def _machine() -> str:
-    """What processes share that see each other's numbers."""
+    """An id that processes share if they can see each other's process ids."""
     boot = limits.text(Path("/proc/sys/kernel/random/boot_id")).strip()
     facts: list[Any] = [platform.node(), boot or "?"]
     with suppress(OSError):

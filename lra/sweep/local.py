@@ -1,7 +1,7 @@
-"""The local engine: processes on this machine, which share out its cores, its GPUs and its memory.
+"""The local engine: processes on this machine, which divide its cores, GPUs and memory among them.
 
-Each process has its share before it starts and keeps it: so many cores of its own, as many threads, one GPU. So a curve
-is the same whoever runs beside it.
+Each process gets a fixed share before it starts: its own cores, as many threads, and one GPU. So its curve does not
+depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lra.sweep.engine import Order
 from lra.sweep.work import Answer
 from tasks import limits
 
-WORKER = "lra.sweep.worker"  # the module that a process runs
-OF_FREE = 0.9  # share of the free memory that runs may take together
+WORKER = "lra.sweep.worker"  # the module of each process
+OF_FREE = 0.9  # share of the free memory for all runs together
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one process at a time may use of the machine."""
+    """The part of the machine that one process uses."""
 
     cores: tuple[int, ...]
     threads: int
@@ -37,7 +37,7 @@ class Share:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that say so to libraries."""
+        """Environment variables that tell libraries the share."""
         found = {name: str(self.threads) for name in THREADS}
         if self.gpu is not None:
             found |= {"CUDA_VISIBLE_DEVICES": self.gpu, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -45,9 +45,10 @@ class Share:
 
 
 def shares(jobs: int | None, device: Device) -> list[Share]:
-    """The machine in as many equal parts as there are jobs: one on a CPU, as many as GPUs, unless a number is given.
+    """The machine in equal parts, one for each job. Default: one part on a CPU, else one for each GPU.
 
-    UserError for a number that cannot be.
+    Raises:
+        UserError: The number of jobs is impossible.
     """
     gpus = visible_gpus() if device == "gpu" else []
     count = jobs or max(len(gpus), 1)
@@ -69,7 +70,7 @@ def shares(jobs: int | None, device: Device) -> list[Share]:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that a process of ours may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [each.strip() for each in given.split(",") if each.strip()]
     try:
@@ -91,7 +92,7 @@ class LocalEngine:
     """An Engine of processes on this machine, one for each share."""
 
     def __init__(self, parts: Sequence[Share], memory: int | None = None) -> None:
-        """`memory`: bytes that all may take together; else most of what is free now."""
+        """Make the engine. `memory`: bytes for all processes together; default: most of what is free now."""
         self._free = list(parts)
         self._memory = memory or int(OF_FREE * free_memory())
         self._running: list[_Running] = []
@@ -99,11 +100,11 @@ class LocalEngine:
 
     @property
     def jobs(self) -> int:
-        """How many it performs at a time."""
+        """The number of orders at a time."""
         return self._jobs
 
     def accepts(self, order: Order) -> bool:
-        """Where a share is free and memory is expected to suffice. What runs alone may want more than there is."""
+        """Whether a share and enough memory are free. An order that runs alone is accepted despite its memory."""
         if not self._running:
             return True
         if not self._free or order.alone or any(each.order.alone for each in self._running):
@@ -111,17 +112,17 @@ class LocalEngine:
         return sum(each.memory for each in self._running) + self._need(order) <= self._memory
 
     def start(self, order: Order) -> None:
-        """Begin to perform it in a process of its own."""
+        """Start to perform the order in its own process."""
         share = self._free.pop(0)
         order.log.parent.mkdir(parents=True, exist_ok=True)
-        # What runs alone has the whole machine.
+        # An order that runs alone gets the whole machine.
         environment, cores = ({}, []) if order.alone else (share.environment, list(share.cores))
         child = Child(WORKER, visible=False, log=order.log, environment=environment)
         child.send({**order.values, "cores": cores})
         self._running.append(_Running(order, share, child, self._need(order)))
 
     def ended(self, seconds: float) -> list[tuple[Order, Answer]]:
-        """Those whose process has answered or died."""
+        """The orders whose process has answered or died."""
         ready, _, _ = select.select([each.child for each in self._running], [], [], seconds)
         return [self._end(each) for each in list(self._running) if each.child in ready]
 
@@ -137,7 +138,7 @@ class LocalEngine:
 
     @contextmanager
     def paused_with_us(self) -> Iterator[None]:
-        """Inside, Ctrl-Z pauses the processes too."""
+        """Within this context, Ctrl-Z pauses the processes too."""
         with paused_together(lambda: [each.child for each in self._running]):
             yield
 
@@ -154,5 +155,5 @@ class LocalEngine:
         if stopping:
             return each.order, Answer(state="stopped")
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        hint = ": perhaps for want of memory" if code == -signal.SIGKILL else ""
+        hint = ": perhaps because memory ran out" if code == -signal.SIGKILL else ""
         return each.order, Answer(state="died", why=f"its process ended ({name}){hint}")

@@ -16,11 +16,11 @@ from lra.sweep.engine import Order
 from lra.sweep.remote import Performance, for_elsewhere
 from lra.sweep.work import Answer
 
-RETRIES = 10  # times that Ray begins a task again whose node or worker was lost, which is no fault of its run
+RETRIES = 10  # times that Ray restarts a task whose node or worker was lost
 
 
 def ray_task(order: Order, threads: int) -> dict[str, Any]:
-    """Perform the order on the node where it is called; an Answer as plain values. Ray interrupts it to cancel it."""
+    """Perform the order on this node. Returns an Answer as plain values. Ray interrupts the call to cancel it."""
     work = Performance(order, threads)
     try:
         return asdict(work.answer())
@@ -29,12 +29,13 @@ def ray_task(order: Order, threads: int) -> dict[str, Any]:
 
 
 class RayEngine:
-    """An Engine of a Ray cluster's tasks, as many at a time as it has room for."""
+    """An Engine of tasks on a Ray cluster, as many at a time as the cluster has room for."""
 
     def __init__(self, address: str | None, *, cpus: int, gpu: bool, jobs: int | None = None) -> None:
-        """`address`: of the cluster, None for the one of this machine, or a new one; `cpus`, `gpu`: what a run gets.
+        """Connect to the cluster at `address`; None: that of this machine, or a new one. A run gets `cpus` and `gpu`.
 
-        UserError where there is no Ray, no cluster, or no node that has so much.
+        Raises:
+            UserError: There is no Ray, no cluster, or no node with these resources.
         """
         self._ray = _connected(address)
         self._cpus, self._gpu, self._asked = cpus, gpu, jobs
@@ -44,30 +45,30 @@ class RayEngine:
         fitting = [each for each in nodes if all(each.get(name, 0) >= count for name, count in needs.items())]
         if not fitting:
             wanted = f"{cpus} CPU and {int(gpu)} GPU"
-            raise UserError(f"no node of the Ray cluster has {wanted} for a run: start one that has, or change --cpus")
+            raise UserError(f"no node of the Ray cluster has {wanted} for a run: start such a node, or change --cpus")
         self._memory = int(max(each.get("memory", 0) for each in fitting))
         self._room = self._counted()
 
     @property
     def jobs(self) -> int:
-        """How many run at a time."""
+        """The number of orders at a time."""
         return self._asked or self._room
 
     def accepts(self, order: Order) -> bool:
-        """Whether there is room, for what wants no node alone."""
+        """Whether there is room. Orders that need a machine alone are refused."""
         return not order.alone and len(self._running) < self.jobs
 
     def start(self, order: Order) -> None:
-        """Give it to Ray."""
+        """Submit the order to Ray."""
         order.log.parent.mkdir(parents=True, exist_ok=True)
-        # More memory than a node has would be waited for without end; there it may try.
+        # A request for more memory than a node has would wait forever, so the run may try with what a node has.
         memory = {"memory": min(order.memory, self._memory)} if order.memory else {}
         needs = {"num_cpus": self._cpus, "num_gpus": int(self._gpu), "max_retries": RETRIES, **memory}
         task = self._ray.remote(**needs)(ray_task)
         self._running[task.remote(for_elsewhere(order), self._cpus)] = order
 
     def ended(self, seconds: float) -> list[tuple[Order, Answer]]:
-        """Those whose task has ended, or was lost too often."""
+        """The orders whose task has ended, or was lost too often."""
         if not self._running:
             time.sleep(seconds)
             return []
@@ -76,7 +77,7 @@ class RayEngine:
         return self._taken(0.0)
 
     def stop(self) -> list[tuple[Order, Answer]]:
-        """Cancel every task, upon which a run saves, and wait until all have."""
+        """Cancel every task, so that its run saves, and wait for all of them."""
         for each in self._running:
             self._ray.cancel(each)
         stopped = Answer(state="stopped")
@@ -95,14 +96,14 @@ class RayEngine:
             return Answer(state="died", why=f"Ray lost its task: {shortened(one_line(str(error)))}")
 
     def _counted(self) -> int:
-        """How many runs the cluster has room for now: nodes come and go."""
+        """The number of runs that the cluster has room for now; nodes come and go."""
         there = self._ray.cluster_resources()
         rooms = [there.get("CPU", 0) // self._cpus, *([there.get("GPU", 0)] if self._gpu else [])]
         return max(1, int(min(rooms)))
 
 
 def require_answer(address: str) -> None:
-    """UserError where nothing answers at HOST:PORT. Ray would try for minutes."""
+    """Raise UserError if nothing responds at HOST:PORT. Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
         return
@@ -110,7 +111,7 @@ def require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"--address {address}: nothing answers there ({error}): `ray start --head` prints it"
+            f"--address {address}: nothing responds ({error}): give the address that `ray start --head` printed"
         ) from error
 
 
@@ -122,12 +123,12 @@ def _connected(address: str | None) -> Any:
         raise UserError("--engine ray needs the package ray: pip install -e '.[ray]'") from error
     if address:
         require_answer(address)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start reports to nobody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start sends no usage statistics
     former = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error", ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "here"
         raise UserError(f"no Ray cluster at {where}: {shortened(one_line(str(error)))}: correct --address") from error
-    signal.signal(signal.SIGTERM, former)  # Ray's own would end this process before its runs have saved
+    signal.signal(signal.SIGTERM, former)  # Ray's handler would end this process before its runs have saved
     return ray

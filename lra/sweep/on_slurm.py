@@ -1,4 +1,4 @@
-"""The SLURM engine: submitit submits what begins together as one array, and requeues what meets its time limit."""
+"""The SLURM engine. submitit submits orders as arrays of jobs, and requeues a job that reaches its time limit."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from lra.sweep.engine import Order
 from lra.sweep.remote import Performance, for_elsewhere
 from lra.sweep.work import Answer
 
-LOOK = 5.0  # seconds between two looks at the jobs, each of which asks the shared folder for a file of each job
-AT_A_TIME = 256  # jobs of an array that run at a time, which is submitit's own default
-LARGEST = 1000  # jobs of one array, below the limit that SLURM has unless it is told otherwise
-MINUTES = 240  # that a job may take before it is requeued
-REQUEUES = 10_000  # every one continues from a snapshot, so there may be as many as there have to be
-FOR_SUBMITIT = (signal.SIGUSR1, signal.SIGUSR2)  # with which it is told that time is nearly over
+LOOK = 5.0  # seconds between two checks of the jobs; each check reads a file of each job from the shared folder
+AT_A_TIME = 256  # jobs of an array that run at a time; submitit's own default
+LARGEST = 1000  # jobs of one array; below SLURM's default limit
+MINUTES = 240  # minutes that a job may take before it is requeued
+REQUEUES = 10_000  # no real limit: every requeued job continues from a snapshot
+FOR_SUBMITIT = (signal.SIGUSR1, signal.SIGUSR2)  # signals that announce the time limit
 SHARED = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")
-"""Parameters that submitit has for every kind of cluster; all others get the prefix slurm_."""
+"""Parameters of submitit for every kind of cluster. All others get the prefix slurm_."""
 OTHERWISE = {
     "time": "write timeout_min=MINUTES",
     "array_parallelism": "write --jobs NUMBER",
-    "nodes": "a run has one",
+    "nodes": "a run uses one node",
     "ntasks_per_node": "a run is one process",
 }
-"""What is no parameter here, and why."""
+"""Parameters that are refused, and the reasons."""
 OF_GPUS = ("gpus_per_node", "gpus_per_task", "gres")
 
 
 class SlurmTask:
-    """What a job calls. submitit calls `checkpoint` before the time limit, in a signal's handler, and requeues it."""
+    """The function of a job. Before the time limit submitit calls `checkpoint` in a signal handler, and requeues it."""
 
     def __init__(self) -> None:
         self._work: Performance | None = None
 
     def __call__(self, order: Order, threads: int) -> dict[str, Any]:
-        """Perform the order; an Answer as plain values."""
-        # SLURM may signal every process of a job; this one alone answers for all, so its child inherits a blocked one.
+        """Perform the order. Returns an Answer as plain values."""
+        # SLURM may signal every process of a job. Only this one reacts, so its child inherits blocked signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, FOR_SUBMITIT)
         self._work = Performance(order, threads)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_SUBMITIT)
-        for number in (signal.SIGTERM, signal.SIGINT):  # of scancel, and of SLURM before it preempts
+        for number in (signal.SIGTERM, signal.SIGINT):  # from scancel, and from SLURM before it preempts
             signal.signal(number, self._stop)
         return asdict(self._work.answer())
 
     def checkpoint(self, order: Order, threads: int) -> Any:
-        """Save and end; what the job begins with when it is started again."""
+        """Save and end. Returns the job's function for its next start."""
         self._stop()
         return import_module("submitit").helpers.DelayedSubmission(SlurmTask(), order, threads)
 
@@ -64,17 +64,23 @@ class SlurmTask:
 
 
 class SlurmEngine:
-    """An Engine of SLURM's jobs. It takes all orders at once, and SLURM says when each begins."""
+    """An Engine of SLURM jobs. It accepts all orders at once, and SLURM decides when each starts."""
 
     def __init__(
         self, folder: Path, parameters: Mapping[str, Any], *, jobs: int | None = None, cluster: str = "slurm"
     ) -> None:
-        """`folder`: of submitit's own files, which all machines see; `parameters`: as `parsed` gives them.
+        """Prepare submitit.
 
-        `cluster`: "local" for processes of this machine. UserError where there is no submitit, no SLURM, or a parameter
-        that it does not know.
+        Args:
+            folder: The folder of submitit's files, which all machines see.
+            parameters: The values that `parsed` returns.
+            jobs: The most jobs that run at a time; None: AT_A_TIME.
+            cluster: None for SLURM, "local" for processes of this machine.
+
+        Raises:
+            UserError: There is no submitit, no SLURM, or a parameter is unknown.
         """
-        # Jobs inherit it. A folder called tasks where the user stands is none of ours.
+        # Jobs inherit it: a folder named tasks in the user's directory must not be imported.
         os.environ |= {"PYTHONPATH": python_path(), "PYTHONSAFEPATH": "1"}
         self._jobs = jobs or AT_A_TIME
         self._threads = parameters["cpus_per_task"]
@@ -89,20 +95,20 @@ class SlurmEngine:
 
     @property
     def jobs(self) -> int:
-        """How many run at a time at most."""
+        """The most jobs that run at a time."""
         return self._jobs
 
     def accepts(self, order: Order) -> bool:
-        """Always, but for what wants a machine alone."""
+        """Whether the order needs no machine alone."""
         return not order.alone
 
     def start(self, order: Order) -> None:
-        """Put it into the next array, which `ended` submits."""
+        """Put the order into the next array, which `ended` submits."""
         order.log.parent.mkdir(parents=True, exist_ok=True)
         self._new.append(for_elsewhere(order))
 
     def ended(self, seconds: float) -> list[tuple[Order, Answer]]:
-        """Those whose job has ended."""
+        """The orders whose job has ended."""
         self._submit()
         if time.monotonic() - self._looked < LOOK:
             time.sleep(seconds)
@@ -113,7 +119,7 @@ class SlurmEngine:
         return [(order, _answer(job)) for order, job in over]
 
     def stop(self) -> list[tuple[Order, Answer]]:
-        """Cancel every job, upon which a run saves, and wait until all have ended."""
+        """Cancel every job, so that its run saves, and wait until all have ended."""
         never, self._new = self._new, []
         for _, job in self._running:
             job.cancel(check=False)
@@ -131,19 +137,19 @@ class SlurmEngine:
             try:
                 jobs = self._executor.map_array(SlurmTask(), part, [self._threads] * len(part))
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-                raise UserError(f"SLURM took no job: {shortened(one_line(str(error)))}") from error
+                raise UserError(f"SLURM refused the jobs: {shortened(one_line(str(error)))}") from error
             self._running += zip(part, jobs, strict=True)
 
 
 def parsed(words: Sequence[str], *, cpus: int, gpu: bool) -> dict[str, Any]:
-    """partition=gpu -> submitit's parameters, with ours for what is not given. UserError for what is no such word."""
+    """Convert words such as partition=gpu to submitit's parameters; add defaults. UserError for other words."""
     found: dict[str, Any] = {"timeout_min": MINUTES, "cpus_per_task": cpus}
     if gpu and not any(word.partition("=")[0] in OF_GPUS for word in words):
         found["gpus_per_node"] = 1
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
-            raise UserError(f"--slurm {word}: expected NAME=VALUE, as partition=gpu")
+            raise UserError(f"--slurm {word}: expected NAME=VALUE, such as partition=gpu")
         if name in OTHERWISE:
             raise UserError(f"--slurm {word}: {OTHERWISE[name]}")
         known = name in SHARED or name.startswith("slurm_")
@@ -166,11 +172,11 @@ def _executor(folder: Path, cluster: str) -> Any:
     try:
         return submitit.AutoExecutor(folder.absolute(), cluster, slurm_max_num_timeout=REQUEUES)
     except RuntimeError as error:
-        raise UserError("--engine slurm: no srun is here, so start it where SLURM's commands are") from error
+        raise UserError("--engine slurm: srun was not found: start the sweep where SLURM is installed") from error
 
 
 def _answer(job: Any) -> Answer:
-    """What a job that is over has to say; one without an answer was killed, or its machine was lost."""
+    """The answer of a job that has ended. A job without an answer was killed, or its machine was lost."""
     if job.exception() is None:
         return Answer.from_values(job.result())
-    return Answer(state="died", why=f"its job {job.job_id} ended ({job.state}; its words: {job.paths.stderr})")
+    return Answer(state="died", why=f"its job {job.job_id} ended ({job.state}; its log: {job.paths.stderr})")

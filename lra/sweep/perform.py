@@ -1,4 +1,4 @@
-"""What every command does that trains many runs: says what is left, hands it to an engine, tells what came of it."""
+"""The common part of commands that train many runs: shows what is left, uses an engine, and shows the outcome."""
 
 from __future__ import annotations
 
@@ -39,63 +39,63 @@ Switch = tyro.conf.FlagCreatePairsOff[bool]
 
 @dataclass(frozen=True, kw_only=True)
 class MachineFlags:
-    """Where runs are trained, and for how long."""
+    """Flags for the machines that train, and for the time limit."""
 
     jobs: Number | None = None
-    """Runs at a time: as many as GPUs; on a CPU one, which has all cores; on a cluster as it has room."""
+    """Runs at a time. Default: one for each GPU; on a CPU one, with all cores; on a cluster as many as fit."""
     engine: EngineName = "local"
-    """Who runs them: processes of this machine, or a cluster."""
+    """local: processes of this machine; slurm or ray: a cluster."""
     cpus: Number | None = None
-    """Cores of each run on a cluster; one."""
+    """Cores of each run on a cluster. Default: 1."""
     address: str | None = None
-    """Of a Ray cluster, as its head prints it; the one of this machine, or a new one."""
+    """The address of a Ray cluster, as its head prints it. Default: this machine's cluster, or a new one."""
     slurm: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A parameter of submitit, as partition=gpu; given again, each."""
+    """A parameter of submitit, such as partition=gpu. Repeat it for more parameters."""
     device: Annotated[Device, devices()] | None = None
-    """Where to train; a GPU where the framework sees one. On a cluster a CPU, unless it is gpu."""
+    """The device. Default: a GPU if the framework sees one; on a cluster the CPU."""
     minutes: Annotated[float, Interval(gt=0, le=1e6)] | None = None
-    """Stop after so many; the same command continues."""
+    """Stop after this many minutes. The same command continues."""
     dry_run: Switch = False
-    """Say what would be run, and stop."""
+    """Show the runs that would be trained, and stop."""
     probe: Switch = True
-    """Take two steps of what no record tells the time of."""
+    """Time two steps of runs whose time no record tells."""
     results: Where = RESULTS
-    """Where records, snapshots and logs go."""
+    """The folder for records, snapshots and logs."""
     raw: Where | None = None
-    """Your own raw files (default: $LRA_RAW); generated tasks need none."""
+    """The folder of your raw files. Default: $LRA_RAW. Generated tasks need none."""
     processes: Number | None = None
-    """Processes that prepare data; as many as there are usable cores."""
+    """Number of processes that prepare data. Default: the number of usable cores."""
 
 
 def at_least_one(flags: Any, *names: str) -> None:
-    """UserError for the first of these arguments that is given and less than 1."""
+    """Raise UserError for the first of these arguments that is less than 1."""
     for name in names:
         if (given := getattr(flags, name)) is not None and given < 1:
             raise UserError(f"--{name} is {given}, expected at least 1")
 
 
 def repeated(flags: Any, *names: str) -> list[str]:
-    """The words of flags that are given again for each of their values."""
+    """The words of flags that are repeated for each value."""
     return [word for name in names for each in getattr(flags, name) for word in (f"--{name}", each)]
 
 
 def perform(
     pieces: Sequence[Piece], flags: MachineFlags, results: Path, again: str, split: ScoredSplit = "test"
 ) -> tuple[list[Item], int]:
-    """Train what has no record yet.
+    """Train the runs that have no record yet.
 
     Args:
         pieces: The plan.
-        flags: Where, and for how long; what earlier runs under their `results` took is known.
-        results: Where records, snapshots and logs of these runs go.
+        flags: The machines and the time limit. Estimates come from the records under their `results`.
+        results: The folder for records, snapshots and logs of these runs.
         again: The command that continues.
-        split: Whose accuracy is told of what is done.
+        split: The split whose accuracy is shown.
 
     Returns:
-        An item for each piece, in their order, and the exit code.
+        An item for each piece, in the order of the pieces, and the exit code.
 
     Raises:
-        UserError: The machine cannot do what is asked for.
+        UserError: The machine cannot do what the flags say.
     """
     began = time.monotonic()
     asked = {each.name: getattr(flags, each.name) for each in fields(Asked)}
@@ -129,7 +129,7 @@ def _preparing(source: Source) -> Callable[[Run], store.Prepared]:
 
 
 def _stopped(found: list[Item], place: Place, engine: Engine, left: Callable[[], float], screen: SweepScreen) -> bool:
-    """Train them until none is left, or no time; whether it was asked to stop."""
+    """Train until no item or no time is left. Returns whether it was asked to stop."""
     work = Sweep(found, place, screen.tell)
     work.show = lambda: screen.show(work)
     try:

@@ -1,8 +1,8 @@
-"""A sweep's plan: which runs, and which benchmarks. It knows nothing of who runs them, nor of what is done already.
+"""A sweep's plan: its runs and benchmarks, independent of engines and of finished runs.
 
-A plan is a list of blocks under `sweep`. One of runs names tasks, mechanisms, frameworks, a preset, how many seeds, and
-values for fields of the configuration; every combination is a run. One of a benchmark has the flags of `bench`, and
-may say in words which figures come of it.
+A plan is a list of blocks under `sweep`. A block of runs names tasks, mechanisms, frameworks, a preset and the number
+of seeds. It may give values for fields of the configuration. Every combination is a run. A benchmark has the flags of
+`bench`, and may describe its figures in words.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from lra.core.spec import Spec, parse_specs
 from tasks.base import TaskError
 
 PARTS = ("data", "options", "model", "train")
-MOST = 100_000  # runs of one plan
+MOST = 100_000  # the most runs of one plan
 Names = Annotated[list[Line], MinLen(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunBlock:
-    """Runs: every combination of what it names."""
+    """A block of runs: every combination of its values."""
 
     task: Names
     attn: Names
-    """With options, as elfatt@block_size=64; or all."""
+    """Mechanisms with options, such as elfatt@block_size=64; or all."""
     backend: Annotated[list[BackendName], MinLen(1)] = field(default_factory=lambda: [usual()])
     preset: Preset = "quick"
     seed: Seed = 0
-    """The first one."""
+    """The first seed."""
     seeds: Annotated[int, Interval(ge=1, le=1000)] = 1
     grid: dict[Line, Annotated[list[Any], MinLen(1)]] = field(default_factory=dict)
-    """Values for fields, as train.learning_rate: [1e-4, 1e-3]."""
+    """Values of fields, such as train.learning_rate: [1e-4, 1e-3]."""
     count: Count | None = None
-    """At most so many examples in each split."""
+    """The most examples in each split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One run of a plan, or why it cannot be one."""
+    """One run of a plan, or the reason why it is impossible."""
 
     title: str
     run: Run | None = None
@@ -72,7 +72,7 @@ class Timed:
 
     @property
     def title(self) -> str:
-        """What lists call it."""
+        """The title in lists."""
         return shlex.join(["bench", *self.words])
 
 
@@ -80,11 +80,11 @@ Piece = Planned | Timed
 
 
 def load(path: Path) -> list[Piece]:
-    """The pieces of a plan's file, in its order, each once; UserError names what is wrong in it."""
+    """The pieces of a plan's file, in its order, each once. UserError names a fault in the file."""
     values = read_yaml(path)
     blocks = values.get("sweep") if isinstance(values, Mapping) else None
     if not isinstance(blocks, list) or not blocks or len(values) > 1:
-        raise UserError(f"{path} is no plan: expected one key, sweep, with a list of blocks under it")
+        raise UserError(f"{path} is not a plan: expected one key, sweep, with a list of blocks under it")
     found: list[Piece] = []
     for number, each in enumerate(blocks, start=1):
         where = f"{path}: block {number}"
@@ -93,38 +93,41 @@ def load(path: Path) -> list[Piece]:
         else:
             found += pieces(_block(each, where), where)
         if len(found) > MOST:
-            raise UserError(f"{where}: the plan has more than {MOST:,} runs: split it")
+            raise UserError(f"{where}: the plan has more runs than {MOST:,}, the most allowed: split it")
     return _once(found)
 
 
 def pieces(block: RunBlock, where: str) -> list[Piece]:
-    """The runs of one block: first those of the first seed, so that a sweep that is cut short has every cell.
+    """The runs of one block. Those of the first seed come first, so that a sweep that is cut short has every cell.
 
-    UserError, which begins with `where`, for a name that nothing has. A value that cannot be makes one run impossible.
+    An impossible value makes only its own run impossible.
+
+    Raises:
+        UserError: A name is unknown. The message begins with `where`.
     """
     axes = math.prod(len(values) for values in block.grid.values())
     if (most := len(block.task) * len(block.backend) * axes * block.seeds) > MOST:
-        raise UserError(f"{where}: {most:,} runs of each mechanism, expected at most {MOST:,}: split it")
+        raise UserError(f"{where}: {most:,} runs of each mechanism, expected at most {MOST:,}: split the block")
     cells = list(_cells(block, where))
     seeds = range(block.seed, block.seed + block.seeds)
     return _once([_with_seed(cell, seed) for seed in seeds for cell in cells])
 
 
 def grid(text: str) -> tuple[str, list[Any]]:
-    """train.learning_rate=1e-4,1e-3 -> the field and its values; UserError for anything else."""
+    """Read a field and its values, such as train.learning_rate=1e-4,1e-3. UserError for other text."""
     name, equals, values = text.partition("=")
     if not equals or not name.strip() or not values.strip():
-        raise UserError(f"--grid {text}: expected FIELD=VALUE,VALUE, as train.learning_rate=1e-4,1e-3")
+        raise UserError(f"--grid {text}: expected FIELD=VALUE,VALUE, such as train.learning_rate=1e-4,1e-3")
     return name.strip(), parse_yaml(f"[{values}]", f"--grid {text}")
 
 
 def axes(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """The fields and values of several --grid; UserError for a field that stands in two of them."""
+    """The fields and values of several --grid. UserError for a field that two of them have."""
     found: dict[str, list[Any]] = {}
     for text in texts:
         name, values = grid(text)
         if name.replace("-", "_") in {each.replace("-", "_") for each in found}:
-            raise UserError(f"--grid {text}: {name} stands in another --grid too: name all its values in one")
+            raise UserError(f"--grid {text}: another --grid has {name} too: give all its values in one")
         found[name] = values
     return found
 
@@ -133,7 +136,7 @@ def _timed(values: Mapping[str, Any], where: str) -> Timed:
     words = values["bench"]
     figures = values.get("figures", "")
     if not isinstance(words, str) or not isinstance(figures, str) or not values.keys() <= {"bench", "figures"}:
-        raise UserError(f"{where}: expected bench and its flags as one text, figures as another, and no other key")
+        raise UserError(f"{where}: expected bench with its flags as one text, figures as another, and no other key")
     try:
         return Timed(words=tuple(shlex.split(words)), figures=figures)
     except ValueError as error:
@@ -142,7 +145,7 @@ def _timed(values: Mapping[str, Any], where: str) -> Timed:
 
 def _block(values: Any, where: str) -> RunBlock:
     if not isinstance(values, Mapping):
-        raise UserError(f"{where} is no mapping: expected task, attn, and what else a block has")
+        raise UserError(f"{where} is not a mapping: expected task, attn and other keys of a block")
     lists: dict[str, Any] = {
         name: value if isinstance(value, list) else [value]
         for name, value in values.items()
@@ -158,7 +161,7 @@ def _block(values: Any, where: str) -> RunBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class _Cell:
-    """The runs of a block that differ in nothing but their seed."""
+    """The runs of a block that differ only in their seed."""
 
     title: str
     run: Run | None
@@ -217,7 +220,7 @@ def _field(name: str, where: str) -> tuple[str, str]:
     part, dot, field_name = name.replace("-", "_").partition(".")
     part = {"attn": "options"}.get(part, part)
     if not dot or part not in PARTS or not field_name:
-        raise UserError(f"{where}: grid: {name} is no field: expected one as train.learning_rate, or options., data.")
+        raise UserError(f"{where}: grid: {name} is not a field: expected train., model., options. or data.NAME")
     return part, field_name
 
 
@@ -236,7 +239,7 @@ def _require_field(task: str, spec: Spec, part: str, name: str, where: str) -> N
 
 
 def _once(found: Sequence[Piece]) -> list[Piece]:
-    """Each run once, where blocks overlap."""
+    """Each run once, since blocks may overlap."""
     by_text = {_text(each): each for each in reversed(found)}
     kept = {id(each) for each in by_text.values()}
     return [each for each in found if id(each) in kept]

@@ -1,4 +1,4 @@
-"""Estimates for what is left of a plan, with a probe where no record says anything."""
+"""Estimates for the items that are left, from records or from a probe."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def estimated(
     on_gpu: bool,
     known_from: Path | None = None,
 ) -> None:
-    """Give each item that is left its estimate. A probe has the `share` of the machine that a run will have.
+    """Give each item that is left its estimate. A probe gets the same `share` of the machine as a run.
 
-    Without a share there is none. What is shorter than its probe, or has no data yet, is not probed. `known_from` has
-    the records that are asked; None: the place's own results.
+    Without a share there is no probe. Runs that are shorter than a probe, or whose data is not prepared, are not
+    probed. `known_from` is the folder of records to read; None: the place's own results.
     """
     left = [item for item in items if item.run is not None and not item.finished]
     if not left:
@@ -49,7 +49,7 @@ def estimated(
 
 
 def _alike(run: Run) -> str:
-    """The same for runs that take as long."""
+    """A key that is equal for runs of equal cost."""
     same = asdict(replace(run, seed=0))
     same["train"] = {name: value for name, value in same["train"].items() if name in BUDGET}
     return json_text(same, sort_keys=True)
@@ -62,5 +62,5 @@ def _probe(run: Run, place: Place, share: Share) -> RunCost:
     finally:
         child.kill()
     if not answer or answer["state"] != "done":
-        return RunCost(source=f"its probe failed: {answer['why']}" if answer else "its probe died")
+        return RunCost(source=f"the probe failed: {answer['why']}" if answer else "the probe's process died")
     return from_probe(run, Probe(**{name: answer[name] for name in ("first", "step", "memory")}))

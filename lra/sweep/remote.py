@@ -1,4 +1,4 @@
-"""An order on another machine than its sweep's: what Ray's and SLURM's tasks do there."""
+"""The part of an order that runs on another machine than its sweep, in a task of Ray or SLURM."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from lra.sweep.engine import Order
 from lra.sweep.local import LocalEngine, Share
 from lra.sweep.work import Answer
 
-POLL = 0.2  # seconds between two looks at whether it has ended, or shall
+POLL = 0.2  # seconds between two checks whether the process has ended, or should end
 
 
 class Performance:
-    """An order that is performed by a process of this machine, which a thread waits for.
+    """An order that a process of this machine performs, while a thread waits for it.
 
-    So whoever waits for the thread may be interrupted at any moment, by a signal's handler too, and may then `stop` it.
+    The caller waits for the thread. So it can be interrupted at any moment, also by a signal handler, and then `stop`.
     """
 
     def __init__(self, order: Order, threads: int) -> None:
-        """`threads`: as many as the process may use. Who gives out the machine's cores says which ones."""
+        """Start the process with this many `threads`. The cluster decides which cores it uses."""
         self._order, self._stopping = order, False
         self._engine = LocalEngine([Share(cores=(), threads=threads)])
-        self._answer = Answer(state="died", why="what waited for its process failed")
+        self._answer = Answer(state="died", why="the thread that waited for its process failed")
         self._engine.start(order)
         self._thread = Thread(target=self._watch, name="order", daemon=True)
         self._thread.start()
 
     def answer(self) -> Answer:
-        """Wait for the end."""
+        """Wait until the process has ended."""
         while self._thread.is_alive():
             time.sleep(POLL)
         return self._answer
 
     def stop(self) -> Answer:
-        """Let it save and end, and wait until it has."""
+        """Ask the process to save and end, and wait for it."""
         self._stopping = True
         return self.answer()
 
@@ -47,5 +47,5 @@ class Performance:
 
 
 def for_elsewhere(order: Order) -> Order:
-    """The order as another machine understands it, which shares the folder of results and stands in another one."""
+    """The order for another machine, which shares the folder of results: with absolute paths."""
     return replace(order, log=order.log.absolute())

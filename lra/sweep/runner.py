@@ -1,4 +1,4 @@
-"""The sweep while it runs: hands what is left to an engine, and notes how each piece ended."""
+"""The main loop of a sweep: starts items on an engine and notes how each one ended."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lra.sweep.items import MINUTES, Item
 from lra.sweep.work import Answer
 from lra.training.trainer import Place
 
-DEATHS = 3  # processes of one run that may die before it is given up
-AGAIN = 5.0  # seconds between two looks at a run that another process holds
-POLL = 0.5  # seconds that the engine is waited for
+DEATHS = 3  # a run has failed after this many of its processes died
+AGAIN = 5.0  # seconds between two checks of a run that another process holds
+POLL = 0.5  # seconds to wait for the engine
 
 
 @dataclass
 class Sweep:
-    """The items of one command, in the order in which they are begun."""
+    """The items of one command, in the order of their start."""
 
     items: Sequence[Item]
     place: Place
     tell: Callable[[Item], object] = lambda item: None
-    """Called where an item has begun, ended, or was found held."""
+    """Called when an item has started, has ended, or is held by another process."""
     show: Callable[[], object] = lambda: None
     """Called every POLL seconds."""
     _began: dict[int, float] = field(default_factory=dict)
@@ -32,11 +32,11 @@ class Sweep:
 
     @property
     def results(self) -> Path:
-        """Where records go."""
+        """The folder of results."""
         return self.place.results
 
     def run(self, engine: Engine, left: Callable[[], float]) -> None:
-        """Until nothing is left, or no time: all that runs has then saved. KeyboardInterrupt goes through likewise."""
+        """Run until no item or no time is left; running items then save. On KeyboardInterrupt they save too."""
         try:
             while left() > 0 and self._hand_out(engine, left):
                 for order, answer in engine.ended(POLL):
@@ -47,17 +47,17 @@ class Sweep:
                 self._note(int(order.key), answer, stopping=True)
 
     def _hand_out(self, engine: Engine, left: Callable[[], float]) -> bool:
-        """Begin what the engine accepts; whether anything is still to be waited for."""
+        """Start the items that the engine accepts. Returns whether there is anything to wait for."""
         for number, item in enumerate(self.items):
             if item.status not in ("waiting", "held"):
                 continue
             if item.words and left() < 60 * MINUTES and self._began:
-                item.why = "needs more minutes than are left"
+                item.why = "it needs more time than is left"
                 continue
             order = item.order(self.place, str(number))
             if item.status == "waiting" and not engine.accepts(order):
                 if item.words:
-                    break  # a benchmark waits until it is alone, and what follows waits for it
+                    break  # a benchmark waits until it is alone, and later items wait for it
                 continue
             if self._free(number, item):
                 self._start(engine, order, number, item)
@@ -67,7 +67,7 @@ class Sweep:
         return item.status in ("running", "held") or (item.status == "waiting" and not item.why)
 
     def _free(self, number: int, item: Item) -> bool:
-        """Whether nobody has done it and nobody holds it; looked at anew now and then."""
+        """Whether the item is neither done nor held. Its files are checked again from time to time."""
         now = time.monotonic()
         if item.status == "held" and now - self._looked.get(number, -AGAIN) < AGAIN:
             return False
@@ -110,5 +110,5 @@ class Sweep:
         self.tell(item)
 
     def since(self, number: int) -> float:
-        """Seconds since an item began."""
+        """Seconds since the start of an item."""
         return time.monotonic() - self._began[number]

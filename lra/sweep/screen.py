@@ -1,4 +1,4 @@
-"""What a sweep shows: the plan with its estimates, how it stands, and what came of it."""
+"""The output of a sweep: the plan with its estimates, its progress, and its outcome."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ from lra.sweep import lease
 from lra.sweep.estimate import in_turn
 from lra.sweep.items import Item
 from lra.sweep.runner import Sweep
-from lra.terminal.console import console, duration, errors
+from lra.terminal.console import console, duration, errors, in_lines, new_table
 from lra.training import record
 
 ScoredSplit = Literal["test", "validation"]
-SHOWN = 20  # rows of runs that the live table has at most
+SHOWN = 20  # the most rows of runs in the live table
 
 
 def plan_table(items: Sequence[Item]) -> Table:
-    """A row for each cell of the plan: its runs, what is left, and what each is expected to take."""
-    table = Table(title="the plan", title_justify="left")
-    table.add_column("run", overflow="fold")
-    for heading in ("runs", "done", "left", "each", "memory"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("known from")
+    """A row for each cell of the plan: its runs, how many are left, and the estimate of each."""
+    made = new_table("the plan", names=("run",), figures=("done", "each", "memory"), texts=("known from",))
+    reasons: dict[str, int] = {}
     cells: dict[str, list[Item]] = {}
     for item in items:
         cells.setdefault(item.title.rpartition(" · seed ")[0] or item.title, []).append(item)
@@ -36,24 +33,26 @@ def plan_table(items: Sequence[Item]) -> Table:
         done = sum(item.status == "done" for item in own)
         left = [item for item in own if not item.finished]
         first = (left or own)[0]
-        impossible = next((item.why for item in own if item.status == "failed"), "")
-        counts = [str(len(own)), str(done), str(len(left))]
+        impossible = [item.why for item in own if item.status == "failed"]
+        reasons |= {why: reasons.get(why, 0) + impossible.count(why) for why in impossible}
+        count = f"{done} of {len(own)}"
         if not left:
-            table.add_row(escape(title), *counts, "", "", escape(f"impossible: {impossible}" if impossible else ""))
+            made.add_row(in_lines(title), count, "", "", "impossible" if impossible else "")
             continue
         source = first.estimate.source or "nothing yet"
-        table.add_row(escape(title), *counts, *expected(first), escape(source))
-    return table
+        made.add_row(in_lines(title), count, *expected(first), escape(source))
+    made.caption = "\n".join(escape(f"{number:,} impossible: {why}") for why, number in reasons.items()) or None
+    return made
 
 
 def expected(item: Item) -> tuple[str, str]:
-    """Time and memory of one item."""
+    """The expected time and memory of one item."""
     seconds, memory = item.estimate.seconds, item.estimate.memory
     return "?" if seconds is None else duration(seconds), "?" if memory is None else f"{memory / 1e9:,.1f} GB"
 
 
 def plan_line(items: Sequence[Item], jobs: int) -> str:
-    """How much is left, and how long it takes as far as is known."""
+    """The number of items that are left, and the time for those with an estimate."""
     counts = Counter(item.status for item in items)
     left = [item for item in items if not item.finished]
     known = [item.estimate.seconds for item in left if item.estimate.seconds is not None]
@@ -63,16 +62,16 @@ def plan_line(items: Sequence[Item], jobs: int) -> str:
     text = " · ".join(parts)
     if not left:
         return text
-    time = f"about {duration(in_turn(known, jobs) or 0)}" if known else "nobody knows how long"
-    rest = f", and {len(left) - len(known)} of which nothing is known" if known and len(known) < len(left) else ""
+    time = f"about {duration(in_turn(known, jobs) or 0)}" if known else "time unknown"
+    rest = f", and {len(left) - len(known)} of unknown time" if known and len(known) < len(left) else ""
     return f"{text}: {time} with {jobs} at a time{rest}"
 
 
 class SweepScreen:
-    """How a sweep stands: a live table on a terminal, a line for each event in a log."""
+    """The progress of a sweep: a live table on a terminal, a line for each event in a log."""
 
     def __init__(self, items: Sequence[Item], jobs: int, split: ScoredSplit = "test") -> None:
-        """`split`: whose accuracy is told of what is done; a search looks at validation alone."""
+        """Show items. `split` is the one whose accuracy is shown; a search uses validation only."""
         self._items, self._jobs = items, jobs
         self._split: ScoredSplit = split
         self._live = Live(console=console, transient=True, refresh_per_second=2) if console.is_terminal else None
@@ -88,42 +87,39 @@ class SweepScreen:
             self._live.stop()
 
     def tell(self, item: Item) -> None:
-        """Say what has happened to an item, in a line that stays."""
+        """Print an item's event in a line that stays."""
         ended = sum(each.finished for each in self._items)
         line = f"[{ended} of {self._of}] {item.title}: {_happened(item, self._split)}"
         if item.status != "running" or self._live is None:
             console.print(line)
 
     def show(self, sweep: Sweep) -> None:
-        """Draw the live table anew."""
+        """Update the live table."""
         if self._live:
             self._live.update(self.table(sweep))
 
     def table(self, sweep: Sweep) -> Table:
-        """How many wait, run, are done and failed, the time left, and a row for each that runs."""
+        """The numbers of items by state, the time left, and a row for each running item."""
         counts = Counter(item.status for item in self._items)
         running = [number for number, item in enumerate(self._items) if item.status == "running"]
         rows, rests = [], []
         for number in running:
             item = self._items[number]
             cells, rest = _progress(item, sweep.since(number))
-            rows.append((escape(item.title), *cells))
+            rows.append((in_lines(item.title), *cells))
             rests.append(rest)
         waiting = [each.estimate.seconds for each in self._items if each.status in ("waiting", "held")]
         whole = in_turn([*rests, *waiting], self._jobs)
         left = "?" if whole is None else duration(whole)
         states = ", ".join(f"{counts[name]} {name}" for name in ("waiting", "running", "held", "done", "failed"))
-        table = Table(title=f"{states} · {left} left", title_justify="left")
-        table.add_column("running", overflow="ellipsis", no_wrap=True)
-        for heading in ("step", "since", "left"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        made = new_table(f"{states} · {left} left", names=("running",), figures=("step", "since", "left"))
         for row in rows[:SHOWN]:
-            table.add_row(*row)
-        return table
+            made.add_row(*row)
+        return made
 
 
 def _progress(item: Item, since: float) -> tuple[tuple[str, str, str], float | None]:
-    """Step, time since the start and time left of a run, in words; and seconds left."""
+    """Step, elapsed time and time left of a run, as text; and the seconds left."""
     held = lease.held(item.work) if item.work else None
     if item.run is None or held is None:
         return ("", duration(since), ""), _rest(item.estimate.seconds, since)
@@ -140,13 +136,13 @@ def _rest(whole: float | None, since: float) -> float | None:
 
 def _happened(item: Item, split: ScoredSplit) -> str:
     if item.status == "running":
-        return "begins" if not item.deaths else f"continues after its process died ({item.deaths})"
+        return "starts" if not item.deaths else f"continues after its process died ({item.deaths})"
     if item.status == "held":
         return f"waits for {item.why}"
     if item.status == "failed":
         return f"failed: {item.why}"
     if item.status == "waiting":
-        return "saved; it waits" if not item.deaths else "its process died; it is started again"
+        return "saved; it waits" if not item.deaths else "its process died; it starts again"
     took = "" if item.took is None else f" in {duration(item.took)}"
     return f"{_scored(item.record, split)}{took}"
 
@@ -160,7 +156,7 @@ def _scored(path: Path | None, split: ScoredSplit) -> str:
 
 
 def closing(items: Sequence[Item], results: Path, again: str) -> None:
-    """What came of it: failures with their logs, and the command that continues."""
+    """Print the outcome: failures with their logs, and the command that continues."""
     counts = Counter(item.status for item in items)
     left = len(items) - counts["done"] - counts["failed"]
     new = sum(item.status == "done" and not item.before for item in items)

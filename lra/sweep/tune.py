@@ -1,4 +1,4 @@
-"""`run_lra.py tune`: learning rates and their like from a grid, chosen on validation by runs of fewer steps."""
+"""The command `tune`: searches a grid of learning rates and similar values by validation accuracy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import tyro
 from annotated_types import Interval
-from rich.markup import escape
 from rich.table import Table
 
 from attention_impls.ranges import problems
@@ -29,42 +28,42 @@ from lra.sweep.plan import Planned, RunBlock
 from lra.sweep.work import elsewhere
 from lra.terminal import arguments
 from lra.terminal.arguments import specs, words
-from lra.terminal.console import console, errors
+from lra.terminal.console import console, errors, new_table
 from lra.terminal.flags import command_line
 from lra.training import record
 from lra.training.record import Record
 
 DESCRIPTION = (
-    "Search the rates of mechanisms on tasks: train every combination of a grid with fewer steps, and choose by "
-    "validation accuracy alone. Records and choices go under tuning in the results, and never into a table. The "
-    "command that trains a choice at full length is printed. Its runs get a row with the budget in its name. "
-    "Exit code: 0 all is chosen, 1 some runs failed, 2 it cannot be, 3 --minutes were over, 130 stopped."
+    "Search learning rates and similar values: train every combination of a grid with fewer steps, and choose by "
+    "validation accuracy alone. Records and choices go to tuning, in the folder of results; tables leave them out. "
+    "The command prints how to train a choice at full length. Such runs get their own row, with the budget in its "
+    "name. Exit code: 0 all is chosen, 1 some runs failed, 2 wrong use, 3 --minutes were over, 130 stopped."
 )
 SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchFlags:
-    """What is searched."""
+    """The flags of the search."""
 
     task: Annotated[tuple[str, ...], words("task")]
-    """Which tasks, commas between."""
+    """The tasks, separated by commas."""
     attn: Annotated[tuple[Spec, ...], specs()]
-    """Which attentions, with options as elfatt@block_size=64, or all; each has its own choice on each task."""
+    """The mechanisms, with options such as elfatt@block_size=64; or all. Each gets its own choice on each task."""
     grid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Values of a field, as train.learning_rate=1e-4,1e-3; given again, every combination."""
+    """Values of a field, such as train.learning_rate=1e-4,1e-3. Repeat it to train every combination."""
     backend: Annotated[tuple[BackendName, ...], arguments.backends()] | None = None
-    """Which frameworks; the one that is installed."""
+    """The frameworks, separated by commas. Default: PyTorch if it is installed, else JAX."""
     preset: Preset = "standard"
-    """smoke, quick, standard or s4; six tasks have the last."""
+    """smoke, quick, standard or s4; only six tasks have s4."""
     steps: Steps | None = None
     """Steps of each run of the search."""
     share: Annotated[float, Interval(gt=0, le=1)] | None = None
-    """The same as a share of the preset's steps; 0.2 where neither is given."""
+    """Steps of each run, as a share of the preset's steps. Default: 0.2."""
     seed: Seed = 0
-    """Of every run of the search."""
+    """The seed of every run of the search."""
     seeds: Annotated[int, Interval(ge=1, le=1000)] = 3
-    """How many seeds the printed command trains."""
+    """Number of seeds in the printed command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,24 +71,24 @@ class TuneFlags(MachineFlags, SearchFlags):
     """The arguments of the command."""
 
     def check(self) -> None:
-        """UserError for what cannot be, or cannot be together."""
+        """Raise UserError for flags that are impossible, or do not fit together."""
         for problem in problems(self):
             raise UserError(f"tune: {problem}")
         at_least_one(self, "jobs", "cpus")
         if self.steps is not None and self.share is not None:
-            raise UserError("--steps and --share exclude each other: both say how long a run of the search is")
+            raise UserError("both --steps and --share are given, which set the length of a run: leave one out")
         if not self.grid:
-            raise UserError("tune needs --grid FIELD=VALUE,VALUE, as --grid train.learning_rate=1e-4,3e-4,1e-3")
+            raise UserError("tune needs --grid FIELD=VALUE,VALUE, such as --grid train.learning_rate=1e-4,3e-4,1e-3")
 
     @property
     def again(self) -> str:
-        """The command line that they are."""
+        """The command line with these flags."""
         line = command_line("tune", replace(self, grid=(), slurm=()))
         return f"{line} {shlex.join(repeated(self, 'grid', 'slurm'))}"
 
     @property
     def searches(self) -> list[tuple[Search, list[Planned]]]:
-        """Each with the pieces that a sweep performs, in the order of its candidates."""
+        """Each search, with its pieces in the order of the candidates."""
         axes = plan.axes(self.grid)
         backends = self.backend or (usual(),)
         found = [
@@ -111,14 +110,14 @@ class TuneFlags(MachineFlags, SearchFlags):
         )
         pieces = [each for each in plan.pieces(block, "tune") if isinstance(each, Planned)]
         if not pieces:
-            raise UserError(f"tune: {spec.label} has no {backend}: name the framework that it has with --backend")
+            raise UserError(f"tune: {spec.label} is not written in {backend}: choose its framework with --backend")
         steps = self.steps or max(round((self.share or SHARE) * base.train.steps), 2)
         shorter = [replace(each, run=shortened(_possible(each), steps)) for each in pieces]
         return Search(base=base, runs=tuple(map(_possible, shorter)), names=names), shorter
 
 
 def tune(flags: TuneFlags) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     flags.check()
     searches, folder = flags.searches, flags.results / TUNING
     pieces = [piece for _, own in searches for piece in own]
@@ -132,7 +131,7 @@ def tune(flags: TuneFlags) -> int:
 
 
 def _conclude(search: Search, items: Sequence[Item], folder: Path, flags: TuneFlags) -> None:
-    """Choose, write the choice and show it, once every candidate of a search is done or has failed."""
+    """Choose, write and show the choice, once every candidate of a search is done or has failed."""
     if left := sum(not item.finished for item in items):
         errors.print(f"{search.title}: nothing is chosen yet, {left} of {len(items)} runs are left")
         return
@@ -154,16 +153,13 @@ def _conclude(search: Search, items: Sequence[Item], folder: Path, flags: TuneFl
 
 
 def choice_table(search: Search, found: Sequence[Record | None], chosen: int) -> Table:
-    """A row for each candidate: its values, its best validation accuracy and where that was."""
-    table = Table(title=escape(search.title), title_justify="left")
-    for name in (*search.names, "validation %", "best step"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    """A row for each candidate: its values, its best validation accuracy and the step of that."""
+    made = new_table(search.title, names=search.names, figures=("validation %", "best step"), texts=("",))
     for number, (run, each) in enumerate(zip(search.runs, found, strict=True)):
         texts = [str(value) for value in search.values(run).values()]
         scores = ["failed", ""] if each is None else [f"{100 * each.validation_accuracy:.2f}", f"{each.best_step:,}"]
-        table.add_row(*texts, *scores, "chosen" if number == chosen else "")
-    return table
+        made.add_row(*texts, *scores, "chosen" if number == chosen else "")
+    return made
 
 
 def _of_train(name: str) -> str:
@@ -174,7 +170,7 @@ def _of_train(name: str) -> str:
 
 
 def _possible(piece: Planned) -> Run:
-    """The run of a piece; UserError where there can be none: a search with holes is no search."""
+    """The run of a piece. UserError if it is impossible, since a search must be complete."""
     if piece.run is None:
         raise UserError(f"tune: {piece.why}")
     return piece.run

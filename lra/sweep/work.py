@@ -1,4 +1,4 @@
-"""One run of a sweep, wherever it is performed: claimed, continued or begun, recorded once. Plain values in and out."""
+"""The work on one run of a sweep, on any machine: claim it, start or continue it, record it once."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ PROBED = 2  # steps of a probe: the first compiles, the second is timed
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """How an order ended."""
+    """The end of an order."""
 
     state: State
-    """done: there is a record; failed: it can have none; stopped: asked to end, and saved; held: another process works
-    on it; died: its process ended without a word."""
+    """`done`: it has a record. `failed`: it cannot have one. `stopped`: it was asked to end, and saved. `held`: another
+    process works on it. `died`: its process ended without an answer."""
     why: str = ""
     record: str = ""
 
@@ -53,18 +53,18 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a few steps of a run took."""
+    """The time and memory of a few steps of a run."""
 
     first: float
     """Seconds from the start of the process to the end of the first step."""
     step: float
-    """Seconds of a later one."""
+    """Seconds of a later step."""
     memory: int
     """Peak bytes."""
 
 
 class _Beating(Silent):
-    """A Callback that tells the lease how far the run is, and ends a run that another process took over."""
+    """A Callback that writes the run's step to its lease, and ends a run that another process took over."""
 
     def __init__(self, lease: Held) -> None:
         self._lease = lease
@@ -78,9 +78,9 @@ class _Beating(Silent):
 
 
 def perform(job: Job, alive: Callable[[], object] = lambda: None) -> Answer:
-    """Train the one run of a job unless it has its record or another process has it; continue what was begun.
+    """Train or continue the one run of a job, unless it has a record or another process holds it.
 
-    `alive` is called every few seconds by another thread, while the run is claimed.
+    While the run is claimed, another thread calls `alive` every few seconds.
     """
     [run], place = job.runs, replace(job.place, resume=True, fresh=False, several=True)
     prepared = data.prepare(run.task, run.data, data.source(place.raw, place.processes))
@@ -103,7 +103,7 @@ def perform(job: Job, alive: Callable[[], object] = lambda: None) -> Answer:
 
 
 def probe(job: Job) -> Probe:
-    """Take the first steps of a job's run; nothing is recorded. UserError and others where it cannot take them."""
+    """Take the first steps of a job's run; nothing is recorded. Raises the errors of a run."""
     [run] = job.runs
     with tempfile.TemporaryDirectory(prefix="lra-probe-") as folder:
         place = replace(job.place, results=Path(folder), tensorboard=None, resume=False)
@@ -113,7 +113,7 @@ def probe(job: Job) -> Probe:
 
 
 def benchmark(words: Sequence[str], results: Path) -> Answer:
-    """Run `bench` with these flags, in a process of its own."""
+    """Run `bench` with these flags in its own process."""
     code = "import sys; from lra.cli.main import main; sys.exit(main(sys.argv[1:]))"
     line = [sys.executable, "-P", "-c", code, "bench", *words, *elsewhere(results)]
     child = subprocess.Popen(line, start_new_session=True)
@@ -127,19 +127,19 @@ def benchmark(words: Sequence[str], results: Path) -> Answer:
 
 
 def elsewhere(results: Path) -> list[str]:
-    """The flag that names a folder of results, where it is not the usual one."""
+    """The flag for the folder of results, unless it is the default."""
     return [] if results.absolute() == ROOT / "results" else ["--results", str(results)]
 
 
 def attempted(action: Callable[[], Answer]) -> Answer:
-    """The action's answer; a failure is one, whatever it is. What asks the process to end goes through."""
+    """The action's answer. Every error becomes an answer, except a request to end the process."""
     try:
         return action()
     except (UserError, TaskError, AttentionError, Diverged) as error:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    except Exception as error:  # whatever it is, it shall not end the sweep
+    except Exception as error:  # no error of a run may end the sweep
         traceback.print_exc()
         if is_out_of_memory(error):
             return _failed(f"not enough memory: {error or 'nothing is left'}: take a smaller model, batch or length")

@@ -1,4 +1,4 @@
-"""A process of the local engine: one order, and its end with the process that gave it."""
+"""A child process of the local engine. It performs one order, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lra.training.session import Job
 
 
 def answer(order: Any) -> dict[str, Any]:
-    """Do what the order describes: an Answer, or a Probe, as plain values."""
+    """Perform the order. Returns an Answer or a Probe as plain values."""
     open_streams()
     _stay_on(order.get("cores"))
     found: dict[str, Any] = values_of(Answer(state="stopped"))
@@ -27,7 +27,7 @@ def answer(order: Any) -> dict[str, Any]:
         found.update(_done(order))
         return 0
 
-    told(work)  # asked to end, it leaves the answer as it is
+    told(work)  # a request to end does not change the answer
     return found
 
 
@@ -46,13 +46,13 @@ def _done(order: Any) -> dict[str, Any]:
 
 
 def _stay_on(cores: list[int] | None) -> None:
-    """Keep to these cores, so that neighbours have the others, before a framework counts what there is."""
+    """Restrict the process to these cores, before a framework counts them."""
     if cores and hasattr(psutil.Process, "cpu_affinity"):
         psutil.Process().cpu_affinity(cores)
 
 
 def _end_with_parent() -> Callable[[], None]:
-    """What saves the run and ends this process once its parent is gone: nobody shares the machine out any more."""
+    """Save the run and end this process once its parent is gone, since nobody then divides the machine."""
     parent = os.getppid()
 
     def look() -> None:

@@ -1,1 +1,1 @@
-"""What the terminal gives and gets: flags, tables, and the one line and exit code that end a command."""
+"""Input and output of the terminal: flags, tables, and the message and exit code that end a command."""

@@ -1,4 +1,4 @@
-"""Types of flags that tyro cannot know: how it reads and prints their one word."""
+"""Types of flags that tyro does not have: how their one word is read and printed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Constructor = tyro.constructors.PrimitiveConstructorSpec
 
 
 def _read_path(text: str) -> Path:
-    """No shell expands the ~ of --results=~/x; UserError for the home of nobody."""
+    """A path with ~ expanded, which shells do not do in --results=~/x. UserError if the user does not exist."""
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UserError(f"{text}: there is no such user's home; name a folder, or write ./{text}") from error
+        raise UserError(f"{text}: no user of that name has a home: name a folder, or write ./{text}") from error
 
 
 Number = Annotated[int, tyro.conf.arg(metavar="INT")]
@@ -39,23 +39,23 @@ Where = Annotated[
 
 
 def named(flag: str) -> Any:
-    """A flag that is called otherwise than its field, for words that Python keeps to itself."""
+    """A flag whose name differs from its field's, for reserved words of Python."""
     return tyro.conf.arg(name=flag)
 
 
 def specs() -> Constructor[Any]:
-    """elfatt,softmax@local_conv=true -> mechanisms with options."""
+    """Read mechanisms with options, such as elfatt,softmax@local_conv=true."""
     return _word("NAME[@OPTION=VALUE],…", parse_specs, print_specs)
 
 
 def numbers(name: str) -> Constructor[Any]:
-    """1024,4096 -> whole numbers of at least 1; UserError, which names the flag, for anything else."""
+    """Read whole numbers of at least 1, such as 1024,4096. UserError names the flag."""
 
     def read(text: str) -> tuple[int, ...]:
         try:
             found = tuple(int(word) for word in text.split(","))
         except ValueError as error:
-            raise UserError(f"--{name} {text}: expected whole numbers with commas between") from error
+            raise UserError(f"--{name} {text}: expected whole numbers separated by commas") from error
         if min(found) < 1:
             raise UserError(f"--{name} {text}: expected numbers of at least 1")
         return found
@@ -64,12 +64,12 @@ def numbers(name: str) -> Constructor[Any]:
 
 
 def words(name: str) -> Constructor[Any]:
-    """a,b -> words; UserError where there is none."""
+    """Read words, such as a,b. UserError if there is none."""
     return _word("NAME,…", lambda text: _words(name, text), _joined)
 
 
 def backends() -> Constructor[Any]:
-    """torch,jax -> the frameworks."""
+    """Read frameworks, such as torch,jax."""
 
     def read(text: str) -> tuple[str, ...]:
         found = _words("backend", text)
@@ -82,7 +82,7 @@ def backends() -> Constructor[Any]:
 
 
 def devices() -> Constructor[Any]:
-    """cpu or gpu."""
+    """Read cpu or gpu."""
     return Constructor(
         nargs=1,
         metavar="cpu|gpu",
@@ -93,34 +93,34 @@ def devices() -> Constructor[Any]:
 
 
 def read_device(text: str) -> Device:
-    """UserError for every other device."""
+    """Raise UserError for any other device."""
     for known in get_args(Device):
         if text == known:
             return known
-    raise UserError(f"--device {text}: expected cpu or gpu; a GPU is one with CUDA, no other kind is supported")
+    raise UserError(f"--device {text}: expected cpu or gpu (only GPUs with CUDA are supported)")
 
 
 def pairs(name: str) -> Constructor[Any]:
-    """a:b,a:c -> pairs of words."""
+    """Read pairs of words, such as a:b,a:c."""
 
     def read(text: str) -> tuple[tuple[str, str], ...]:
         found = [word.partition(":") for word in _words(name, text)]
         for first, _, second in found:
             if not first or not second or first == second:
-                raise UserError(f"--{name} {text}: expected FIRST:SECOND, two different ones, commas between pairs")
+                raise UserError(f"--{name} {text}: expected FIRST:SECOND, two different names; commas between pairs")
         return tuple((first, second) for first, _, second in found)
 
     return _word("FIRST:SECOND,…", read, lambda value: _joined(":".join(pair) for pair in value))
 
 
 def changes(name: str) -> Constructor[Any]:
-    """option=value,option=value -> options with the values that YAML reads there."""
+    """Read options and their YAML values, such as option=value,option=value."""
 
     def read(text: str) -> tuple[tuple[str, Any], ...]:
         found = [word.partition("=") for word in _words(name, text)]
         for option, equals, _ in found:
             if not option or not equals:
-                raise UserError(f"--{name} {text}: expected OPTION=VALUE, commas between")
+                raise UserError(f"--{name} {text}: expected OPTION=VALUE, separated by commas")
         return tuple((option, parse_yaml(value, f"--{name} {option}")) for option, _, value in found)
 
     return _word("OPTION=VALUE,…", read, lambda value: _joined(f"{option}={each}" for option, each in value))
@@ -129,7 +129,7 @@ def changes(name: str) -> Constructor[Any]:
 def _words(name: str, text: str) -> tuple[str, ...]:
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if not words:
-        raise UserError(f"--{name} is empty: name one, or several with commas between")
+        raise UserError(f"--{name} is empty: name one, or several separated by commas")
     return words
 
 

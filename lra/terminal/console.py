@@ -1,35 +1,41 @@
-"""Where the program speaks: results on standard output, complaints on standard error."""
+"""The consoles of the program: results go to standard output, errors to standard error."""
 
 from __future__ import annotations
 
 import codecs
 import io
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
+from rich.table import Table
 
 from lra.core.markup import one_line
 
 NARROWEST = 20  # columns
-WIDE = 100  # columns from which on a mechanism and its options fit one line of a table
+NAME = 28  # columns of a name in a table on a narrow terminal
+MECHANISM = 20  # the same for a mechanism in a table of many columns
+CROWD = 5  # columns of numbers; with more of them a narrow table has less space between columns
+HEADING = 10  # the same for the heading of a column of numbers
+WIDE = 100  # columns; from this width on a mechanism and its options stand on one line of a table
 MOST = 1000  # characters of a line about a file
 DOCUMENTATION = "Documentation: docs/pages/index.md in the repository, or make docs."
-LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which has no live line
+LINE_EVERY_SECONDS = 10.0  # between progress lines in a log, which cannot show a live line
 
 
 NEAREST = "lra-nearest"
-"""Name of the error handler of streams whose encoding lacks a sign."""
+"""The name of the error handler for streams whose encoding lacks a character."""
 _PLAIN = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "·": "-", "±": "+-", "×": "x", "…": "...", "≥": ">=", "∝": "~", "§": "S."}
 )
 
 
 def _nearest(error: UnicodeError) -> tuple[str | bytes, int]:
-    """A plain sign for one that the terminal lacks, or "?"; the byte for one of a path that is no text."""
+    """A plain replacement, or "?", for a character that the terminal lacks; the raw byte of a path that is not text."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     sign = error.object[error.start]
@@ -42,18 +48,18 @@ codecs.register_error(NEAREST, _nearest)
 
 
 class Console(RichConsole):
-    """Rich's, but what is printed is text, whatever brackets it has: paths and names are other people's.
+    """Rich's console, without markup: paths and names may contain brackets.
 
-    A reader who has gone is an error that a training run saves at, not the end of the process.
+    If the reader of a pipe has gone, printing raises an error. So a training run can save a snapshot first.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
-        if self.width < NARROWEST:  # COLUMNS=0 says that nobody knows the width; Rich would print nothing
+        if self.width < NARROWEST:  # COLUMNS=0 means an unknown width; Rich would print nothing
             self.width = max(shutil.get_terminal_size().columns, NARROWEST)
 
     def on_broken_pipe(self) -> None:
-        """Print no more."""
+        """Stop printing."""
         self.quiet = True
         raise BrokenPipeError
 
@@ -63,13 +69,13 @@ errors = Console(stderr=True)
 
 
 def left_out(complaints: Iterable[str]) -> None:
-    """Name each file that is not read in one line, whatever signs its path and its content have."""
+    """Print one line for each file that cannot be read, whatever characters its path and content have."""
     for line in complaints:
         errors.print(f"left out: {one_line(line, MOST)}", markup=False)
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it: 42 s, 3 min 05 s, 2 h 10 min."""
+    """A duration for people: 42 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -79,9 +85,9 @@ def duration(seconds: float) -> str:
 
 
 def open_streams() -> None:
-    """Make printing safe: every standard stream is there, takes every sign, and is as wide as a word.
+    """Make printing safe: every standard stream is open, accepts every character, and is wide enough for a word.
 
-    One that is missing gets one that leads nowhere, before a file that the process opens gets its number.
+    A missing stream is opened on /dev/null, before another file can get its file descriptor.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -98,7 +104,7 @@ def open_streams() -> None:
 
 
 def write_document(text: str) -> None:
-    """Text for a file or another program on standard output: in UTF-8 whatever the locale, on a terminal as it can."""
+    """Write text for a file or another program to standard output: in UTF-8, except on a terminal."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode(errors="replace"))
@@ -107,7 +113,7 @@ def write_document(text: str) -> None:
 
 
 def abandon_streams() -> None:
-    """Let the streams that nobody reads lead nowhere, or they would fail once more at the end of the process."""
+    """Redirect streams that have no reader to /dev/null; otherwise they fail again when the process ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -117,9 +123,37 @@ def abandon_streams() -> None:
             os.close(nowhere)
 
 
-def in_lines(name: str) -> str:
-    """A mechanism as a cell of a table shows it; where columns are few, each option stands on a line of its own.
+def new_table(title: str, *, names: Sequence[str], figures: Sequence[str] = (), texts: Sequence[str] = ()) -> Table:
+    """An empty table for a terminal of 80 columns, the only kind that commands print.
 
-    So neither a name nor an option is broken in the middle.
+    Args:
+        title: The title, as plain text.
+        names: Headings of the first columns. Their cells are made by `in_lines` and are never broken.
+        figures: Headings of the columns of numbers.
+        texts: Headings of the last columns, whose cells are wrapped.
     """
-    return escape(name) if console.width >= WIDE else escape(name).replace("@", "\n@")
+    crowded = console.width < WIDE and len(figures) > CROWD
+    padding = (0, 1, 0, 0) if crowded else (0, 1)
+    made = Table(title=escape(title), title_justify="left", caption_justify="left", padding=padding)
+    for heading in names:
+        made.add_column(in_lines(heading), no_wrap=True)
+    for heading in figures:
+        made.add_column(in_lines(heading, HEADING), justify="right", no_wrap=True)
+    for heading in texts:
+        made.add_column(escape(heading), overflow="fold")
+    return made
+
+
+def in_lines(text: str, columns: int = NAME) -> str:
+    """The text of a table cell. On a narrow terminal it has lines of about this many columns.
+
+    Lines end at spaces and before the @ of an option only. So neither a name nor an option is broken in the middle.
+    """
+    if console.width >= WIDE:
+        return escape(text)
+    lines = [""]
+    for part in re.split(r"(?<= )|(?=@)", text):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > columns:
+            lines.append("")
+        lines[-1] += part
+    return escape("\n".join(line.rstrip() for line in lines))

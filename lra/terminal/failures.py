@@ -1,4 +1,4 @@
-"""What ends a command: one line on standard error, and the exit code."""
+"""The end of a command: one line on standard error, and the exit code."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tasks.base import TaskError
 
 
 def told(action: Callable[[], int]) -> int:
-    """The exit code of an action: its own, 1 failed, 2 asked for the impossible, 130 asked to end.
+    """Run an action and return its exit code; errors give 1 (failed), 2 (wrong use) or 130 (stopped).
 
-    SIGTERM, a closed terminal and a reader who leaves end it in good order, as Ctrl-C does.
+    SIGTERM, a closed terminal and a closed pipe end it in good order, as Ctrl-C does.
     """
     with _interrupted_by_all():
         try:
@@ -33,7 +33,7 @@ def told(action: Callable[[], int]) -> int:
 
 @contextmanager
 def _interrupted_by_all() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does. Only the main thread may set handlers."""
+    """Within this context, SIGTERM and SIGHUP raise KeyboardInterrupt. Only the main thread can set handlers."""
     former = {}
     if threading.current_thread() is threading.main_thread():
         others = [number for number in ending_signals() if number != signal.SIGINT]
@@ -65,6 +65,6 @@ def _told(action: Callable[[], int]) -> int:
 
 
 def fail(message: str, code: int) -> int:
-    """Print an error in one line; the exit code."""
+    """Print an error in one line. Returns the exit code."""
     print(f"error: {shortened(' '.join(message.split()))}", file=sys.stderr)
     return code

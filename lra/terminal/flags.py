@@ -1,4 +1,4 @@
-"""A run as a command line: the flags that its parts have, and the words that make it again."""
+"""A run as a command line: the flags of its parts, and the words that repeat it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = {"data": "data", "options": "attn", "model": "model", "train": "train"}
 
 
 def command_of(run: Run) -> str:
-    """The command line that makes this run: the preset's name and every field that differs from it."""
+    """The command line of this run: the preset's name and every field that differs from it."""
     attn = Spec(run.attn)
     base = resolve(run.task, attn, backend=run.backend, preset=run.preset, seed=run.seed)
     words = ["python", "run_lra.py"]
@@ -31,10 +31,10 @@ def command_of(run: Run) -> str:
 
 
 def command_line(verb: str, flags: Any) -> str:
-    """The command line of a verb whose arguments are this dataclass: every field that is not at its default.
+    """The command line of a command whose arguments are this dataclass: every field that is not at its default.
 
-    Where the machine decides a default, another machine would take another: such a field declares in its metadata the
-    one value, "neutral", at which it is left out.
+    Some defaults depend on the machine. Such a field declares in its metadata the value, "neutral", at which it is left
+    out; at other values the command line names it.
     """
     words = ["python", "run_lra.py", verb]
     types = get_type_hints(type(flags), include_extras=True)
@@ -45,20 +45,20 @@ def command_line(verb: str, flags: Any) -> str:
 
 
 def _flag(field: str, annotated: Any) -> str:
-    """What the command line calls a field: the name that its type is annotated with (`named`), or its own."""
+    """The flag's name for a field: the one that its type is annotated with (`named`), or the field's own."""
     told = (getattr(each, "name", None) for each in getattr(annotated, "__metadata__", ()))
     return next(filter(None, told), field.replace("_", "-"))
 
 
 def flag_words(prefix: str, name: str, value: Any) -> list[str]:
-    """One field as a command line sets it."""
+    """The words that set one field on a command line."""
     if isinstance(value, bool):
         return [f"--{prefix}{'' if value else 'no-'}{name}"]
     return [f"--{prefix}{name}", _shown(value)]
 
 
 def _shown(value: Any) -> str:
-    """A value in one word: those of a list with commas between, a pair's with a colon."""
+    """A value as one word: lists are joined by commas, pairs by a colon."""
     if not isinstance(value, tuple):
         return str(value)
     return ",".join(":".join(each) if isinstance(each, tuple) else str(each) for each in value)

@@ -1,4 +1,4 @@
-"""LaTeX for a terminal: one line of characters, such as O = softmax(Q Kᵀ / √D) V."""
+"""LaTeX as one line of characters for a terminal, such as O = softmax(Q Kᵀ / √D) V."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCRIPTS = {
 }
 SCRIPT = re.compile(r"([_^])(?:\{([^{}]*)\}|([^\s{}]))")
 INSIDE = re.compile(r"[_^]?\{[^{}]*\}|‖[^‖]*‖|\([^()]*\)")
-DONE = {"^": "\ue000", "_": "\ue001"}  # stand for the marks that stay, so that none is looked at twice
+DONE = {"^": "\ue000", "_": "\ue001"}  # placeholders for marks that stay, so that none is processed twice
 TIDY = (
     (r"\s*([=←∪≤≥∈≠·])\s*", r" \1 "),
     (r"([(\[{⌊]|\(-) +", r"\1"),
@@ -25,9 +25,10 @@ TIDY = (
 
 
 def unicode_line(tex: str) -> str:
-    """The LaTeX of an equation as one line; scripts that Unicode lacks stay behind ^ or _.
+    """The LaTeX of an equation as one line. Scripts that Unicode lacks stay behind ^ or _.
 
-    Raises UserError for what is not LaTeX, such as a bracket that is never closed.
+    Raises:
+        UserError: The text is not LaTeX, for example because a bracket is never closed.
     """
     from pylatexenc.latexwalker import LatexWalkerParseError
 
@@ -45,7 +46,7 @@ def unicode_line(tex: str) -> str:
 
 
 def _script(found: re.Match[str]) -> str:
-    """A script, raised or lowered where there are characters for all of it."""
+    """A script, raised or lowered if Unicode has characters for all of it."""
     mark, group, single = found.groups()
     text = single or group
     word = text.isalpha() and len(text) > 2
@@ -56,7 +57,7 @@ def _script(found: re.Match[str]) -> str:
 
 
 def _outside(text: str) -> str:
-    """What is left without brackets, scripts and norms and what is in them."""
+    """The text without brackets, scripts and norms, and without their content."""
     found = 1
     while found:
         text, found = INSIDE.subn("", text)
@@ -64,29 +65,29 @@ def _outside(text: str) -> str:
 
 
 def _fraction(above: str, below: str) -> str:
-    """Above and below a slash, in brackets where they would fall apart."""
+    """A fraction with a slash; numerator and denominator get brackets where they need them."""
     above = f"({above})" if re.search(r" [+-] ", _outside(above)) else above
     below = f"({below})" if " " in _outside(below) else below
     return f" {above} / {below} " if " " in _outside(above) else f" {above}/{below} "
 
 
 def _root(inside: str, degree: str = "") -> str:
-    """A root, with its degree in front where it is not the square root."""
+    """A root; its degree stands in front unless it is a square root."""
     return (f"^{{{degree}}}" if degree else "") + (f"√{inside}" if len(inside) == 1 else f"√({inside})")
 
 
 @functools.cache
 def _converter() -> Any:
-    """pylatexenc's, with fractions and roots that keep what they belong to; it takes a while to import."""
+    """Pylatexenc's converter with our fractions and roots. Its import is slow, so it happens late."""
     from pylatexenc.latex2text import LatexNodes2Text, MacroTextSpec, get_default_latex_context_db
 
     def parts(node: Any, converter: Any) -> list[str]:
         texts = (converter.nodelist_to_text([each]) for each in node.nodeargd.argnlist if each)
-        # The argument's own braces alone: those of a script at its end stay.
+        # Remove only the braces of the argument itself; those of a script at its end stay.
         return [text[1:-1] if text[:1] == "{" and text[-1:] == "}" else text for text in texts]
 
     context = get_default_latex_context_db()
-    # Functions without a name of their own: pylatexenc looks for a parameter that is called l2tobj, through no wrapper.
+    # Plain functions: pylatexenc looks for a parameter named l2tobj, and does not see through wrappers.
     macros = [
         MacroTextSpec("frac", simplify_repl=lambda node, l2tobj: _fraction(*parts(node, l2tobj))),
         MacroTextSpec("sqrt", simplify_repl=lambda node, l2tobj: _root(*reversed(parts(node, l2tobj)))),

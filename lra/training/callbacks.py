@@ -1,4 +1,4 @@
-"""A run's curve where people keep it: always as CSV beside its snapshots, and as TensorBoard's event files if asked."""
+"""Callbacks that write a run's curve: always as CSV beside its snapshots, and as TensorBoard event files on demand."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class Silent:
     """A Callback that does nothing."""
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
-        """Nothing to say."""
+        """Do nothing."""
 
     def advances(self, history: History, losses: np.ndarray) -> None:
-        """Nothing to say."""
+        """Do nothing."""
 
     def evaluates(self, history: History) -> None:
-        """Nothing to say."""
+        """Do nothing."""
 
     def ends(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 class Several:
-    """A Callback that passes on to others, in their order."""
+    """A Callback that calls several others in their order."""
 
     def __init__(self, *callbacks: Callback) -> None:
         self._callbacks = callbacks
@@ -73,9 +73,9 @@ class Several:
 
 
 class MetricsFile:
-    """A Callback that keeps the whole curve in a CSV file, one row an evaluation.
+    """A Callback that keeps the whole curve in a CSV file, one row for each evaluation.
 
-    The file is written anew each time, so that after a resume it holds what the snapshot holds and then goes on.
+    The file is written anew each time. So after a resume it has the points of the snapshot and those that follow.
     """
 
     def __init__(self, path: Path, plan: Train) -> None:
@@ -99,13 +99,13 @@ class MetricsFile:
 
 
 class TensorBoard:
-    """A Callback that writes event files of the curve into a folder of the run's own.
+    """A Callback that writes event files of the curve into the run's own folder.
 
-    Those of an earlier attempt at the same run are replaced: the history of a resumed run holds all their points. A
-    folder that cannot be written, or no longer, is told once: it is no reason to end a run, which has its curve as CSV.
+    Event files of an earlier attempt at the run are replaced, since the history of a resumed run has all their points.
+    If the folder cannot be written, this is printed once and the run goes on: its curve is in the CSV file too.
 
-    Events are written by this thread. That of tensorboardX's SummaryWriter dies of a full disk, and its queue then
-    blocks whoever fills it.
+    Events are written by this thread. The thread of tensorboardX's SummaryWriter dies on a full disk, and its queue
+    then blocks the caller.
     """
 
     def __init__(self, folder: Path, plan: Train) -> None:
@@ -132,13 +132,13 @@ class TensorBoard:
                 self._write([newest])
 
     def ends(self) -> None:
-        writer, self._writer = self._writer, None  # a run that ends is told so more than once
+        writer, self._writer = self._writer, None  # `ends` may be called more than once
         if writer:
             with self._told():
                 writer.close()
 
     def _write(self, rows: Iterable[dict[str, int | float]]) -> None:
-        protocol: Any = import_module("tensorboardX.proto.event_pb2")  # its classes are made when it is imported
+        protocol: Any = import_module("tensorboardX.proto.event_pb2")  # its classes are created at import
         for row in rows:
             values = [{"tag": tag, "simple_value": row[name]} for name, tag in TAGS.items()]
             summary = {"value": values}
@@ -147,20 +147,20 @@ class TensorBoard:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Inside, what cannot be written is told in one line, and nothing is written from then on."""
+        """Within this context, a failed write is printed in one line, and nothing more is written."""
         try:
             yield
         except OSError as error:
             writer, self._writer = self._writer, None
             why = f"{error.strerror or error}: {error.filename or self._folder}"
-            errors.print(one_line(f"no more event files, the run goes on: {why}", MOST))
-            with suppress(OSError):  # it still holds what did not fit
+            errors.print(one_line(f"event files cannot be written ({why}): the run continues without them", MOST))
+            with suppress(OSError):  # it still has events that did not fit on the disk
                 if writer:
                     writer.close()
 
 
 def require_tensorboard() -> None:
-    """Raise UserError where event files cannot be written."""
+    """Raise UserError if tensorboardX is not installed."""
     if find_spec("tensorboardX") is None:
         raise UserError("--tensorboard needs the package tensorboardX: pip install -e '.[tensorboard]'")
 

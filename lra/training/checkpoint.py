@@ -1,4 +1,4 @@
-"""Named arrays as safetensors files, with a checksum over all that they say."""
+"""Named arrays as safetensors files, with a checksum over arrays and facts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lra.core.files import write_atomically
 from lra.model.weights import Weights
 
 WORK = ".work"
-"""The folder of results that holds what is not in git."""
+"""The folder, inside the folder of results, for files that are not in git."""
 
 
 class Refused(UserError):
-    """A file that is not what it should be. `why` goes on after its path: "is damaged (…)"."""
+    """A file that cannot be used. `why` follows its path in the message: "is damaged (…)"."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path} {why}: train its run again")
@@ -30,41 +30,41 @@ class Refused(UserError):
 
 
 def folder(results: Path, run_id: str) -> Path:
-    """Where a run keeps its snapshots, its best weights and its curve."""
+    """The folder of a run's snapshots, best weights and curve."""
     return results / WORK / run_id
 
 
 def save_atomically(arrays: Weights, path: Path, facts: Mapping[str, Any] | None = None) -> None:
-    """Write the arrays and facts about them, plain values, to `path`; a crash leaves the former file whole."""
+    """Write arrays, and facts about them as plain values, to `path`. A crash leaves the former file intact."""
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     told = {**(facts or {}), "checksum": checksum(whole, facts or {})}
     write_atomically(save(whole, metadata={FACTS: json.dumps(told, sort_keys=True)}), path)
 
 
 def load(path: Path) -> Weights:
-    """The arrays of a file; raises what `read` raises."""
+    """The arrays of a file. Raises the same errors as `read`."""
     return read(path)[0]
 
 
 def read(path: Path) -> tuple[Weights, dict[str, Any]]:
-    """The arrays of a file and the facts about them; Refused where they are not what was written."""
+    """The arrays and the facts of a file. Refused if the file is damaged or not a snapshot."""
     if not path.is_file():
         raise Refused(path, "is not a file")
-    if not os.access(path, os.R_OK):  # of which safetensors would say that there is no such file
+    if not os.access(path, os.R_OK):  # safetensors would report a missing file
         raise UserError(f"{path} cannot be read: change its permissions")
     arrays, told = _parsed(path)
     if told is None:
         raise Refused(path, "has no checksum: an older version of this program made it (layout 1)")
     if not isinstance(told, dict):
-        raise Refused(path, "is damaged (what it says of itself is no mapping)")
+        raise Refused(path, "is damaged (its facts are not a mapping)")
     facts = dict(told)
     if facts.pop("checksum", None) != checksum(arrays, facts):
-        raise Refused(path, "is damaged (its checksum does not fit its content)")
+        raise Refused(path, "is damaged (its checksum does not match)")
     return arrays, facts
 
 
 def _parsed(path: Path) -> tuple[Weights, Any]:
-    """What stands in a file, whatever it is; None for facts that it does not have."""
+    """The arrays and facts of a file, unchecked; the facts are None if the file has none."""
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
@@ -73,6 +73,6 @@ def _parsed(path: Path) -> tuple[Weights, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): try again") from error
     except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # TypeError and AttributeError: a dtype that NumPy does not have.
+        # TypeError and AttributeError: NumPy lacks the dtype.
         raise Refused(path, f"is damaged ({' '.join(str(error).split())})") from error
     return arrays, told

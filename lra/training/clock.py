@@ -1,4 +1,4 @@
-"""A clock that stands still while the process does: stopped by a signal, frozen with its container or its machine."""
+"""A clock that does not count time in which the process is stopped: by a signal, or with its container or machine."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-BEAT = 0.05  # seconds between two looks at the time
-LEAST = 0.5  # seconds without a look that may have been a stop
-ACTIVE = 0.5  # share of such a gap above which the process ran, or wanted to
+BEAT = 0.05  # seconds between two readings
+LEAST = 0.5  # seconds; a longer gap between readings may have been a stop
+ACTIVE = 0.5  # if the process was active for more than this share of a gap, it was not a stop
 
 
 class AwakeClock:
-    """Seconds in which the process was not stopped; call it for the time. A context, inside which it is exact.
+    """Seconds in which the process was not stopped. Call the object for the time; as a context it is exact.
 
-    Inside, a thread looks at the time every BEAT seconds, and so does every call. A gap between two looks was a stop
-    if the process neither computed in it nor waited for a core: a long call that keeps other threads from running
-    computes. A stop is counted to within BEAT. One shorter than LEAST goes unseen, and so may one shorter than
-    2 · BEAT · (the cores that were busy before it); its time then counts, which makes the run slower, never faster.
+    Within the context, a thread reads the time every BEAT seconds; so does every call. A gap between two readings was
+    a stop if the process neither computed in it nor waited for a core. (A long call that keeps other threads from
+    running computes.) A stop is measured to within BEAT. A stop shorter than LEAST is not seen; one shorter than
+    2 · BEAT · (the cores that were busy before it) may not be seen. Its time then counts, so a run may look slower,
+    never faster.
     """
 
     def __init__(
@@ -31,10 +32,10 @@ class AwakeClock:
         self._thread: threading.Thread | None = None
         self._seen = self._wall(), self._active()
         self.asleep = 0.0
-        """Seconds of stops so far."""
+        """Total seconds of stops."""
 
     def __call__(self) -> float:
-        """Seconds awake; only differences mean something."""
+        """Seconds without stops; only differences have a meaning."""
         with self._lock:
             now, active = self._wall(), self._active()
             gap = now - self._seen[0]
@@ -45,7 +46,7 @@ class AwakeClock:
 
     def __enter__(self) -> AwakeClock:
         self._over.clear()
-        self._seen = self._wall(), self._active()  # what was before is nobody's time
+        self._seen = self._wall(), self._active()  # earlier time does not count
         self._thread = threading.Thread(target=self._beat, name="awake", daemon=True)
         self._thread.start()
         return self
@@ -63,9 +64,9 @@ class AwakeClock:
 
 
 def _active_seconds() -> Callable[[], float]:
-    """Seconds in which this process computed, over all its threads, or its main thread waited for a core.
+    """Seconds in which threads of this process computed, plus those in which its main thread waited for a core.
 
-    Linux keeps the latter as the second number of schedstat, in nanoseconds (kernel.org, scheduler/sched-stats.rst).
+    Linux has the waiting time as the second number of schedstat, in nanoseconds (kernel.org, sched-stats.rst).
     """
     waited = None
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Preparing, checking, listing and showing a task's data."""
+"""The actions of the command `data`: prepare, verify, list and show a task's data."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tasks.base import SPLITS, Archive, Source
 from tasks.download import fetch
 from tasks.places import home, raw_folder
 
-LONG = 60  # seconds of preparing that are worth a word beforehand
-TRIAL = 2  # seconds after which the rest can be estimated
+LONG = 60  # seconds; a longer preparation is announced with its duration
+TRIAL = 2  # seconds after which the duration is estimated
 
 
 def source(raw: Path | None, processes: int | None) -> Source:
-    """Where data comes from: --raw or $LRA_RAW, else the network; and as many processes as there are usable cores."""
+    """The source of raw data: --raw or $LRA_RAW, else the network. Default of `processes`: the usable cores."""
     given = raw or raw_folder()
     if given is not None and not given.exists():
-        raise UserError(f"raw data {given} does not exist: correct --raw or LRA_RAW, or remove it")
+        raise UserError(f"the folder of raw data {given} does not exist: correct --raw or LRA_RAW, or leave it out")
     if processes is not None and processes < 1:
         raise UserError(f"--processes is {shown(processes)}, expected at least 1")
     cores = limits.usable_cores()
-    # Each draws blocks ahead: more processes than keep the cores busy would only make what nobody takes.
+    # Each process draws blocks in advance; more processes than cores would only draw blocks that nobody needs.
     return Source(raw=given, processes=min(processes or cores, 2 * cores), fetch=_fetch, note=_tell)
 
 
@@ -47,7 +47,7 @@ def _fetch(archive: Archive) -> Path:
 
 
 def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
-    """Open a task's data, building it with a progress bar where it does not exist."""
+    """Open a task's data. If it is not prepared, prepare it with a progress bar."""
     task = tasks.load(name)
     ready = store.load(task, options, _tell)
     _tell_unread(name, options, origin.raw, ready)
@@ -73,17 +73,17 @@ def prepare(name: str, options: Any, origin: Source) -> store.Prepared:
 
 
 def _tell_unread(name: str, options: Any, raw: Path | None, ready: store.Prepared | None) -> None:
-    """Say that --raw is not read, and why. LRA_RAW is for every task, so nothing is said of it."""
+    """Print why --raw is not read. LRA_RAW serves all tasks, so for it nothing is printed."""
     if raw is None or ((everywhere := raw_folder()) and everywhere.absolute() == raw.absolute()):
         return
     if getattr(options, "source", None) == "generated":
-        _tell(f"--raw {raw} is not read: {name} is generated; --data.source official reads the released files")
+        _tell(f"--raw {raw} is not read: {name} is generated; add --data.source official to read the released files")
     elif ready is not None:
         _tell(f"--raw {raw} is not read: the data is prepared already, in {ready.folder}")
 
 
 class _Watch:
-    """A progress bar, and one line about the time where it will be long: seen also where no bar can be."""
+    """A progress bar, and one line with the time of a long preparation, which logs without a bar show too."""
 
     def __init__(self, total: int | None) -> None:
         self._total, self._done, self._first, self._told = total, 0, 0.0, False
@@ -97,7 +97,7 @@ class _Watch:
         self._job = self._bar.add_task("examples", total=total)
 
     def __call__(self, count: int) -> None:
-        if not self._first:  # a download has a bar of its own, so this one begins with the first examples
+        if not self._first:  # a download has its own bar, so this one starts with the first examples
             self._first = time.monotonic()
             self._bar.start()
             self._bar.advance(self._job, count)
@@ -113,14 +113,14 @@ class _Watch:
                 console.print(f"this takes about {duration(rest)} ({speed}); --count N prepares fewer")
 
     def stop(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the screen."""
         self._bar.stop()
 
 
 def verify(name: str, options: Any) -> None:
-    """Check all of the prepared data again and say what is in it; TaskError names what is wrong."""
+    """Check all prepared data of a task and describe it. TaskError names the fault."""
     task, ready = tasks.load(name), _existing(name, options, store.verify)
-    _tell(f"{ready.folder}: checksums, counts, ranges and hash {ready.hash[:16]}… hold")
+    _tell(f"{ready.folder}: checksums, counts, ranges and hash {ready.hash[:16]}… are correct")
     for line in inspection.summary(task, ready.splits):
         console.print(f"  {line}")
     for line, accuracy in ready.meta["references"].items():
@@ -128,9 +128,9 @@ def verify(name: str, options: Any) -> None:
 
 
 def print_prepared() -> None:
-    """Everything prepared on this machine: what, from where, how large, which version and hash."""
+    """List the data that is prepared on this machine: task, source, size, version and hash."""
     found, faults = store.inventory()
-    console.print(f"{len(found)} prepared in {home()}{'' if found else ': run_lra.py data prepare --task …'}")
+    console.print(f"{len(found)} prepared in {home()}{'' if found else ': run run_lra.py data prepare --task TASK'}")
     for folder, meta in found:
         counts = ", ".join(f"{meta['counts'][split]:,} {split}" for split in SPLITS)
         about = one_line(f" version {meta['version']}, {meta['description']}")
@@ -142,7 +142,7 @@ def print_prepared() -> None:
 
 
 def _size(folder: Path) -> str:
-    """How large a folder's files are, those that can be looked at."""
+    """The size of a folder's readable files in bytes."""
     size = 0
     for path in folder.rglob("*"):
         with suppress(OSError):
@@ -151,7 +151,7 @@ def _size(folder: Path) -> str:
 
 
 def show(name: str, options: Any, picture: Path) -> None:
-    """Write one picture that shows a task's examples; of the kind that the file's name ends in, else a PNG."""
+    """Write a picture of a task's examples. The file name's ending gives the format; default: PNG."""
     picture = _picture(picture)
     ready = _existing(name, options, store.load)
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -160,12 +160,12 @@ def show(name: str, options: Any, picture: Path) -> None:
 
 
 def _picture(path: Path) -> Path:
-    """The file for a picture; UserError for a folder, and for an ending that Matplotlib has no picture for."""
+    """The file for a picture. UserError for a folder, or for a format that Matplotlib cannot write."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     path = path if path.suffix else path.with_name(f"{path.name}.png")
     if path.suffix[1:].lower() not in FigureCanvasBase.filetypes or path.is_dir():
-        raise UserError(f"--out {path}: expected the name of a picture, as {path.with_suffix('.png').name}")
+        raise UserError(f"--out {path}: expected the name of an image file, such as {path.with_suffix('.png').name}")
     return path
 
 
@@ -174,7 +174,7 @@ def _existing(name: str, options: Any, load: Callable[..., store.Prepared | None
     ready = load(task, options, _tell)
     if ready is None:
         raise UserError(
-            f"{name} ({task.describe(options)}) is not prepared: nothing at {store.folder(task, options)}; "
-            f"run_lra.py data prepare --task {name} makes it"
+            f"{name} ({task.describe(options)}) is not prepared, expected it at {store.folder(task, options)}: "
+            f"run run_lra.py data prepare --task {name}"
         )
     return ready

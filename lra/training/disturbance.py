@@ -1,4 +1,4 @@
-"""Whether times are a timing: what else the machine did while they were taken."""
+"""Whether measured times are valid as a timing: what else used the machine meanwhile."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import psutil
 from tasks import limits
 
 ALONE = "alone"
-"""What `Disturbance.words` says where nothing disturbed."""
+"""The value of `Disturbance.words` without any disturbance."""
 
-OTHERS = 0.1  # share of the cores that others may take before it is said
-THROTTLED = 0.05  # share of the time that a quota may have cost before it is said
+OTHERS = 0.1  # share of the cores that other processes may take without a remark
+THROTTLED = 0.05  # share of the time that a quota may cost without a remark
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disturbance:
-    """What disturbed a stretch of time; two of them add up. Seconds, but `niced`."""
+    """The disturbances of a period of time, in seconds, except `niced`. Two of them can be added."""
 
     seconds: float = 0.0
-    """Of the stretch."""
+    """Length of the period."""
     niced: float = 0.0
-    """The process's nice value, the highest of several stretches."""
+    """The nice value of the process; of several periods the highest."""
     others: float = 0.0
-    """CPU time that other processes took on the cores that this one may run on, and the time a hypervisor stole."""
+    """CPU time of other processes on the cores of this one, and time that a hypervisor took."""
     throttled: float = 0.0
-    """Time that a quota of a control group kept the process from running."""
+    """Time in which the quota of a control group stopped the process."""
     stopped: float = 0.0
-    """Time that the process was stopped."""
+    """Time in which the process was stopped by a signal."""
 
     def __add__(self, other: Disturbance) -> Disturbance:
         return Disturbance(
@@ -43,7 +43,7 @@ class Disturbance:
         )
 
     def words(self) -> str:
-        """ALONE, or why times of this stretch are no timing."""
+        """ALONE, or the reasons why times of this period are not valid as a timing."""
         cores = len(limits.allowed_cores())
         found = [f"niced {self.niced:.0f}"] if self.niced > 0 else []
         if self.others > OTHERS * cores * self.seconds:
@@ -56,10 +56,10 @@ class Disturbance:
 
 
 class Meter:
-    """Tells the disturbance of this process and its children since it was last asked."""
+    """Measures the disturbance of this process and its children."""
 
     def __init__(self, stopped: Callable[[], float]) -> None:
-        """`stopped` counts the seconds of stops so far."""
+        """Start to measure. `stopped` returns the seconds of stops so far."""
         self._stopped = stopped
         self._last = self._counted()
 
@@ -80,32 +80,32 @@ def _niced() -> int:
 
 
 def _busy() -> float:
-    """CPU seconds that the cores of this process have worked since the machine was started, stolen ones included."""
+    """CPU seconds of the cores of this process since the machine was started, with stolen time."""
     allowed = limits.allowed_cores()
     cores = [core for number, core in enumerate(psutil.cpu_times(percpu=True)) if number in allowed]
     return sum(_worked(core) for core in cores)
 
 
 def _worked(core: Sequence[float]) -> float:
-    """Everything but waiting; a guest's time is in the user's already."""
+    """All times except idle and waiting; the user's time already has that of guests."""
     idle = ("idle", "iowait", "guest", "guest_nice")
     return sum(core) - sum(getattr(core, name, 0.0) for name in idle)
 
 
 def _own() -> float:
-    """CPU seconds of this process and of its children, living and ended."""
+    """CPU seconds of this process and of its children, running and ended."""
     process = psutil.Process()
     total = sum(process.cpu_times()[:4])
     for child in process.children(recursive=True):
         try:
             total += sum(child.cpu_times()[:4])
-        except psutil.Error:  # it has just ended, and is counted with its parent's
+        except psutil.Error:  # it has just ended, so its parent's time includes it
             continue
     return total
 
 
 def _throttled() -> float:
-    """Seconds since its start that the narrowest quota has kept this process's control group from running."""
+    """Seconds in which the narrowest quota has stopped this process's control group, since the group was made."""
     units = {"throttled_usec": 1e-6, "throttled_time": 1e-9}  # of version 2 and of version 1
     found = [0.0]
     for group in limits.groups("cpu"):

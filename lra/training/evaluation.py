@@ -1,4 +1,4 @@
-"""A finished run's best weights on examples of one's choice, example by example."""
+"""Predictions of a finished run's best weights, example by example, on any split or data."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from tasks.store import Prepared
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What one run says of each of n examples of a split, in the split's order."""
+    """The predictions of one run for the n examples of a split, in the split's order."""
 
     labels: Int[np.ndarray, " n"]
     logits: Float[np.ndarray, "n classes"]
     traits: dict[str, Int[np.ndarray, " n"]]
-    """Tokens of the example's longest document, and what else the task says of it."""
+    """Traits of each example: tokens of its longest document, and those that the task defines."""
 
     @property
     def predicted(self) -> Int[np.ndarray, " n"]:
-        """The class with the highest score."""
+        """The class with the highest logit, (n,)."""
         return self.logits.argmax(1)
 
     @property
     def correct(self) -> Bool[np.ndarray, " n"]:
-        """Where that is the label."""
+        """Whether each prediction is the label, (n,)."""
         return self.predicted == self.labels
 
     @property
     def accuracy(self) -> float:
-        """The share of correct ones."""
+        """The share of correct predictions."""
         return float(self.correct.mean())
 
     @property
@@ -70,21 +70,21 @@ class Predictions:
 
 
 def run_of(record: Record, changes: Mapping[str, Any]) -> Run:
-    """The record's run with other options of its task's data; UserError where its weights cannot take such data."""
+    """The record's run with changed options of its data. UserError if its weights cannot take such data."""
     run = from_dict(record.config, f"the record of run {record.run_id}")
     other = from_dict({**record.config, "data": {**record.config["data"], **changes}}, "--data")
     task = tasks.load(run.task)
     learnt, given = task.shape(run.data), task.shape(other.data)
     if given.max_length > learnt.max_length or given.grid != learnt.grid:
         raise UserError(
-            f"--data: {task.describe(other.data)} is more than what the run learnt, {task.describe(run.data)}: "
+            f"--data: {task.describe(other.data)} does not fit a run trained on {task.describe(run.data)}: "
             f"expected at most {learnt.max_length:,} tokens, on the same grid"
         )
     return replace(run, data=other.data)
 
 
 def weights_of(record: Record, path: Path) -> Path:
-    """The run's best weights, which lie beside the folder of its record; UserError where they do not."""
+    """The path of the run's best weights, beside the folder of its record. UserError if they are missing."""
     found = checkpoint.folder(path.parent.parent, record.run_id) / BEST
     if not found.is_file():
         raise UserError(
@@ -97,7 +97,7 @@ def weights_of(record: Record, path: Path) -> Path:
 def predict(
     record: Record, weights: Path, run: Run, prepared: Prepared, split: str, device: Device | None
 ) -> Predictions:
-    """Score every example of the split; UserError for weights that are not the run's."""
+    """Score every example of the split. UserError for weights of another run."""
     learnt = from_dict(record.config, f"the record of run {record.run_id}")
     blueprint = make_blueprint(learnt, tasks.load(learnt.task))
     arrays, facts = checkpoint.read(weights)

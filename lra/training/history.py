@@ -1,6 +1,4 @@
-"""What a run has seen so far: the curve, the best weights, the time spent. Part of every snapshot.
-
-And who may look at it while it grows: callbacks."""
+"""The history of a run: its curve, best weights and times, part of every snapshot. And the protocol of callbacks."""
 
 from __future__ import annotations
 
@@ -16,14 +14,14 @@ from lra.model.weights import Weights, within
 from lra.training.disturbance import Disturbance
 
 FIRST_STEPS = 20
-"""Steps whose losses are kept: who takes them again sees whether it is the same run."""
+"""Number of first steps whose losses are kept; repeating these steps shows whether it is the same run."""
 
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One evaluation; loss and accuracy in training are means since the last one."""
+    """One evaluation. Training loss and accuracy are means since the previous one."""
 
     step: Steps
     train_loss: float
@@ -37,7 +35,7 @@ COLUMNS = tuple(each.name for each in fields(Point))
 
 @dataclass
 class History:
-    """Mutable account of one run; `arrays` and `from_arrays` carry it through a snapshot bit for bit."""
+    """The mutable state of one run's history. `arrays` and `from_arrays` store it in a snapshot bit for bit."""
 
     step: int = 0
     curve: list[list[float]] = field(default_factory=list)
@@ -45,7 +43,7 @@ class History:
     loss: float = 0.0  # summed over the examples since the last evaluation, as are the next two
     correct: int = 0
     count: int = 0
-    seconds: float = 0.0  # of the steps below; the first call of a process compiles and is left out
+    seconds: float = 0.0  # of the timed steps; the first call of a process compiles, so it is left out
     timed_steps: int = 0
     first_call: tuple[int, float] = (0, 0.0)
     first_steps_after: float | None = None  # seconds from the start of the process to the end of its first call
@@ -61,22 +59,22 @@ class History:
 
     @property
     def best_step(self) -> int:
-        """The first step that reached it."""
+        """The first step with the best accuracy."""
         return int(next(point[0] for point in self.curve if point[4] == self.best_accuracy))
 
     @property
     def mean_loss(self) -> float:
-        """Training loss per example since the last evaluation."""
+        """Mean training loss per example since the last evaluation."""
         return self.loss / max(self.count, 1)
 
     @property
     def steps_per_second(self) -> float:
-        """Training speed; from the compiling first call only where there was no other."""
+        """Training speed. The first call, which compiles, counts only if there is no other."""
         steps, seconds = (self.timed_steps, self.seconds) if self.timed_steps else self.first_call
         return steps / seconds if seconds else 0.0
 
     def add_steps(self, steps: int, seconds: float, loss: float, correct: int, count: int) -> None:
-        """Account for one call of the backend."""
+        """Add the sums of one call of the backend."""
         self.step += steps
         self.loss += loss
         self.correct += correct
@@ -89,23 +87,23 @@ class History:
             self.timed_steps += steps
 
     def add_losses(self, losses: np.ndarray) -> None:
-        """Keep the mean losses of the steps that come next, as far as they are among the first."""
-        if len(self.first_losses) == self.step:  # not so after a snapshot from before they were kept
+        """Keep the mean losses of these steps, as far as they are among the first FIRST_STEPS."""
+        if len(self.first_losses) == self.step:  # older snapshots have no first losses
             self.first_losses += losses[: FIRST_STEPS - self.step].tolist() if self.step < FIRST_STEPS else []
 
     def add_evaluation(self, loss: float, accuracy: float) -> bool:
-        """Close a stretch of training with its validation scores; says whether they are the best so far."""
+        """Add an evaluation to the curve. Returns whether its accuracy is the best so far."""
         better = accuracy > self.best_accuracy
         self.curve.append([self.step, self.mean_loss, self.correct / max(self.count, 1), loss, accuracy])
         self.loss, self.correct, self.count = 0.0, 0, 0
         return better
 
     def points(self) -> list[Point]:
-        """The curve with its columns named, as a record holds it."""
+        """The curve as named values, as in a record."""
         return [Point(step=int(step), **dict(zip(COLUMNS[1:], rest, strict=True))) for step, *rest in self.curve]
 
     def arrays(self) -> Weights:
-        """Everything above as arrays, except what belongs to a process: the first call, and what elapsed since."""
+        """The history as named arrays, without values of this process: the first call and the elapsed time."""
         return {
             "history.curve": np.array(self.curve, dtype=np.float64).reshape(-1, len(COLUMNS)),
             "history.whole": np.array([self.step, self.correct, self.count, self.timed_steps], dtype=np.int64),
@@ -117,7 +115,7 @@ class History:
 
     @classmethod
     def from_arrays(cls, arrays: Weights) -> History:
-        """The inverse of `arrays`; what snapshots did not hold from the first on is empty where it is not there."""
+        """The inverse of `arrays`. Values that older snapshots lack are empty."""
         step, correct, count, timed_steps = (int(value) for value in arrays["history.whole"])
         loss, seconds, evaluation_seconds = (float(value) for value in arrays["history.real"])
         return cls(
@@ -141,9 +139,20 @@ def _disturbance(values: np.ndarray) -> Disturbance:
 
 @runtime_checkable
 class Callback(Protocol):
-    """Who is told how a run goes. `losses` (K,) are the mean losses of the steps that were just taken."""
+    """An observer of a run. `losses` (K,) are the mean losses of the steps that were just taken."""
 
-    def starts(self, history: History, facts: dict[str, Any]) -> None: ...
-    def advances(self, history: History, losses: np.ndarray) -> None: ...
-    def evaluates(self, history: History) -> None: ...
-    def ends(self) -> None: ...
+    def starts(self, history: History, facts: dict[str, Any]) -> None:
+        """The run starts or continues. `facts` describe the framework and the device."""
+        ...
+
+    def advances(self, history: History, losses: np.ndarray) -> None:
+        """Steps were taken."""
+        ...
+
+    def evaluates(self, history: History) -> None:
+        """The validation split was evaluated."""
+        ...
+
+    def ends(self) -> None:
+        """The run ended, or was interrupted. May be called more than once."""
+        ...

@@ -1,4 +1,4 @@
-"""The one loop: chunks of steps, evaluation, the best weights on validation; one run, or several seeds side by side."""
+"""The training loop: chunks of steps, evaluations, the best weights; for one run, or several seeds in one program."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SNAPSHOT_SECONDS = 30.0
 
 
 class Diverged(Exception):
-    """The loss is no longer a number."""
+    """A loss is NaN or infinite."""
 
 
 class Interrupted(Exception):
@@ -38,7 +38,7 @@ class Interrupted(Exception):
 
 
 class Lane:
-    """One run among those that are trained together, and what it has seen."""
+    """One of the runs that are trained together, with its history."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Lane:
         together: Sequence[str] = (),
         devices: int = 1,
     ) -> None:
-        """`together`: the ids of all runs in the process, where there are others. `devices` share each batch."""
+        """Make a lane. `together`: the ids of all runs in the process, if there are others. `devices` share batches."""
         self.run, self.blueprint, self.work, self.callback = run, blueprint, work, callback
         self.facts = snapshot.facts(run, work.name)
         self._together = list(together)
@@ -64,7 +64,7 @@ class Lane:
         self.diverged = Diverged(found.diverged) if found and found.diverged else None
 
     def add(self, chunk: Chunk, sums: Sums, seconds: float) -> None:
-        """Account for a chunk of steps."""
+        """Add a chunk of steps to the history."""
         for loss, step in zip(sums.loss, chunk.steps, strict=True):
             self.require_number("loss", loss, int(step) + 1)
         self.history.add_losses(sums.loss / sums.count)
@@ -73,14 +73,14 @@ class Lane:
         )
 
     def save(self, state: Weights) -> None:
-        """Write the next snapshot: the backend's state, what the lane has seen, whether its loss is still a number."""
+        """Write the next snapshot: the backend's state, the history, and why the run diverged, if it did."""
         facts = self.facts | ({"diverged": str(self.diverged)} if self.diverged else {})
         facts |= {"together": self._together} if self._together else {}
         facts |= {"devices": self.devices} if self.devices != (1,) else {}
         checkpoint.save_atomically(state | self.history.arrays(), self.work / NEXT, facts)
 
     def require_number(self, name: str, loss: float, step: int) -> None:
-        """A loss that is no number ends what this lane has to say; the first one is told."""
+        """Note the first loss that is NaN or infinite; the lane then reports nothing more."""
         if self.diverged is None and not np.isfinite(loss):
             plan = self.run.train
             self.diverged = Diverged(
@@ -90,7 +90,7 @@ class Lane:
 
 
 class Loop:
-    """Runs in one process that differ in nothing but their seed."""
+    """Runs in one process that differ only in their seed."""
 
     def __init__(
         self, lanes: Sequence[Lane], backend: Backend, data: Prepared, clock: AwakeClock, *, padded: bool
@@ -108,20 +108,21 @@ class Loop:
 
     @property
     def step(self) -> int:
-        """Steps taken, by every lane alike."""
+        """The number of steps taken, the same for every lane."""
         return self.lanes[0].history.step
 
     def fit(self, last: int | None = None) -> None:
         """Train to the last step, or to the end of the call that takes step `last`.
 
-        Diverged where no lane's loss is a number any more. Interrupted, with a snapshot saved, after what asks a
-        process to end, or where nobody reads what it prints.
+        Raises:
+            Diverged: The losses of all lanes are NaN or infinite.
+            Interrupted: A signal asked the process to end, or its output has no reader. A snapshot was saved.
         """
         facts = self.backend.environment()
         for lane in self.lanes:
             lane.callback.starts(lane.history, {"parameters": lane.parameters, **facts})
         self._require_lane()
-        self._meter.take()  # what was before is not of the training
+        self._meter.take()  # discard disturbances from before the training
         with _stop_signals() as stopped:
             saved = time.monotonic()
             for chunks in ahead(self._chunks()):
@@ -137,10 +138,10 @@ class Loop:
                 if time.monotonic() - saved > SNAPSHOT_SECONDS:
                     self._save()
                     saved = time.monotonic()
-        self._save()  # scoring the test split may be interrupted too
+        self._save()  # so that scoring the test split can be interrupted too
 
     def _take(self, chunks: Sequence[Chunk]) -> bool:
-        """A chunk of steps, the evaluation that may follow, and what is told; whether nobody listens any more."""
+        """Take a chunk of steps, evaluate if it is time, call the callbacks. Returns whether the output is closed."""
         losses = self._advance(chunks)
         try:
             if self.step % self._plan.evaluate_every == 0 or self.step == self._plan.steps:
@@ -151,7 +152,7 @@ class Loop:
         return False
 
     def score(self, split: str, state: Any) -> list[tuple[float, float]]:
-        """Mean loss and accuracy of every lane over every example of a split."""
+        """Mean loss and accuracy of every lane over all examples of a split."""
         count = len(self._data.splits[split])
         parts = [
             self.backend.evaluate(state, chunk)
@@ -168,7 +169,7 @@ class Loop:
         )
 
     def _advance(self, chunks: Sequence[Chunk]) -> list[np.ndarray]:
-        """Take the steps; the mean loss of each, by lane."""
+        """Take the steps. Returns the mean loss of each step, by lane."""
         started = self._clock()
         self.state, sums = self.backend.train_steps(self.state, chunks)
         ended = self._clock()
@@ -194,7 +195,7 @@ class Loop:
             lane.callback.evaluates(lane.history)
 
     def _require_lane(self) -> None:
-        """Diverged where no lane is left."""
+        """Raise Diverged if no lane is left."""
         if all(lane.diverged for lane in self.lanes):
             raise self.lanes[0].diverged or Diverged
 
@@ -208,7 +209,7 @@ class Loop:
         for lane, state in zip(self.lanes, self.backend.snapshots(self.state), strict=True):
             lane.history.disturbance += disturbance
             lane.save(state)
-        for lane in self.lanes:  # only now, so that a crash leaves all lanes at one step
+        for lane in self.lanes:  # only now, so that after a crash all lanes are at the same step
             (lane.work / NEXT).replace(lane.work / SNAPSHOT)
 
 
@@ -220,7 +221,7 @@ def _score(parts: Sequence[Sums], count: int) -> tuple[float, float]:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first signal that asks to end into a flag, read between chunks; a second one acts at once."""
+    """Turn the first signal that asks to end into a flag, read between chunks. A second signal acts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return

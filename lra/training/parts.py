@@ -1,4 +1,4 @@
-"""What the open mappings of a record hold for certain: tables, plots and pages read these parts."""
+"""The parts of a record's open mappings that are always there. Tables, plots and pages read them."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Of a configuration's data."""
+    """Known parts of a configuration's data."""
 
     source: Line = "official"
-    """A task that has one source only has no such field."""
+    """Tasks with a single source have no such field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Of a configuration."""
+    """Known parts of a configuration."""
 
     data: Annotated[Values, Holds(Data)]
     options: Values
     model: Values
     train: Values
     tuned: Annotated[str, Matches(SPELLING)] = ""
-    """The search that chose the rates: the grid, the steps and the seed of its runs; none: there was none."""
+    """The search that chose the rates: the grid, the steps and the seed of its runs. Missing: no search."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnvironment:
-    """Of the machine and the framework."""
+    """Known facts about the machine and the framework."""
 
     device: Line
-    """cpu, or a GPU's name."""
+    """cpu, or the name of the GPU."""
     framework: Line
-    """Its name and version."""
+    """The framework's name and version."""
     cpu: Line | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Git:
-    """Of where the code came from."""
+    """Known facts about the code's commit."""
 
     commit: Line | None
     clean: bool | None

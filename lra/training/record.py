@@ -1,4 +1,4 @@
-"""What one run leaves behind: a flat JSON file that says how it was made and how to make it again."""
+"""The record of one run: a flat JSON file with its results, and everything that is needed to repeat the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lra.training.parts import Configuration, Git, RunEnvironment
 
 SCHEMA = 2
 SCHEMAS = tuple(range(1, SCHEMA + 1))
-CLEAR = 3.0  # standard errors that a difference needs to be called one
+CLEAR = 3.0  # standard errors by which an accuracy must exceed chance
 Seconds = Annotated[float, Ge(0)]
 
 
@@ -35,17 +35,17 @@ Seconds = Annotated[float, Ge(0)]
 class Record:
     """One finished run. Accuracies are fractions of all examples of their split.
 
-    The fields that have a default came with schema 2 and are at it in a record of schema 1.
+    Fields with a default came with schema 2. A record of schema 1 has the default there.
     """
 
     schema: Annotated[int, Interval(ge=1, le=SCHEMA)]
-    """Version of this layout."""
+    """Version of the record's layout."""
     run_id: Annotated[str, Matches("[0-9a-f]{12}")]
     """Hash of data, mechanism, configuration, seed, backend and revisions."""
     task: Line
     task_version: Count
     data: Line
-    """Which data, in the words of the tables ("16×16, contour 5")."""
+    """The data, described as in the tables ("16×16, contour 5")."""
     data_hash: Line
     attn: Line
     options: dict[str, Any]
@@ -54,61 +54,61 @@ class Record:
     preset: Line
     seed: Seed
     config: Annotated[dict[str, Any], Holds(Configuration)]
-    """The whole resolved configuration; `run_lra.py --config <record>` runs it again."""
+    """The whole resolved configuration. `run_lra.py --config <record>` repeats the run."""
     test_accuracy: Fraction
-    """At the step of the best validation accuracy."""
+    """Test accuracy at the step of the best validation accuracy."""
     test_accuracy_last: Fraction
-    """At the last step."""
+    """Test accuracy at the last step."""
     test_examples: Count
     validation_accuracy: Fraction
-    """The best one."""
+    """The best validation accuracy."""
     validation: Line
-    """Where the validation examples come from."""
+    """The source of the validation examples."""
     best_step: Steps
     references: dict[Line, Fraction]
-    """Test accuracy of rules that need no learning, on this very data."""
+    """Test accuracy of rules without learning, on the same data."""
     curve: Annotated[list[Point], MinLen(1)]
-    """One entry an evaluation: its step, loss and accuracy in training since the last one, and on validation."""
+    """One entry per evaluation: step, training loss and accuracy since the previous one, and validation scores."""
     parameters: Whole
     seconds: Seconds
-    """Training alone, without data, evaluation, stops, and the first call, in which a framework compiles."""
+    """Seconds of training, without data, evaluations, stops and the first call, in which a framework compiles."""
     evaluation_seconds: Seconds
-    """Evaluations on the validation split, without stops."""
+    """Seconds of evaluations on the validation split, without stops."""
     steps_per_second: Seconds
     samples_per_second: Seconds
     peak_memory_bytes: Whole
     environment: Annotated[dict[str, Any], Holds(RunEnvironment)]
     git: Annotated[dict[str, Any], Holds(Git)]
-    """The commit, and whether the checkout was clean; `why` where git could not tell."""
+    """The commit, and whether the checkout was clean. If git could not tell, `why` has the reason."""
     command: str
-    """Makes this record again."""
+    """The command that repeats the run."""
     first_steps_after: Seconds | None = None
-    """Seconds from the start of the process that ended the run to the end of its first chunk of steps: what it took to
-    load, compile and, where they were not there, make the data. None in the first records of schema 1."""
+    """Seconds from the start of the last process to the end of its first chunk of steps. They include loading,
+    compiling and, if necessary, preparing the data. None in the first records of schema 1."""
     revisions: dict[str, Count] = field(default_factory=dict)
-    """Those of the task, the mechanism and the training step that made the numbers, as they enter the run's id."""
+    """Revisions of the task, the mechanism and the training step, as they enter the run's id."""
     switches: dict[str, Any] = field(default_factory=dict)
-    """The framework's global switches that decide numbers."""
+    """Global switches of the framework that decide numbers."""
     precision: str | None = None
-    """What matrix products were computed in; `train.precision` may have left it to the device."""
+    """The precision of matrix products. With `train.precision` auto, the device decided it."""
     devices: Count | None = None
-    """Devices that shared each batch: speed and memory are those of all of them."""
+    """Devices that shared each batch. Speed and memory are totals over all devices."""
     usable_cores: Count | None = None
-    """Cores that the process might use; `environment` has those of the machine."""
+    """Cores that the process could use; `environment` has those of the machine."""
     usable_memory_bytes: Count | None = None
-    """Memory that the process might use."""
+    """Memory that the process could use."""
     first_losses: Annotated[list[float], MaxLen(FIRST_STEPS)] = field(default_factory=list)
-    """Mean training loss of each of the first steps: who takes these steps again finds them again."""
+    """Mean training loss of each of the first steps. Repeating these steps gives the same losses."""
     timing: str | None = None
-    """"alone", or why the seconds are no timing: lra.training.disturbance has the words."""
+    """"alone", or the reasons why the seconds are not valid as a timing (lra.training.disturbance)."""
     weights: Line | None = field(default=None, metadata={"later": True})
-    """Where the best weights on validation were written, from the folder of results on; they are not in git."""
+    """Path of the best weights on validation, relative to the folder of results. They are not in git."""
     preset_version: Count = field(default=1, metadata={"later": True})
-    """Of the preset's values, which its task's YAML names."""
+    """Version of the preset's values, as the task's YAML gives it."""
     accumulate: Count = field(default=1, metadata={"later": True})
-    """Parts of a device's share of a batch, which it computed one after the other: memory is that of one part."""
+    """Parts of a device's share of a batch, computed one after the other. Memory is that of one part."""
     checksum: str | None = None
-    """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
+    """SHA-256 of all other fields. It detects damage but not fraud, since anyone can compute it anew."""
 
     @property
     def standard_error(self) -> float:
@@ -117,33 +117,34 @@ class Record:
 
     @property
     def at_chance(self) -> bool:
-        """Whether the test accuracy is within three standard errors of guessing, or below."""
+        """Whether the test accuracy is at most three standard errors above chance."""
         chance = self.references["chance"]
         return self.test_accuracy < chance + CLEAR * standard_error(chance, self.test_examples)
 
 
 def standard_error(accuracy: float, examples: int) -> float:
-    """√(p(1 − p)/n): how far a test accuracy would wander with another test set of that size."""
+    """√(p(1 − p)/n), the binomial standard error of an accuracy p on n examples."""
     return math.sqrt(accuracy * (1 - accuracy) / examples)
 
 
 def save(record: Record, results: Path) -> Path:
-    """Write the record with its checksum under results/runs and return its path; no earlier record is overwritten.
+    """Write the record with its checksum under results/runs and return its path. Never overwrites a record.
 
-    UserError where `load` would refuse it.
+    Raises:
+        UserError: `load` would refuse the record.
     """
     path = results / "runs" / f"{name(record, record.run_id)}.json"
     try:
         _trusted(asdict(record))
     except UserError as error:
-        raise UserError(f"{path} is not written, it would be no record: {error}") from error
+        raise UserError(f"{path} is not written, since it would not be a valid record: {error}") from error
     return write_new(json_document(asdict(sealed(record))), path)
 
 
 def save_once(record: Record, results: Path) -> Path:
-    """Write the record unless there is one of this very run; the path of the one that stays.
+    """Write the record unless this run has one. Returns the path of the record that stays.
 
-    Of two processes that write at the same moment, the one whose file has the later name removes it again.
+    If two processes write at the same moment, the one whose file has the later name removes it again.
     """
     stem = name(record, record.run_id)
     if there := _all(results, stem, record.run_id):
@@ -161,7 +162,7 @@ def sealed(record: Record) -> Record:
 
 
 def find(results: Path, run: Run, run_id: str) -> Path | None:
-    """The last record of this very run under results/runs, or None; a file that is no record is named and left out."""
+    """The last record of this run under results/runs, or None. A file that is not a record is named and left out."""
     return next(iter(reversed(_all(results, name(run, run_id), run_id))), None)
 
 
@@ -185,7 +186,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def name(run: Run | Record, run_id: str) -> str:
-    """What a run's files are called: task, mechanism, backend, preset, seed and the beginning of its id."""
+    """The name of a run's files: task, mechanism, backend, preset, seed and the beginning of its id."""
     return f"{_stem(run)}-{run_id[:8]}"
 
 
@@ -195,24 +196,24 @@ def _stem(run: Run | Record) -> str:
 
 
 def load(path: Path) -> Record:
-    """Read a record back; one of another layout, out of range or damaged raises UserError."""
+    """Read a record. UserError if its layout is unknown, a value is out of range, or it is damaged."""
     try:
         values = read_json(path)
     except UserError as error:
         raise UserError(f"no record: {error}") from error
     if not isinstance(values, dict) or values.get("schema") not in SCHEMAS:
-        raise UserError(f"{path} is no record of schema 1 to {SCHEMA}")
+        raise UserError(f"{path} is not a record: expected a JSON object with schema 1 to {SCHEMA}")
     try:
         record = _trusted(values)
     except UserError as error:
-        raise UserError(f"{path} is no record: {error}") from error
+        raise UserError(f"{path} is not a valid record: {error}") from error
     if record.schema > 1 and record.checksum != record_checksum(values):
-        raise UserError(f"{path} is damaged: its checksum is of other values; restore the file or train again")
+        raise UserError(f"{path} is damaged (its checksum does not match): restore the file, or train the run again")
     return record
 
 
 def _trusted(values: Mapping[str, Any]) -> Record:
-    """The record of these values; UserError for the first that is missing, of another type, or out of its range."""
+    """The record of these values. UserError names the first that is missing, of another type, or out of range."""
     if missing := required(values["schema"]) - set(values):
         raise UserError(f"it has no {', '.join(sorted(missing))}")
     record = built(Record, values)
@@ -220,7 +221,7 @@ def _trusted(values: Mapping[str, Any]) -> Record:
     if "chance" not in record.references:
         raise UserError("references has no chance")
     if steps != sorted(set(steps)):
-        raise UserError(f"curve has the steps {shown(steps)}, expected rising ones")
+        raise UserError(f"curve has the steps {shown(steps)}, expected increasing steps")
     if record.best_step not in steps:
         raise UserError(f"best_step is {record.best_step}, expected a step of curve: {shown(steps)}")
     require_spelled(record.config.get("tuned", ""), "config")
@@ -229,7 +230,7 @@ def _trusted(values: Mapping[str, Any]) -> Record:
 
 @cache
 def required(schema: int) -> frozenset[str]:
-    """The fields that a record of this schema has to have; those that came later than the schema may be left out."""
+    """The required fields of a record of this schema. Newer fields may be missing."""
     return frozenset(
         each.name for each in fields(Record) if not each.metadata.get("later") and (schema > 1 or _has_no_default(each))
     )

@@ -1,4 +1,4 @@
-"""The layout of a record as JSON Schema (json-schema.org, draft 2020-12), for readers from outside."""
+"""The layout of a record as JSON Schema (json-schema.org, draft 2020-12), for other programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "record.schema.json"
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema: of every version that is read; the newest one has to have every field."""
+    """The schema of every version that is read. A record of the newest version must have every field."""
     newest = {
         "if": {"properties": {"schema": {"const": SCHEMA}}},
         "then": {"required": sorted(required(SCHEMA))},
@@ -24,7 +24,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def write(results: Path) -> Path:
-    """Write the schema under results; its path."""
+    """Write the schema into the folder of results. Returns its path."""
     path = results / FILE
     write_atomically(json_document(json_schema()), path)
     return path

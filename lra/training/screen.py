@@ -1,4 +1,4 @@
-"""Everything a run shows: its first line, its progress, its closing table."""
+"""The output of a run on the terminal: its first line, its progress, its closing table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import deque
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -15,7 +14,7 @@ from lra.core.config import Run, spelled
 from lra.core.presets import Milestone, milestones, preset_values
 from lra.model.sharing import ALONE as ONE_DEVICE
 from lra.model.sharing import Sharing
-from lra.terminal.console import LINE_EVERY_SECONDS, console, duration, in_lines
+from lra.terminal.console import LINE_EVERY_SECONDS, MECHANISM, console, duration, in_lines, new_table
 from lra.training.disturbance import ALONE
 from lra.training.history import History
 from lra.training.record import CLEAR, Record, standard_error
@@ -25,7 +24,7 @@ RECENT_SECONDS = 60.0
 
 
 def first_line(run: Run, description: str, why_preset: str, seeds: int = 1, sharing: Sharing = ONE_DEVICE) -> str:
-    """What the run is about to do, in one line."""
+    """The task, mechanism, preset, seeds and length of a run, in one line."""
     which = f"seed {run.seed}" if seeds == 1 else f"seeds {run.seed}–{run.seed + seeds - 1} in one program"
     attn = spelled(run.attn, run.options)
     return (
@@ -35,7 +34,7 @@ def first_line(run: Run, description: str, why_preset: str, seeds: int = 1, shar
 
 
 class TrainingScreen:
-    """The Callback of a person: a live line on a terminal, plain lines in a log."""
+    """A Callback that shows progress: a live line on a terminal, plain lines in a log."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -103,7 +102,7 @@ class TrainingScreen:
         )
 
     def _left(self, history: History) -> float:
-        """Seconds to go at the recent speed."""
+        """Seconds left at the recent speed."""
         return self._speed.seconds(history, self._run.train.steps - history.step)
 
     def _say(self, text: str) -> None:
@@ -111,7 +110,7 @@ class TrainingScreen:
 
 
 def milestones_of(run: Run) -> list[Milestone]:
-    """What the preset's authors have reached, if the run has its data and its batches."""
+    """The milestones of the preset's authors, if the run has the preset's data and batches."""
     found = milestones(run.task, run.preset)
     if not found:
         return []
@@ -125,20 +124,20 @@ def _known(milestone: Milestone) -> str:
 
 
 class RecentSpeed:
-    """How fast a run has trained of late, which may differ much from its mean: machines are shared, and get warm."""
+    """The recent speed of a run. It may differ from the mean, since machines are shared and get warm."""
 
     def __init__(self, history: History | None = None) -> None:
-        self._start = history.seconds if history else 0.0  # an earlier process may have trained before
+        self._start = history.seconds if history else 0.0  # an earlier process may have trained some steps
         self._points: deque[tuple[float, int, float]] = deque()
 
     def notes(self, history: History) -> None:
-        """Steps were taken; what lies further back than RECENT_SECONDS is forgotten, but one point."""
+        """Note that steps were taken. Points older than RECENT_SECONDS are dropped, except one."""
         self._points.append((history.elapsed, history.timed_steps, history.seconds))
         while len(self._points) > 2 and history.elapsed - self._points[1][0] >= RECENT_SECONDS:
             self._points.popleft()
 
     def steps_per_second(self, history: History) -> float:
-        """Over about the last RECENT_SECONDS; over the whole run where they have no two calls."""
+        """Speed over about the last RECENT_SECONDS. With fewer than two calls there: over the whole run."""
         if len(self._points) > 1:
             (_, before, started), (_, steps, seconds) = self._points[0], self._points[-1]
             if seconds > started:
@@ -146,83 +145,72 @@ class RecentSpeed:
         return history.steps_per_second
 
     def seconds(self, history: History, steps: int) -> float:
-        """How long more steps take at that speed, with as much beside them (evaluations, data) as there was so far."""
+        """Seconds for these steps at the recent speed, with the same share of evaluations and data as so far."""
         speed, trained = self.steps_per_second(history), history.seconds - self._start
         beside = history.elapsed / trained if trained > 0 else 1.0
         return steps / speed * beside if speed else 0.0
 
 
 def result_table(record: Record) -> Table:
-    """The outcome of one run beside what guessing scores on the same examples."""
-    table = Table(
-        title=escape(f"{record.task} ({record.data}) · {record.attn} · {record.backend} · {record.preset}"),
-        title_justify="left",
-    )
-    table.add_column("on the test split")
-    table.add_column("accuracy %", justify="right")
-    table.add_column("± s.e.", justify="right")
-    table.add_column("")
+    """The outcome of one run, beside the rules without learning on the same examples."""
+    title = f"{record.task} ({record.data}) · {record.attn} · {record.backend} · {record.preset}"
+    made = new_table(title, names=("on the test split",), figures=("accuracy %", "± s.e."), texts=("",))
     rows = [
         (f"{record.attn}, best on validation", record.test_accuracy, f"step {record.best_step:,}"),
         (f"{record.attn}, last step", record.test_accuracy_last, ""),
         *((name, accuracy, "no learning") for name, accuracy in record.references.items()),
     ]
     for name, accuracy, remark in rows:
-        table.add_row(escape(name), *_percent(accuracy, record.test_examples), remark)
-    return table
+        made.add_row(in_lines(name), *_percent(accuracy, record.test_examples), remark)
+    return made
 
 
 def comparison_table(records: list[Record]) -> Table:
-    """One row a mechanism, in the order they were trained, above what needs no learning on the same examples."""
+    """A row per mechanism, in the order of training, above the rules without learning on the same examples."""
     first = records[0]
     by_attn: dict[str, list[Record]] = {}
     for record in records:
         by_attn.setdefault(spelled(record.attn, record.options), []).append(record)
     seeds = max(len(own) for own in by_attn.values())
-    table = Table(title=escape(f"{first.task} ({first.data}) · {first.backend} · {first.preset}"), title_justify="left")
-    table.add_column("attention")
-    for heading in ("test %", "± std" if seeds > 1 else "± s.e.", "parameters", "seconds", "samples/s", "MB"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = f"{first.task} ({first.data}) · {first.backend} · {first.preset}"
+    figures = ("test %", "± std" if seeds > 1 else "± s.e.", "parameters", "seconds", "samples\n/s", "MB")
+    made = new_table(title, names=("attention",), figures=figures)
     for attn, own in by_attn.items():
-        table.add_row(
-            f"{in_lines(attn)}{', at chance' if all(record.at_chance for record in own) else ''}{_on(own)}",
+        chance = ", at chance" if all(record.at_chance for record in own) else ""
+        made.add_row(
+            in_lines(f"{attn}{chance}{_on(own)}", MECHANISM),
             *_mean_and_deviation(own),
             f"{own[0].parameters:,}",
             f"{seconds:,.1f}" if (seconds := sum(record.seconds for record in own)) < 1000 else f"{seconds:,.0f}",
             f"{np.median([record.samples_per_second for record in own]):,.0f}",
             f"{max(record.peak_memory_bytes for record in own) / 1e6:,.0f}",
         )
-    table.add_section()
+    made.add_section()
     for name, accuracy in first.references.items():
-        table.add_row(escape(name), *_percent(accuracy, first.test_examples), *[""] * 4)
-    return table
+        made.add_row(in_lines(name, MECHANISM), *_percent(accuracy, first.test_examples), *[""] * 4)
+    return made
 
 
 def seeds_table(records: list[Record]) -> Table:
-    """One row a seed and their mean, above what needs no learning on the same examples."""
+    """A row per seed and their mean, above the rules without learning on the same examples."""
     first = records[0]
-    table = Table(
-        title=escape(f"{first.task} ({first.data}) · {first.attn} · {first.backend} · {first.preset}"),
-        title_justify="left",
-    )
-    table.add_column("on the test split")
-    for heading in ("accuracy %", "±", "samples/s"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = f"{first.task} ({first.data}) · {first.attn} · {first.backend} · {first.preset}"
+    made = new_table(title, names=("on the test split",), figures=("accuracy %", "±", "samples/s"))
     for record in records:
         remark = (", at chance" if record.at_chance else "") + _on([record])
         shown = _percent(record.test_accuracy, record.test_examples)
-        table.add_row(f"seed {record.seed}{remark}", *shown, f"{record.samples_per_second:,.0f}")
+        made.add_row(f"seed {record.seed}{remark}", *shown, f"{record.samples_per_second:,.0f}")
     if len(records) > 1:
-        table.add_section()
-        table.add_row(f"mean ± std of {len(records)} seeds", *_mean_and_deviation(records), "")
-    table.add_section()
+        made.add_section()
+        made.add_row(f"mean ± std of {len(records)} seeds", *_mean_and_deviation(records), "")
+    made.add_section()
     for name, accuracy in first.references.items():
-        table.add_row(escape(name), *_percent(accuracy, first.test_examples), "")
-    return table
+        made.add_row(in_lines(name), *_percent(accuracy, first.test_examples), "")
+    return made
 
 
 def _mean_and_deviation(records: list[Record]) -> tuple[str, str]:
-    """Over seeds; of a single one its standard error."""
+    """Mean and standard deviation over seeds; for one seed its standard error."""
     accuracies = [record.test_accuracy for record in records]
     if len(records) == 1:
         return _percent(accuracies[0], records[0].test_examples)
@@ -234,7 +222,7 @@ def _percent(accuracy: float, examples: int) -> tuple[str, str]:
 
 
 def result_lines(record: Record) -> list[str]:
-    """The figures below the table."""
+    """The lines below the table: times, memory, and warnings."""
     lines = [
         f"one seed, {record.test_examples:,} test examples: {verdict(record)}",
         f"{record.steps_per_second:,.1f} steps/s · {record.samples_per_second:,.0f} samples/s{_on([record])} · "
@@ -258,7 +246,7 @@ def _on(records: list[Record]) -> str:
 
 
 def untimed(records: list[Record]) -> list[str]:
-    """A line for each of these records whose times are no timing."""
+    """A line for each of these records whose times are not valid as a timing."""
     which = [f"seed {each.seed} of {each.attn}: " if len(records) > 1 else "" for each in records]
     return [
         f"{name}these times are no timing: {each.timing}"
@@ -268,10 +256,10 @@ def untimed(records: list[Record]) -> list[str]:
 
 
 def verdict(record: Record) -> str:
-    """How far the accuracy stands from what needs no learning, in standard errors of that line."""
+    """The distance from the best rule without learning, in standard errors of that rule."""
     rule, best = max(record.references.items(), key=lambda item: item[1])
     error = standard_error(best, record.test_examples)
-    above = (record.test_accuracy - best) / error if error else 0.0  # of a rule that is always right, or never
+    above = (record.test_accuracy - best) / error if error else 0.0  # error 0: the rule is always right or always wrong
     if record.at_chance:
         return f"at chance ({100 * record.references['chance']:.1f} %)"
     if above < CLEAR:

@@ -1,4 +1,4 @@
-"""One command that trains: which runs share a process, what is shown, and what is left to do after an interruption."""
+"""A command that trains: which runs share a process, what is shown, and what remains after an interruption."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ MOST_SEEDS = 1000  # of one command
 
 @dataclass(frozen=True)
 class Job:
-    """What one process trains: runs that differ in nothing but their seed."""
+    """The work of one process: runs that differ only in their seed."""
 
     runs: Sequence[Run]
     place: Place
 
     @property
     def title(self) -> str:
-        """What a list of jobs calls it."""
+        """The job's name in lists."""
         first, last = self.runs[0], self.runs[-1]
         return f"{spelled(first.attn, first.options)} · seed {first.seed}" + (
             f"–{last.seed}" if len(self.runs) > 1 else ""
@@ -64,9 +64,9 @@ class Job:
 
 
 def train_all(runs: Sequence[Run], seeds: int, place: Place, why_preset: str = "") -> int:
-    """Train each run with so many seeds, and show the outcome; the exit code.
+    """Train each run with this many seeds and show the outcome. Returns the exit code.
 
-    All are refused, or none: what cannot be is told before any data is made.
+    Impossible runs are refused before any data is prepared.
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise UserError(f"--seeds is {seeds}, expected at least 1 and at most {MOST_SEEDS:,}")
@@ -78,7 +78,7 @@ def train_all(runs: Sequence[Run], seeds: int, place: Place, why_preset: str = "
 
 
 def require_possible(run: Run, place: Place) -> None:
-    """UserError for what cannot be trained."""
+    """Raise UserError if the flags or the runs do not fit together."""
     if place.resume and place.fresh:
         raise UserError("--resume and --fresh exclude each other: continue, or start over")
     place.sharing.check(run.train.batch_size)
@@ -91,9 +91,9 @@ def require_possible(run: Run, place: Place) -> None:
 
 
 def train_job(job: Job, why_preset: str = "") -> tuple[int, list[Path]]:
-    """Train the runs of one process and show the outcome; the exit code, and the records that there are now."""
+    """Train the runs of one process and show the outcome. Returns the exit code and the paths of the records."""
     run, place = job.runs[0], job.place
-    # A GPU that is not there is told before data is made.
+    # A missing GPU is refused before data is prepared.
     backends.require_devices(run.backend, place.device, place.sharing.devices)
     on_gpu = backends.on_gpu(run.backend, place.device)
     console.print(first_line(run, tasks.load(run.task).describe(run.data), why_preset, len(job.runs), place.sharing))
@@ -115,10 +115,10 @@ def train_job(job: Job, why_preset: str = "") -> tuple[int, list[Path]]:
 
 
 def train_in_turn(jobs: Sequence[Job]) -> int:
-    """Train one after the other, each in a process of its own, and show all outcomes in one table.
+    """Train the jobs in turn, each in its own process, and show all outcomes in one table.
 
-    A job that fails is named at the end and the next one begins; what asks this process to end ends the whole. The
-    exit code is 0 where every run left a record.
+    If a job fails, the next one starts; failed jobs are named at the end. A signal that asks this process to end stops
+    all jobs. The exit code is 0 if every run has a record.
     """
     paths: list[Path] = []
     without = [job.title for job in jobs]
@@ -135,13 +135,13 @@ def train_in_turn(jobs: Sequence[Job]) -> int:
     _show_all([record.load(path) for path in paths])
     if without:
         count = len(jobs) - len(without)
-        errors.print(f"{count} of {len(jobs)} left a record; without one: {', '.join(without)}")
+        errors.print(f"{count} of {len(jobs)} have a record; without one: {', '.join(without)}")
     return 130 if stopped else int(bool(without))
 
 
 def _elsewhere(job: Job) -> tuple[int, list[Path]]:
-    """What `train_job` returns, from another process."""
-    sys.stdout.flush()  # what was said so far comes before what the child says
+    """The result of `train_job`, from another process."""
+    sys.stdout.flush()  # so that earlier output comes before the child's
     child = Child("lra.training.worker", visible=True)
     with child.taken_along() as stopped:
         answer = child.ask(job.as_values())
@@ -154,20 +154,20 @@ def _elsewhere(job: Job) -> tuple[int, list[Path]]:
 
 
 def _together(run: Run, seeds: int) -> list[list[Run]]:
-    """The run with its seed and those that follow; each inner list is for one process."""
+    """The run with its seed and the following ones. Each inner list is for one process."""
     runs = [replace(run, seed=run.seed + more) for more in range(seeds)]
     return [runs] if run.backend in TOGETHER else [[each] for each in runs]
 
 
 def _left(runs: Sequence[Run], prepared: Prepared, place: Place) -> tuple[dict[int, Outcome], list[list[Run]]]:
-    """What is finished, by seed, and the runs that are not, those together that stand at the same step."""
+    """The records of finished runs by seed, and the unfinished runs, grouped by the step they have reached."""
     if not place.resume:
         return {}, [list(runs)]
     works = {each.seed: checkpoint.folder(place.results, run_id(each, prepared.hash)) for each in runs}
     with alone(list(works.values())):
         snapshot.settle(list(works.values()))
         found = {each.seed: record.find(place.results, each, works[each.seed].name) for each in runs}
-        if all(found.values()):  # killed between a record and the removal of its snapshot
+        if all(found.values()):  # the process was killed after the record was written, before its snapshot was removed
             for work in works.values():
                 snapshot.remove(work)
         steps = {each.seed: snapshot.step(works[each.seed]) for each in runs}
@@ -180,7 +180,7 @@ def _left(runs: Sequence[Run], prepared: Prepared, place: Place) -> tuple[dict[i
 
 
 def _callbacks(runs: Sequence[Run], prepared: Prepared, place: Place) -> list[Callback]:
-    """Of each run; the screen shows the first."""
+    """The callbacks of each run; the screen shows the first run."""
     callbacks: list[Callback] = [TrainingScreen(runs[0]), *(Silent() for _ in runs[1:])]
     if place.tensorboard is None:
         return callbacks
@@ -190,7 +190,7 @@ def _callbacks(runs: Sequence[Run], prepared: Prepared, place: Place) -> list[Ca
 
 
 def _show(runs: Sequence[Run], outcomes: Sequence[Outcome], prepared: Prepared, place: Place) -> tuple[int, list[Path]]:
-    """The outcome of one run at length, or of several seeds side by side; the exit code and the records."""
+    """Show the outcome of one run, or a table of several seeds. Returns the exit code and the records."""
     console.print()
     found = [outcome for outcome in outcomes if not isinstance(outcome, Diverged)]
     if len(runs) == 1 and found:

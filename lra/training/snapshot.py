@@ -1,7 +1,7 @@
-"""What a snapshot of a run holds, and whether one that was found is of this run.
+"""The content of a run's snapshot, and the checks that a snapshot belongs to the run.
 
-All of it is compared with the run before a backend sees an array: layout, revisions, run id; names, dtypes and shapes;
-and those values that follow from the step.
+Before a backend gets an array, everything is compared with the run. That is the layout, revisions and run id; the
+names, dtypes and shapes; and the values that follow from the step.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from lra.training import checkpoint
 from lra.training.history import History
 
 LAYOUT = 2
-"""Raised when the arrays or facts of a snapshot change; 1 had neither facts nor a checksum."""
+"""Version of the layout, raised when arrays or facts change. Version 1 had neither facts nor a checksum."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Arrays of a backend's state and of a History; why the run has ended where its loss is no longer a number."""
+    """Arrays of a backend's state and of a History, and the reason if the run diverged."""
 
     arrays: Weights
     diverged: str | None
@@ -37,16 +37,16 @@ class Snapshot:
 
 
 SNAPSHOT, NEXT = "snapshot.safetensors", "next.safetensors"
-"""A run's file; and its successor, which takes its place when those of all runs in the process are written."""
+"""A run's snapshot file, and its successor. The successor replaces it once those of all runs are written."""
 
 
 def facts(run: Run, run_id: str) -> dict[str, Any]:
-    """What a file of the run's arrays says of itself."""
+    """The facts in a file of the run's arrays."""
     return {"layout": LAYOUT, "run": run_id, "revisions": revisions(run)}
 
 
 def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
-    """The run's snapshot; checkpoint.Refused says what does not fit."""
+    """The run's snapshot. `checkpoint.Refused` says what does not fit."""
     arrays, found = checkpoint.read(path)
     diverged = found.pop("diverged", None)
     found.pop("together", None)
@@ -64,16 +64,16 @@ def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
 
 
 def step(work: Path) -> int | None:
-    """The step of the snapshot in a run's folder; None where there is none, 0 for one that `read` will refuse."""
+    """The step of the snapshot in a run's folder: None without one, 0 if `read` would refuse it."""
     path = work / SNAPSHOT
     return _stand(path)[0] or 0 if path.exists() else None
 
 
 def settle(works: Sequence[Path]) -> None:
-    """End what was interrupted while runs of one process were saved: all have their older or all their newer state.
+    """Complete an interrupted save, so that all runs of a process have the older or all have the newer state.
 
-    Names are given only when every successor is written. So if each run of the process has a successor of the same
-    step or has taken it over, the others take theirs over too; else no name was given yet, and the older states hold.
+    Successors replace snapshots only after all of them are written. If every run has a successor of the same step, or
+    has already been replaced, the other replacements are made now. Otherwise none was made, and the older states stay.
     """
     later = [work for work in works if (work / NEXT).exists()]
     complete = [work for work in later if _complete(work)]
@@ -85,20 +85,20 @@ def settle(works: Sequence[Path]) -> None:
 
 
 def _complete(work: Path) -> bool:
-    """Whether every run that was saved together with this one has its successor."""
+    """Whether every run that was saved with this one has its successor."""
     step, together = _stand(work / NEXT)
     saved = [{_stand(work.parent / each / name)[0] for name in (SNAPSHOT, NEXT)} for each in together]
     return step is not None and all(step in steps for steps in saved)
 
 
 def remove(work: Path) -> None:
-    """Delete what a run that is finished needs no more."""
+    """Delete the snapshots of a finished run."""
     for name in (SNAPSHOT, NEXT):
         (work / name).unlink(missing_ok=True)
 
 
 def _stand(path: Path) -> tuple[int | None, list[str]]:
-    """The step of a snapshot, None for what cannot be read; and the ids of the runs that were saved with it."""
+    """The step of a snapshot, None if it cannot be read, and the ids of the runs that were saved with it."""
     try:
         arrays, found = checkpoint.read(path)
         return int(arrays["history.whole"][0]), found.get("together", [])
@@ -108,7 +108,7 @@ def _stand(path: Path) -> tuple[int | None, list[str]]:
 
 def _other_origin(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
     if found.get("layout") != LAYOUT:
-        yield f"has layout {found.get('layout')!r}, expected {LAYOUT}: another version of this program made it"
+        yield f"has layout {found.get('layout')!r}, expected {LAYOUT}: it is from another version of this program"
     if found.get("revisions") != own["revisions"]:
         yield f"is of another revision of the code ({_told(found.get('revisions'))}; now {_told(own['revisions'])})"
     if found != own:
@@ -125,7 +125,7 @@ def _told(revised: Any) -> str:
 
 
 def _expected(arrays: Weights, weights: Weights) -> Weights:
-    """Arrays like those of a snapshot; the best weights all or none."""
+    """Arrays with the names, dtypes and shapes of a snapshot. Best weights may all be missing."""
     best = weights if within(arrays, "best/") else {}
     return state_arrays(weights) | History(best=best).arrays()
 
@@ -147,7 +147,7 @@ def _impossible_history(arrays: Weights, plan: Train) -> Iterator[str]:
 
 def _not_finite(arrays: Weights) -> Iterator[str]:
     for name, array in arrays.items():
-        if name.startswith("adam.nu/"):  # squares, which may overflow to infinity: the step is then 0
+        if name.startswith("adam.nu/"):  # squares may overflow to infinity; the optimiser's step is then 0
             if not (array >= 0).all():
                 yield f"has an array {name} of squares with a value that is NaN or below 0"
         elif not np.isfinite(array).all():

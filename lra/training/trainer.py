@@ -1,4 +1,4 @@
-"""From a run's description to its record: what is built, where it lies, what it leaves behind."""
+"""From a run's description to its record: builds the backend, trains, and writes the record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tasks.store import Prepared
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What surrounds a run without changing its numbers."""
+    """Settings of a run that do not change its numbers: folders, device, resuming."""
 
     results: Path
     device: Device | None = None
@@ -51,10 +51,10 @@ class Place:
     sharing: Sharing = ALONE
     """How a batch is computed, on one device or on several."""
     several: bool = False
-    """Whether these are among several runs, of which `resume` starts those that were never begun."""
+    """Whether there are more runs. `resume` then starts those that were never begun."""
 
     def as_values(self) -> dict[str, Any]:
-        """Plain values, for another process; every path in full, also the one that LRA_RAW has."""
+        """Plain values, for another process. Paths are absolute, also that of LRA_RAW."""
         paths = {"results": self.results, "raw": self.raw or raw_folder(), "tensorboard": self.tensorboard}
         return asdict(self) | {name: path and str(path.absolute()) for name, path in paths.items()}
 
@@ -65,25 +65,25 @@ class Place:
 
 
 class AlreadyTraining(UserError):
-    """Another process trains the same run in the same folder."""
+    """Another process is training the same run in the same folder."""
 
 
 Outcome = tuple[record.Record, Path] | Diverged
-NO_ROOM = "make room there, or name another folder with --results"
+NO_ROOM = "free some space, or name another folder with --results"
 KEPT = 4 * 4
-"""Bytes of a snapshot for each parameter: its value, two moments and best value. The next one is written beside it."""
+"""Bytes of a snapshot per parameter: value, two moments and best value. Two snapshots exist while one is written."""
 
 
 def require_room(place: Place) -> None:
-    """Raise UserError where a run could not leave what it is to leave: told before the data and the training."""
+    """Raise UserError if a run's files could not be written. Called before data is prepared and training starts."""
     for folder in (place.results / "runs", checkpoint.folder(place.results, "")):
         require_writable(folder, NO_ROOM)
     if place.tensorboard:
-        require_writable(place.tensorboard, "make room there, or name another folder with --tensorboard")
+        require_writable(place.tensorboard, "free some space, or name another folder with --tensorboard")
 
 
 def make_blueprint(run: Run, task: Task) -> Blueprint:
-    """What the backend has to build; options that cannot be raise UserError."""
+    """The blueprint for the backend. UserError for impossible options."""
     shape = task.shape(run.data)
     mechanism = attention_impls.load(run.attn).on(run.backend)
     heads, width = run.model.heads, run.model.width
@@ -108,10 +108,12 @@ def make_blueprint(run: Run, task: Task) -> Blueprint:
 
 
 def train(run: Run, data: Prepared, place: Place, callback: Callback) -> tuple[record.Record, Path]:
-    """Train, evaluate and record one run; returns the record and where it was saved.
+    """Train, evaluate and record one run. Returns the record and its path.
 
-    Raises UserError for what the user can repair, Diverged for a loss that is no number, Interrupted after what asks a
-    process to end; that leaves a snapshot, which `place.resume` continues.
+    Raises:
+        UserError: The run cannot be trained; the user can repair this.
+        Diverged: A loss is NaN or infinite.
+        Interrupted: A signal asked the process to end. A snapshot was saved, which `place.resume` continues.
     """
     [outcome] = train_together([run], data, place, [callback])
     if isinstance(outcome, Diverged):
@@ -120,7 +122,7 @@ def train(run: Run, data: Prepared, place: Place, callback: Callback) -> tuple[r
 
 
 def train_together(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequence[Callback]) -> list[Outcome]:
-    """The same for runs that differ in their seed, in one program; a seed that diverges keeps the others going."""
+    """Train runs that differ only in their seed, in one program. If a seed diverges, the others continue."""
     with _opened(runs, data, place, callbacks) as loop:
         try:
             loop.fit()
@@ -132,14 +134,14 @@ def train_together(runs: Sequence[Run], data: Prepared, place: Place, callbacks:
 
 
 def first_losses(run: Run, data: Prepared, place: Place) -> list[float]:
-    """The mean loss of each of the run's first FIRST_STEPS steps; nothing is recorded."""
+    """The mean loss of each of the run's first FIRST_STEPS steps. Nothing is recorded."""
     with _opened([run], data, place, [Silent()]) as loop:
         loop.fit(last=FIRST_STEPS)
         return loop.lanes[0].history.first_losses
 
 
 def first_steps(run: Run, data: Prepared, place: Place, count: int) -> tuple[float, float, int]:
-    """Take so many steps, at least two: seconds to the end of the first, seconds of each that follows, peak bytes."""
+    """Take at least two steps. Returns seconds until the first one ends, seconds of each later one, and peak bytes."""
     plan = replace(run.train, chunk=1, evaluate_every=run.train.steps)
     with _opened([replace(run, train=plan)], data, place, [Silent()]) as loop:
         loop.fit(last=count)
@@ -149,7 +151,7 @@ def first_steps(run: Run, data: Prepared, place: Place, count: int) -> tuple[flo
 
 @contextmanager
 def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequence[Callback]) -> Iterator[Loop]:
-    """The loop of these runs, at their first step or at that of their snapshots, held against other processes."""
+    """The loop of these runs, at their first step or at their snapshots' step, locked against other processes."""
     task = tasks.load(runs[0].task)
     blueprints = [make_blueprint(run, task) for run in runs]
     works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
@@ -186,9 +188,9 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
             facts = lane.facts | {LONGEST: lane.blueprint.dims.max_length}
             checkpoint.save_atomically(lane.history.best, lane.work / BEST, facts)
             made = make_record(lane, data, loop.backend, place.sharing, *accuracies)
-            # Killed after this one was recorded and before the last was, seeds come here twice.
+            # If a process is killed before its last seed is recorded, the earlier seeds come here twice.
             path = (record.save_once if place.resume else record.save)(made, place.results)
-            outcomes.append((record.load(path), path))  # what every later reader sees
+            outcomes.append((record.load(path), path))  # the record as later readers see it
         else:
             outcomes.append(lane.diverged)
     for lane in loop.lanes:
@@ -197,35 +199,35 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
 
 
 def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> Snapshot | None:
-    """The snapshot to continue from; whether to continue or to start over is never chosen in silence.
+    """The snapshot to continue from, or None. Neither continuing nor starting over happens without a flag.
 
-    One that does not fit is renamed, and UserError says why; --fresh deletes the one that --resume would take.
+    A snapshot that does not fit is renamed, and UserError says why. --fresh deletes the one that --resume would use.
     """
     path = work / SNAPSHOT
     if place.fresh and path.exists():
         path.unlink() if path.is_file() else set_aside(path)
     if place.resume and not place.several and not path.exists():
         raise UserError(
-            f"--resume: no unfinished run of this configuration under {work.parent}: run the command without --resume"
+            f"--resume: {work.parent} has no unfinished run of this configuration: run the command without --resume"
         )
     if not path.exists():
         return None
     if not place.resume:
         raise UserError(
-            f"an unfinished run of this configuration lies in {work}: --resume continues it, --fresh starts over"
+            f"{work} has an unfinished run of this configuration: continue it with --resume, or start over with --fresh"
         )
     try:
         return snapshot.read(path, run, work.name, blueprint)
     except checkpoint.Refused as error:
         kept = set_aside(path)
-        raise UserError(f"{path} {error.why}: it is kept as {kept.name}; start over with --fresh") from error
+        raise UserError(f"{path} {error.why}, so it was renamed to {kept.name}: start over with --fresh") from error
 
 
 @contextmanager
 def _unsaved_told(works: Sequence[Path]) -> Iterator[None]:
-    """What cannot be written inside, as on a full disk, and a device that fails, are told with the way to go on.
+    """Within this context, a failed write or device is reported with a way to continue.
 
-    A reader who leaves is none of them.
+    A closed pipe is not such a failure.
     """
     try:
         yield
@@ -235,17 +237,19 @@ def _unsaved_told(works: Sequence[Path]) -> Iterator[None]:
         raise DeviceFailed(f"{error}; {_then(works)}") from error
     except OSError as error:
         what = f"{error.filename or works[0]}: {error.strerror or error}"
-        raise OSError(f"{what}: make room or repair it, and run the same command again; {_then(works)}") from error
+        raise OSError(
+            f"{what}: free some space or repair it, and run the same command again; {_then(works)}"
+        ) from error
 
 
 def _then(works: Sequence[Path]) -> str:
     kept = all((work / SNAPSHOT).exists() for work in works)
-    return "with --resume it continues from its last snapshot" if kept else "it had no snapshot yet"
+    return "--resume continues from the last snapshot" if kept else "there is no snapshot yet"
 
 
 @contextmanager
 def alone(works: Sequence[Path]) -> Iterator[None]:
-    """Hold the runs' folders against a second process training the same run; UserError where there is one."""
+    """Lock the runs' folders against a second process that trains the same run. UserError if there is one."""
     with ExitStack() as stack:
         for work in works:
             work.mkdir(parents=True, exist_ok=True)
@@ -253,7 +257,7 @@ def alone(works: Sequence[Path]) -> Iterator[None]:
                 stack.enter_context(held(work / "lock", None))
             except Busy as error:
                 raise AlreadyTraining(
-                    f"{error.holder} is training this very run in {work}: wait for it or change --seed; if that "
+                    f"{error.holder} is training the same run in {work}: wait for it, or change --seed; if that "
                     f"process has ended, delete {work / 'lock'}"
                 ) from error
         yield

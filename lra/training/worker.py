@@ -1,4 +1,4 @@
-"""A process that trains what it is told: the runs of one job, as data."""
+"""A child process that trains the runs of one job. Orders and answers are plain values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lra.training.session import Job, train_job
 
 
 def answer(order: Any) -> dict[str, Any]:
-    """Train the job that the order describes: the exit code, and the paths of the records."""
+    """Train the job that the order describes. Returns the exit code and the paths of the records."""
     left: list[str] = []
 
     def train() -> int:

@@ -1,1 +1,1 @@
-"""Records of others: what of a record can be checked, by computing it anew or by plain arithmetic."""
+"""Checks of records, by arithmetic and by repeating a part of the training."""

@@ -1,4 +1,4 @@
-"""`run_lra.py verify`: records of others, checked by arithmetic and by computing their first losses again."""
+"""The command `verify`: checks records by arithmetic and by computing their first losses again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lra.core.frameworks import Device
 from lra.core.markup import one_line
 from lra.scores.overrides import key
 from lra.terminal.arguments import devices
-from lra.terminal.console import console, errors
+from lra.terminal.console import console, errors, new_table
 from lra.training import record as records
 from lra.training.record import Record
 from lra.verification import paper
@@ -27,9 +27,9 @@ from lra.verification.findings import Finding, any_failed, failed, not_checked, 
 from lra.verification.losses import Here, first_losses, whole_run
 
 DESCRIPTION = (
-    "Check records: layout, checksum, id, data, accuracies, and as many of the first losses as there is time for. "
-    "Another device, precision or version is not comparable, which is no failure. Exit code: 0 nothing failed, 1 "
-    "something failed, 2 a file is not there."
+    "Check records: layout, checksum, id, data, accuracies, and as many first losses as fit into --minutes. Losses of "
+    "another device, precision or version are not comparable; that is not a failure. Exit code: 0 nothing failed, 1 a "
+    "check failed, 2 a file is missing."
 )
 
 
@@ -38,23 +38,23 @@ class VerifyFlags:
     """The arguments of the command."""
 
     record: tyro.conf.Positional[tuple[Path, ...]]
-    """Records, as they lie in results/runs."""
+    """Records, such as those in results/runs."""
     minutes: Annotated[float, Interval(ge=0, le=1e6)] = 2.0
-    """For the first losses of each record; 0 computes none."""
+    """Minutes for the first losses of each record; 0 computes none."""
     device: Annotated[Device, devices()] | None = None
-    """Where to compute; a GPU where the framework sees one."""
+    """The device. Default: a GPU if the framework sees one."""
     full: tyro.conf.FlagCreatePairsOff[bool] = False
     """Train each run again, and compare its accuracy as the regression test does."""
 
     def check(self) -> None:
-        """UserError for what cannot be."""
+        """Raise UserError for impossible flags."""
         for problem in problems(self):
             raise UserError(f"verify: {problem}")
         require_files(self.record, "verify")
 
 
 def verify(flags: VerifyFlags) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     flags.check()
     here = Here(device=flags.device, minutes=flags.minutes)
     bad = 0
@@ -68,16 +68,16 @@ def verify(flags: VerifyFlags) -> int:
 
 
 def require_files(paths: Sequence[Path], verb: str) -> None:
-    """UserError where one is none, or where there is none."""
+    """Raise UserError if no file is named, or one does not exist."""
     if not paths:
         raise UserError(f"{verb} needs a record: run_lra.py {verb} results/runs/ONE.json")
     for path in paths:
         if not path.is_file():
-            raise UserError(f"{path} is no file, expected a record, as results/runs has them")
+            raise UserError(f"{path} is not a file: expected a record, such as those in results/runs")
 
 
 def checks(path: Path, here: Here, among: Sequence[Path] | None = None) -> Iterator[Finding]:
-    """Every check of one file, in turn; with `among`, which may have other seeds, the whole run too."""
+    """Every check of one file. With `among`, records that may have other seeds, the whole run is repeated too."""
     try:
         record = records.load(path)
     except UserError as error:
@@ -96,23 +96,21 @@ def checks(path: Path, here: Here, among: Sequence[Path] | None = None) -> Itera
     if here.minutes:
         yield first_losses(record, run, ready, here)
     else:
-        yield not_checked("first losses", "no minutes are given for them")
+        yield not_checked("first losses", "--minutes is 0")
     if among is not None:
         yield whole_run(record, run, ready, here, _other_seeds(record, among))
 
 
 def table(path: Path, found: Sequence[Finding]) -> Table:
     """A row for each check."""
-    shown = Table(title=escape(one_line(str(path))), title_justify="left")
-    for heading in ("check", "outcome", "why"):
-        shown.add_column(heading, overflow="fold")
+    shown = new_table(one_line(str(path)), names=("check", "outcome"), texts=("why",))
     for each in found:
         shown.add_row(each.check, each.outcome, escape(each.why))
     return shown
 
 
 def title(record: Record) -> str:
-    """What a list of records calls one."""
+    """A record's name in lists."""
     attn = spelled(record.attn, record.options) if "/" not in record.attn else Path(record.attn).name
     return f"{record.task} · {attn} · {record.backend} · {record.preset} · seed {record.seed}"
 

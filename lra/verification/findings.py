@@ -1,4 +1,4 @@
-"""What a check of a record may say."""
+"""The outcomes of a record's checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Outcome = Literal["passed", "failed", "not checked", "not comparable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The outcome of one check, and why."""
+    """The outcome of one check, and the reason."""
 
     check: str
     outcome: Outcome
@@ -19,25 +19,25 @@ class Finding:
 
 
 def passed(check: str, why: str = "") -> Finding:
-    """It holds."""
+    """The check passed."""
     return Finding(check=check, outcome="passed", why=why)
 
 
 def failed(check: str, why: str) -> Finding:
-    """It does not hold: the record is wrong, or this program is."""
+    """The check failed: the record is wrong, or this program is."""
     return Finding(check=check, outcome="failed", why=why)
 
 
 def not_checked(check: str, why: str) -> Finding:
-    """Something that it needs is not here."""
+    """Something that the check needs is missing."""
     return Finding(check=check, outcome="not checked", why=why)
 
 
 def not_comparable(check: str, why: str) -> Finding:
-    """This machine or this version computes something else: that is no fault of the record."""
+    """This machine or version computes other numbers, which is not a fault of the record."""
     return Finding(check=check, outcome="not comparable", why=why)
 
 
 def any_failed(found: Iterable[Finding]) -> bool:
-    """Whether one of them failed."""
+    """Whether any check failed."""
     return any(each.outcome == "failed" for each in found)

@@ -1,4 +1,4 @@
-"""A record's first losses, and at will the whole run, computed again."""
+"""Repeating a record's first losses and, on demand, its whole run."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from lra.verification.findings import Finding, failed, not_checked, not_comparab
 from lra.verification.paper import revised
 from tasks.store import Prepared
 
-LEVEL = 0.01  # probability that a full run of unchanged code is called a failure
+LEVEL = 0.01  # probability of a false alarm for a full run of unchanged code
 SAME = ("framework", "device", "cpu", "numpy", "python", "framework_threads", "commit")
-"""What two runs have to share for the same bits: code that is written anew may round otherwise."""
+"""Facts that two runs must share for equal bits; other versions may round in another way."""
 
 
 class _Enough(Exception):
-    """All losses that are wanted are there, or time is over."""
+    """All losses have been computed, or the time is over."""
 
 
 class _Watch(Silent):
@@ -60,14 +60,14 @@ class _Watch(Silent):
 
 @dataclass(frozen=True, kw_only=True)
 class Here:
-    """Where records are checked."""
+    """The device and the time for checks."""
 
     device: Device | None
     minutes: float
 
 
 def first_losses(record: Record, run: Run, ready: Prepared | None, here: Here) -> Finding:
-    """As many of its first losses as there is time for: the same, bit for bit or within TOLERANCE."""
+    """Compare as many first losses as fit into the time: bit for bit, or within TOLERANCE."""
     if not record.first_losses:
         return not_checked("first losses", "records of schema 1 have none" if record.schema == 1 else "it has none")
     if other := _other(record, run, ready, here, "first losses"):
@@ -87,9 +87,9 @@ def first_losses(record: Record, run: Run, ready: Prepared | None, here: Here) -
 
 
 def whole_run(record: Record, run: Run, ready: Prepared | None, here: Here, others: Sequence[Record]) -> Finding:
-    """The run trained again: the same curve, or an accuracy that seeds of it may have.
+    """Train the run again, and expect the same curve, or an accuracy within the spread of seeds.
 
-    `others` are records of other seeds, whose spread is what the regression test compares with.
+    `others` are records of other seeds, which give the spread, as in the regression test.
     """
     if other := _other(record, run, ready, here, "full run"):
         return other
@@ -100,15 +100,15 @@ def whole_run(record: Record, run: Run, ready: Prepared | None, here: Here, othe
         return failed("full run", one_line(str(error)))
     except (UserError, MemoryError, RuntimeError) as error:
         return not_checked("full run", one_line(f"it cannot be computed here: {error}"))
-    told = f"{100 * again.test_accuracy:.2f} %, it says {100 * record.test_accuracy:.2f} %"
+    told = f"{100 * again.test_accuracy:.2f} %, the record has {100 * record.test_accuracy:.2f} %"
     if (again.curve, again.test_accuracy) == (record.curve, record.test_accuracy):
         return passed("full run", f"the same curve, bit for bit: {told}")
     scores = [each.test_accuracy for each in (record, *others)]
     if len(scores) < 2:
-        return not_checked("full run", f"{told}: the spread of seeds is not known, name records of other seeds too")
+        return not_checked("full run", f"{told}: the spread of seeds is unknown, so name records of other seeds too")
     expected = Expected(mean=fmean(scores), std=stdev(scores), n=len(scores))
     p = expected.p_value(again.test_accuracy, 1)
-    why = f"{told}; p = {p:.3f} of so low an accuracy among {len(scores)} seeds"
+    why = f"{told}; p = {p:.3f} for so low an accuracy, from {len(scores)} seeds"
     return failed("full run", why) if p < LEVEL else passed("full run", why)
 
 
@@ -123,24 +123,24 @@ def _trained(run: Run, ready: Prepared, here: Here, callback: Silent) -> Record:
 def _compared(record: Record, watch: _Watch, here: Here) -> Finding:
     told, own = record.first_losses[: len(watch.losses)], watch.losses
     if not own:
-        return not_checked("first losses", f"not one step fits into {here.minutes:g} minutes: raise --minutes")
+        return not_checked("first losses", f"no step fits into {here.minutes:g} minutes: raise --minutes")
     count = f"{len(own)} of {len(record.first_losses)}"
     apart = [abs(a - b) / abs(b) if b else float(a != b) for a, b in zip(own, told, strict=True)]
     left = [number for number, each in enumerate(apart, start=1) if not each <= TOLERANCE]
     if left:
-        return failed("first losses", f"step {left[0]}: {own[left[0] - 1]:.7g}, it says {told[left[0] - 1]:.7g}")
+        return failed("first losses", f"step {left[0]}: {own[left[0] - 1]:.7g}, the record has {told[left[0] - 1]:.7g}")
     if own == told:
         return passed("first losses", f"{count}, bit for bit")
-    within = f"{count}, at most {max(apart):.1e} off"
+    within = f"{count}, largest difference {max(apart):.1e}"
     if differs := _differs(record, watch.facts):
         return passed("first losses", f"{within}; {differs}")
-    return failed("first losses", f"{within}, on the same code, versions and CPU, where they have to be the same bits")
+    return failed("first losses", f"{within}, but on the same code, versions and CPU the bits must be equal")
 
 
 def _differs(record: Record, facts: dict[str, Any]) -> str:
-    """What keeps two runs from the same bits."""
+    """The reason why two runs may differ in bits; empty if there is none."""
     if record.backend in TOGETHER:
-        return f"{record.backend} may have trained seeds together, which rounds differently"
+        return f"{record.backend} may have trained several seeds together, which rounds in another way"
     if (record.devices or 1) > 1 or record.accumulate > 1:
         return "another number of devices, or of parts of a batch"
     theirs, mine = dict(record.environment), environment() | facts
@@ -149,14 +149,14 @@ def _differs(record: Record, facts: dict[str, Any]) -> str:
 
 
 def _other(record: Record, run: Run, ready: Prepared | None, here: Here, check: str) -> Finding | None:
-    """Why this machine cannot compute it, or computes something else."""
+    """The finding if this machine cannot repeat the run, or would compute other numbers; else None."""
     if not installed(run.backend):
         return not_checked(check, f"{run.backend} is not installed")
     if ready is None:
-        return not_checked(check, "its data is not here")
+        return not_checked(check, "its data is not prepared here")
     if (made := revised(record, run)) != (now := revisions(run)):
         which = next(name for name in now if made.get(name) != now[name])
-        return not_comparable(check, f"made by revision {made.get(which)} of its {which}, this is {now[which]}")
+        return not_comparable(check, f"made by revision {made.get(which)} of its {which}, now {now[which]}")
     try:
         on_gpu = backends.on_gpu(run.backend, here.device)
         precision = products_of(make_blueprint(settled(run, on_gpu=on_gpu), tasks.load(run.task)), on_gpu=on_gpu)
@@ -164,8 +164,8 @@ def _other(record: Record, run: Run, ready: Prepared | None, here: Here, check: 
         return not_checked(check, one_line(str(error)))
     if on_gpu != (record.environment["device"] != "cpu"):
         mine = "a GPU" if on_gpu else "a CPU"
-        return not_comparable(check, f"made on {record.environment['device']}, this is {mine}")
+        return not_comparable(check, f"made on {record.environment['device']}, this machine uses {mine}")
     theirs = (record.precision or record.environment.get("precision") or "float32").split()[0]
     if theirs != precision:
-        return not_comparable(check, f"made in {theirs}, this machine computes in {precision}")
+        return not_comparable(check, f"made in {theirs}, this machine uses {precision}")
     return None

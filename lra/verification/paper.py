@@ -1,4 +1,4 @@
-"""Checks that need no training: what a record says of itself has to fit together, to its id and to its data."""
+"""Checks without training: the values of a record must fit each other, its id and its data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lra.verification.findings import Finding, failed, not_checked, not_comparab
 from tasks import store
 from tasks.base import SPLITS, Source, TaskError
 
-QUICK_BYTES = 64_000_000  # of generated data that is made to be compared
+QUICK_BYTES = 64_000_000  # generated data up to this size is prepared for the comparison
 NAMES = ("task", "attn", "backend", "preset", "seed")
-ROUNDING = 1e-6  # examples that a share times their number may be off a whole number
+ROUNDING = 1e-6  # an accuracy times the number of examples may differ this much from a whole number
 
 
 def run_of(record: Record) -> Run | Finding:
-    """The run of a record, or why it has none here. A folder that it names is code, and is not loaded."""
+    """The run of a record, or the finding why there is none. A mechanism in a folder is code, and is not loaded."""
     attn = record.config.get("attn")
     if isinstance(attn, str) and "/" in attn:
-        return not_checked("id", f"its mechanism is a folder, {one_line(attn)}, which is code of others: none is run")
+        return not_checked("id", f"its mechanism is the folder {one_line(attn)}, whose code is not run")
     if record.attn not in attention_impls.names():
         return not_comparable("id", f"this version has no mechanism {one_line(record.attn)}")
     try:
@@ -40,13 +40,13 @@ def run_of(record: Record) -> Run | Finding:
 
 
 def revised(record: Record, run: Run) -> dict[str, int]:
-    """The revisions that made a record; before schema 2 all but the task's were 1."""
+    """The revisions that made a record. Before schema 2, all but the task's were 1."""
     before = dict.fromkeys(revisions(run), 1) | {"task": record.task_version}
     return before if record.schema == 1 else record.revisions
 
 
 def identity(record: Record, run: Run) -> Finding:
-    """Whether its id is that of its configuration, and what stands twice stands there alike."""
+    """Check that the id is that of the configuration, and that repeated values agree."""
     for name in NAMES:
         if getattr(record, name) != getattr(run, name):
             return failed("id", f"{name} is {getattr(record, name)!r}, its configuration has {getattr(run, name)!r}")
@@ -57,22 +57,22 @@ def identity(record: Record, run: Run) -> Finding:
     except (KeyError, ValueError) as error:
         return failed("id", f"its revisions have no {one_line(str(error))}")
     if own != record.run_id:
-        return failed("id", f"it is {record.run_id}, that of its configuration, data and revisions is {own}")
-    return passed("id", "that of its configuration, data and revisions")
+        return failed("id", f"it is {record.run_id}, but its configuration, data and revisions give {own}")
+    return passed("id", "it fits the configuration, data and revisions")
 
 
 def checksum(record: Record) -> Finding:
-    """Reading the record has compared it, where there is one."""
+    """Report the checksum, which was compared when the record was read."""
     if record.schema == 1:
         return not_checked("checksum", "records of schema 1 have none")
-    return passed("checksum", "shows damage, not honesty")
+    return passed("checksum", "detects damage, not fraud")
 
 
 def data(record: Record, run: Run) -> tuple[Finding, store.Prepared | None]:
-    """Whether its data is ours: what is prepared here, or generated quickly. With the data where it is the same."""
+    """Check the data's hash against data that is prepared here, or generated quickly. Returns the data if equal."""
     task = tasks.load(run.task)
     if task.version != record.task_version:
-        return not_comparable("data", f"task version {record.task_version}, here {task.version}"), None
+        return not_comparable("data", f"task version {record.task_version}, now {task.version}"), None
     try:
         ready = store.load(task, run.data)
         generated = getattr(run.data, "source", "") == "generated"
@@ -81,14 +81,14 @@ def data(record: Record, run: Run) -> tuple[Finding, store.Prepared | None]:
     except (TaskError, OSError) as error:
         return not_checked("data", one_line(str(error))), None
     if ready is None:
-        return not_checked("data", "not prepared here: run_lra.py data prepare makes it"), None
+        return not_checked("data", "not prepared here: run run_lra.py data prepare"), None
     if ready.hash != record.data_hash:
         return failed("data", f"hash {record.data_hash[:12]}…, ours is {ready.hash[:12]}…"), None
     return passed("data", f"hash {ready.hash[:12]}…"), ready
 
 
 def accuracies(record: Record, run: Run, ready: store.Prepared | None) -> Finding:
-    """Whether its accuracies can be shares of so many examples, and the chosen step is the best one."""
+    """Check that accuracies are possible for the number of examples, and that the best step is chosen."""
     for problem in _impossible(record, run, ready):
         return failed("accuracies", problem)
     return passed("accuracies", f"possible for {record.test_examples:,} test examples")
@@ -102,7 +102,7 @@ def _impossible(record: Record, run: Run, ready: store.Prepared | None) -> Itera
     shares = {"test_accuracy": record.test_accuracy, "test_accuracy_last": record.test_accuracy_last}
     for name, share in shares.items():
         if not _possible(share, record.test_examples):
-            yield f"{name} is {share}, no share of {record.test_examples:,} examples"
+            yield f"{name} is {share}, which is impossible for {record.test_examples:,} examples"
     best = max(point.validation_accuracy for point in record.curve)
     first = next(point.step for point in record.curve if point.validation_accuracy == best)
     if (record.validation_accuracy, record.best_step) != (best, first):
@@ -110,11 +110,11 @@ def _impossible(record: Record, run: Run, ready: store.Prepared | None) -> Itera
         yield f"validation_accuracy is {told}, its curve has {best} at step {first}"
     for point in record.curve:
         if counts["validation"] and not _possible(point.validation_accuracy, counts["validation"]):
-            yield f"validation accuracy at step {point.step} is no share of {counts['validation']:,} examples"
+            yield f"validation accuracy at step {point.step} is impossible for {counts['validation']:,} examples"
     plan = run.train
     steps = [*range(plan.evaluate_every, plan.steps, plan.evaluate_every), plan.steps]
     if [point.step for point in record.curve] != steps:
-        yield f"its curve is not of every {plan.evaluate_every:,} steps up to {plan.steps:,}"
+        yield f"its curve does not have every {plan.evaluate_every:,} steps up to {plan.steps:,}"
     if record.best_step == plan.steps and record.test_accuracy != record.test_accuracy_last:
         yield "its best step is the last one, and their test accuracies differ"
 

@@ -1,4 +1,4 @@
-"""`run_lra.py submit`: what a pull request with records needs, and its text."""
+"""The command `submit`: checks records for a pull request, and prints its text."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class SubmitFlags:
     """The arguments of the command."""
 
     record: tyro.conf.Positional[tuple[Path, ...]]
-    """Records, as they lie in results/runs."""
+    """Records, such as those in results/runs."""
 
 
 def submit(flags: SubmitFlags) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     require_files(flags.record, "submit")
     refused = [(path, why) for path in flags.record for why in problems(path)]
     for path, why in refused:
         errors.print(f"{path}: {why}")
     if refused:
-        errors.print(f"nothing to submit yet; {POLICY} says what is accepted")
+        errors.print(f"no record can be submitted yet; {POLICY} says which records are accepted")
         return 1
     found = [records.load(path) for path in flags.record]
     console.print("Put these files under results/runs, run `python run_lra.py leaderboard`, and commit both.")
@@ -50,7 +50,7 @@ def submit(flags: SubmitFlags) -> int:
 
 
 def problems(path: Path) -> Iterator[str]:
-    """Why a file may not be submitted."""
+    """The reasons why a file may not be submitted."""
     found = list(checks(path, Here(device=None, minutes=0.0)))
     yield from (f"{each.check}: {each.why}" for each in found if each.outcome == "failed")
     if found[0].outcome == "failed":
@@ -62,17 +62,17 @@ def problems(path: Path) -> Iterator[str]:
     if "/" in record.attn:
         yield "its mechanism is a folder: submit the mechanism first"
     elif superseded(record):
-        yield f"version {record.preset_version} of its preset is superseded: train it with today's values"
+        yield f"version {record.preset_version} of its preset is superseded: train it with the current values"
     if record.schema != records.SCHEMA:
         yield f"schema {record.schema}, expected {records.SCHEMA}: train it with this version"
     if record.git["commit"] is None or not record.git["clean"]:
-        yield "made from a checkout with changes, or without git: train it from a clean commit"
+        yield "it was made from a checkout with changes, or without git: train it from a clean commit"
     if CHECKOUT and _there(path, record):
-        yield "there is a record of this very run already"
+        yield "a record of the same run exists already"
 
 
 def text(found: Sequence[Record]) -> str:
-    """The pull request: what was run, where, and how anybody checks it."""
+    """The text of the pull request: the runs, the machine, and how to check them."""
     rows = "".join(map(_row, found))
     names = " ".join(f"results/runs/{records.name(each, each.run_id)}.json" for each in found)
     return (
@@ -100,7 +100,7 @@ def _row(each: Record) -> str:
 
 
 def _there(path: Path, record: Record) -> bool:
-    """Whether results/runs of this checkout has another file of this run."""
+    """Whether results/runs of this checkout has another record of this run."""
     stem = records.name(record, record.run_id)
     own = path.resolve()
     return any(each.resolve() != own for each in (ROOT / "results" / "runs").glob(f"{stem}*.json"))

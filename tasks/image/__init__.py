@@ -1,7 +1,7 @@
-"""Image: what does a photograph of 32×32 pixels show? Its pixels, made gray, are the tokens, row by row.
+"""Image: classify photographs of 32×32 pixels. The tokens are the gray pixels, row by row.
 
 CIFAR-10 (Krizhevsky 2009) in the form of Tay et al. 2020 (arXiv 2011.04006), with their split. Black is a token like
-any other; nothing is padding. Besides theirs there is a small form of 16×16 pixels, a quarter of the tokens.
+any other, and nothing is padding. There is also a small form of 16×16 pixels, with a quarter of the tokens.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MOST = {"train": 45_000, "validation": 5_000, "test": 10_000}
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """Which CIFAR-10 data is meant."""
+    """Options of the CIFAR-10 data."""
 
     size: Literal[32, 16] = 32
-    """Pixels along a side: 32 is the benchmark's; a pixel of 16 is the mean of 2×2 of them."""
+    """Pixels along a side: 32 as in the benchmark; 16 takes means of 2×2 pixels."""
     train: Annotated[int, Interval(ge=1, le=MOST["train"])] = MOST["train"]
-    """Training images; a smaller number is the beginning of a larger one."""
+    """Training images. A smaller number takes the first of them."""
     validation: Annotated[int, Interval(ge=1, le=MOST["validation"])] = MOST["validation"]
     """Validation images."""
     test: Annotated[int, Interval(ge=1, le=MOST["test"])] = MOST["test"]
@@ -46,7 +46,7 @@ def describe(options: Image) -> str:
 
 
 def build(options: Image, source: Source) -> Iterator[ExampleBlock]:
-    """Every image of every split, the same whatever form of the data they come from."""
+    """All images of all splits, the same for every form of the raw data."""
     from tasks.image.official import read
 
     for block in read(source, TASK.counts(options)):
@@ -54,7 +54,7 @@ def build(options: Image, source: Source) -> Iterator[ExampleBlock]:
 
 
 def halved(block: ExampleBlock) -> ExampleBlock:
-    """The same images with half as many pixels along a side: means of 2×2 gray values, halves rounded up."""
+    """Images with half the pixels along a side: means of 2×2 gray values, with halves rounded up."""
     small = SIDE // 2
     sums = block.tokens.reshape(-1, small, 2, small, 2).sum((2, 4), dtype=np.uint16)
     tokens = ((sums + 2) // 4).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Reads CIFAR-10's own two releases, Python pickles and binary files, unpacked or inside their archives."""
+"""Reads the two releases of CIFAR-10, Python pickles and binary files, unpacked or in their archives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PIXELS = 3 * SIDE**2
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One of the two: how its folder, archive and files are named, and what a file's bytes mean."""
+    """One of the two releases: the names of its folder, archive and files, and the meaning of a file's bytes."""
 
     folder: str
     archive: str
@@ -31,13 +31,13 @@ class Release:
 
     @property
     def files(self) -> dict[str, tuple[str, int]]:
-        """File name -> split and number of the batch in it."""
+        """The split and the number of the batch for each file name."""
         train = {f"data_batch_{i + 1}{self.suffix}": ("train", i) for i in range(5)}
         return {**train, f"test_batch{self.suffix}": ("test", 0)}
 
 
 def find_batches(raw: Path, release: Release, batch: int) -> Form | None:
-    """The release at `raw`, unpacked or not, or where it usually stands below; `batch` images are in a file."""
+    """The release at `raw`, or in its usual folder below, unpacked or not; a file has `batch` images."""
     for below in ("", release.folder, f"cifar10/{release.folder}"):
         if any((raw / below / name).is_file() for name in release.files):
             return Form(origin=str(raw / below), images=_images(_in_folder(raw / below, release), release, batch))
@@ -71,7 +71,7 @@ def _images(files: Iterator[tuple[str, bytes]], release: Release, batch: int) ->
             if planes.shape != (batch, PIXELS) or planes.dtype != np.uint8 or labels.shape != (batch,):
                 raise ValueError(f"it holds {planes.dtype} {planes.shape}, expected uint8 {(batch, PIXELS)} and labels")
         except ValueError as error:
-            raise TaskError(f"{file} is not CIFAR-10's: {error}: restore it") from None
+            raise TaskError(f"{file} is not a file of CIFAR-10: {error}: restore it") from None
         split, index = release.files[PurePosixPath(file).name]
         yield ColourImages(
             file=file,
@@ -121,7 +121,7 @@ def _pickled(content: bytes) -> Parsed:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows what the release's pickles are made of and nothing else, so that no file can run code."""
+    """Loads only the types in the release's pickles, so that no file can run code."""
 
     _KNOWN = {  # noqa: RUF012
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
@@ -131,7 +131,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self._KNOWN:
-            raise ValueError(f"it asks for {module}.{name}")
+            raise ValueError(f"it needs {module}.{name}")
         return self._KNOWN[module, name]
 
 

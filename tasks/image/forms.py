@@ -1,4 +1,4 @@
-"""What every form of CIFAR-10 is read into."""
+"""The common result of reading any form of CIFAR-10."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BATCH = 10_000  # images in a file of the archive: five of training images and o
 
 @dataclass(frozen=True, kw_only=True)
 class ColourImages:
-    """Some colour images with their numbers: an image's place in data_batch_1 to 5, or in test_batch."""
+    """Some colour images with their numbers, which are places in data_batch_1 to 5, or in test_batch."""
 
     file: str  # where they stood, for messages
     split: str  # "train" or "test"
@@ -25,7 +25,7 @@ class ColourImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """Data that was found: what to call it, and its images, read as they are asked for."""
+    """Data that was found: its description, and its images, which are read on demand."""
 
     origin: str
     images: Iterator[ColourImages]

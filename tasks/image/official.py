@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky 2009) from whichever form is at hand, made gray and split as Long Range Arena has it.
+"""CIFAR-10 (Krizhevsky 2009) from any available form, in gray and with the split of Long Range Arena.
 
-The benchmark takes 90 / 10 % of the training images in the order in which tensorflow-datasets stores them, and makes
-them gray with TensorFlow; both are computed here without either.
+The benchmark splits the training images 90 / 10 % in the order of tensorflow-datasets, and makes them gray with
+TensorFlow. Both are computed here without these packages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WANTED = f"{PYTHON.folder}, {BINARY.folder}, their .tar.gz, rgb_png or tensorflo
 
 
 def read(source: Source, counts: Mapping[str, int], batch: int = BATCH) -> Iterator[ExampleBlock]:
-    """The first counts[split] images of every split in the official order; `batch` is a sixth of all images."""
+    """The first counts[split] images of each split in the official order; `batch` is a sixth of all images."""
     form = find(source, batch)
     source.tell(form.origin)
     pools = {"train": Pool("train", 5 * batch), "test": Pool("test", batch)}
@@ -49,7 +49,7 @@ def read(source: Source, counts: Mapping[str, int], batch: int = BATCH) -> Itera
 
 
 def find(source: Source, batch: int = BATCH) -> Form:
-    """The first form that is there; the binary archive is fetched where none is."""
+    """The first form that is available. Without any, the binary archive is downloaded."""
     raw, form = source.raw, None
     if raw is not None:
         form = find_batches(raw, PYTHON, batch) or find_batches(raw, BINARY, batch) or find_strips(raw, batch)
@@ -67,9 +67,9 @@ def split_numbers(batch: int = BATCH) -> dict[str, np.ndarray]:
 
 
 def gray(rgb: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 to (...) uint8 as tf.image.rgb_to_grayscale has it, every float32 operation in its order.
+    """Convert (..., 3) uint8 to (...) uint8 like tf.image.rgb_to_grayscale, with all float32 operations in its order.
 
-    Another order, or dividing by 255 where TensorFlow multiplies with its reciprocal, changes some pixels by one.
+    Another order, or a division by 255 instead of TensorFlow's product with the reciprocal, changes some pixels by one.
     """
     unit = rgb.astype(np.float32) * np.float32(1 / 255)
     red, green, blue = (unit[..., i] * np.float32(weight) for i, weight in enumerate((0.2989, 0.5870, 0.1140)))
@@ -77,7 +77,7 @@ def gray(rgb: np.ndarray) -> np.ndarray:
 
 
 class Pool:
-    """All gray images of one of the archive's two sets, by number; filled in any order."""
+    """All gray images of one of the archive's two sets, by number. They may be filled in any order."""
 
     def __init__(self, split: str, size: int) -> None:
         self.grays = np.zeros((size, PIXELS), np.uint8)
@@ -86,7 +86,7 @@ class Pool:
         self._there = np.zeros(size, bool)
 
     def add(self, images: ColourImages) -> None:
-        """Put some images in their places; TaskError for what cannot be CIFAR-10's."""
+        """Store some images at their numbers. TaskError for images that cannot be from CIFAR-10."""
         if not 0 <= images.labels.min() <= images.labels.max() < CLASSES:
             found = f"labels {images.labels.min()} to {images.labels.max()}"
             raise TaskError(f"{images.file} has {found}, expected 0 to {CLASSES - 1}: restore it")
@@ -99,7 +99,7 @@ class Pool:
         self._there[images.numbers] = True
 
     def require_all(self, origin: str) -> None:
-        """TaskError unless every image has come."""
+        """Raise TaskError if an image is missing."""
         if not self._there.all():
             found = f"{self._there.sum():,} of {len(self._there):,} {self._split} images"
             raise TaskError(f"{origin} has {found}: restore it")

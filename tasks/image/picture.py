@@ -1,4 +1,4 @@
-"""Shows Image examples: a row of gray images for each class, beside the mean of all its training images."""
+"""The picture of Image examples: a row of gray images for each class, beside the mean of its training images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTRAST = 3  # of the means, which are all nearly the same gray
 
 
 def draw(split: Split, size: int, path: Path) -> None:
-    """Write the PNG: the first images of each class, and its mean, which is what the nearest mean rule sees."""
+    """Write the PNG: the first images of each class, and the class's mean, as in the rule of the nearest mean."""
     figure = Figure(figsize=(13, 9.4), dpi=110, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.06))
     FigureCanvasAgg(figure)
     title = f"CIFAR-10 in gray: {size}×{size} pixels, {size**2:,} tokens of 256 values"

@@ -61,7 +61,7 @@ def _strips(folder: Path, labels: dict[str, np.ndarray], length: int) -> Iterato
 
 
 def find_records(raw: Path | None) -> Form | None:
-    """The dataset cifar10 as tensorflow-datasets stores it, at `raw` or in its own folder."""
+    """The data set cifar10 as tensorflow-datasets stores it, at `raw` or in its own folder."""
     folder = prepared_folder("cifar10", raw)
     return folder and Form(origin=str(folder), images=_records(folder))
 

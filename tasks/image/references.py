@@ -1,4 +1,4 @@
-"""What can be scored on images without learning to see."""
+"""Rules without learning for images."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tasks.image.forms import CLASSES
 
 
 def references(options: Any, splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, and of the class whose mean image is nearest (Euclidean).
+    """Test accuracy of guessing, of the most frequent label, and of the class with the nearest mean image (Euclidean).
 
-    The last two are fitted on train.
+    The last two are fitted on the training split.
     """
     train, test = splits["train"], splits["test"]
     known = np.unique(train.labels)
@@ -28,7 +28,7 @@ def references(options: Any, splits: Mapping[str, Split]) -> dict[str, float]:
 
 
 def mean_images(split: Split, size: int) -> np.ndarray:
-    """(10, size²) the mean image of each class in gray values; zeros for a class that is not there."""
+    """(10, size²) the mean image of each class in gray values; zeros for a class without images."""
     sums = np.zeros((CLASSES, size**2))
     for images, labels in _blocks(split, size):
         sums += (labels == np.arange(CLASSES)[:, None]).astype(np.float64) @ images

@@ -1,7 +1,7 @@
-"""ListOps: nested lists of digits and operators, 500 to 2,000 tokens long; the label is what the expression is worth.
+"""ListOps: nested lists of digits and operators, 500 to 2,000 tokens long. The label is the value of the expression.
 
 Nangia and Bowman 2018 (arXiv 1804.06028) in the long form of Tay et al. 2020 (arXiv 2011.04006). The examples are
-generated here from a seed, or read from the released files.
+generated from a seed, or read from the released files.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from tasks.listops.trees import Trees
 
 BLOCK = 1000  # expressions drawn from one random stream
-BARREN = 20  # blocks in a row with almost nothing new, after which the supply counts as used up
+BARREN = 20  # after this many blocks in a row with almost nothing new, no more expressions are expected
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListOps:
-    """Which ListOps data is meant."""
+    """Options of the ListOps data."""
 
     source: Literal["generated", "official"] = "generated"
-    """Generate the expressions from the seed, or read the released basic_{train,val,test}.tsv."""
+    """generated: from the seed; official: the released basic_{train,val,test}.tsv."""
     train: Examples = 96_000
-    """Training expressions; a smaller number is the beginning of a larger one."""
+    """Training expressions. A smaller number takes the first of them."""
     validation: Examples = 2_000
     """Validation expressions."""
     test: Examples = 2_000
@@ -44,20 +44,20 @@ class ListOps:
     seed: Seed = 0
     """Seed of the generator."""
     min_length: Annotated[int, Interval(ge=0, le=1_000_000)] = 500
-    """Every expression has more tokens than this."""
+    """Lower bound of lengths: every expression has more tokens than this."""
     max_length: Length = 2_000
-    """Every expression has fewer tokens than this."""
+    """Upper bound of lengths: every expression has fewer tokens than this."""
     max_depth: Annotated[int, Interval(ge=1, le=1000)] = 10
-    """Levels of the tree; at the last one there are only digits."""
+    """Levels of the tree; the last one has only digits."""
     max_args: Annotated[int, Interval(ge=2, le=10_000)] = 10
-    """Most arguments of an operator; the fewest are two."""
+    """The most arguments of an operator; the fewest are two."""
     brackets: bool = True
-    """Keep the closing brackets; without them, as the benchmark was until June 2021, the ends of lists cannot be
-    seen (lengths are bounded with them in either case)."""
+    """Keep the closing brackets. Without them, as in the benchmark until June 2021, the ends of lists are not visible.
+    The bounds of lengths always count them."""
 
 
 def check(options: ListOps) -> None:
-    """Raise TaskError for bounds that no expression keeps."""
+    """Raise TaskError for bounds that no expression meets."""
     if options.max_length - options.min_length < 2 or options.min_length >= _longest(options):
         raise TaskError(f"no ListOps expression has {_bounds(options)}: widen the bounds")
 
@@ -70,7 +70,7 @@ def _bounds(options: ListOps) -> str:
 
 
 def _longest(options: ListOps) -> int:
-    """Tokens of the longest tree, counted only as far as max_length."""
+    """Tokens of the longest tree, counted up to max_length."""
     length = 1
     for _ in range(options.max_depth - 1):
         length = min(2 + options.max_args * length, options.max_length)
@@ -78,19 +78,19 @@ def _longest(options: ListOps) -> int:
 
 
 def shape(options: ListOps) -> Shape:
-    """The smallest power of two that holds max_length - 1 tokens."""
+    """The shape: the smallest power of two for max_length - 1 tokens."""
     return Shape(max_length=1 << max(options.max_length - 2, 0).bit_length())
 
 
 def describe(options: ListOps) -> str:
-    """Length bounds and depth, and the source where it is not the generator."""
+    """Length bounds and depth, and the source if it is not the generator."""
     text = f"{options.min_length:,}–{options.max_length:,} tokens, depth {options.max_depth}"
     text += "" if options.brackets else ", WITHOUT CLOSING BRACKETS (as before June 2021)"
     return text if options.source == "generated" else f"{text}, released files"
 
 
 def build(options: ListOps, source: Source) -> Iterator[ExampleBlock]:
-    """Every example of every split; no expression occurs twice in generated data."""
+    """All examples of all splits. In generated data every expression is unique."""
     blocks = _complete(options, source)
     yield from blocks if options.brackets else map(_without_brackets, blocks)
 
@@ -109,14 +109,14 @@ def _complete(options: ListOps, source: Source) -> Iterator[ExampleBlock]:
         return
     source.tell(f"generated from seed {options.seed}")
     seen = Seen()
-    for split in reversed(SPLITS):  # test first: its examples then depend on no other count
+    for split in reversed(SPLITS):  # test first, so that its examples do not depend on other counts
         with closing(in_order(_sampler(options, split), itertools.count(), source.processes)) as drawn:
             yield from _distinct(options, split, drawn, seen)
 
 
 def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
-    """Block number -> its expressions, each block from a stream of its own."""
-    from tasks.listops.trees import sample  # compiling and loading numba is left to those who generate
+    """A function from the number of a block to its expressions. Each block has its own random stream."""
+    from tasks.listops.trees import sample  # imported late: only generation needs numba
 
     def draw(block: int) -> Trees:
         stream = np.random.SeedSequence([options.seed, SPLITS.index(split), block])
@@ -133,7 +133,7 @@ def _sampler(options: ListOps, split: str) -> Callable[[int], Trees]:
 
 
 def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: Seen) -> Iterator[ExampleBlock]:
-    """As many of the drawn expressions as the split asks for, without those in `seen`, which grows by them."""
+    """The split's expressions: drawn ones that are not in `seen`, to which they are added."""
     missing = getattr(options, split)
     barren = 0
     while missing:
@@ -145,8 +145,8 @@ def _distinct(options: ListOps, split: str, drawn: Iterator[Trees], seen: Seen) 
         barren = barren + 1 if len(block.labels) <= BLOCK // 1000 else 0
         if missing and barren == BARREN:
             raise TaskError(
-                f"ListOps ran out of new expressions with {missing:,} of {getattr(options, split):,} {split} examples "
-                "missing: ask for fewer, or for longer or deeper ones"
+                f"ListOps has no new expressions for {missing:,} of {getattr(options, split):,} {split} examples: "
+                "set fewer examples, or longer or deeper ones"
             )
         if len(block.labels):
             yield block
@@ -169,9 +169,10 @@ def _unseen(split: str, trees: Trees, limit: int, seen: Seen) -> ExampleBlock:
 
 
 def references(options: ListOps, splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, and of the commonest label given the first token.
+    """Test accuracy of guessing, of the most frequent label, and of the most frequent label given the first token.
 
-    The first token is the root operator (or, in data that allows it, a lone digit). Both rules are fitted on train.
+    The first token is the root operator, or a single digit if the data has those. Both rules are fitted on the training
+    split.
     """
     train, test = splits["train"], splits["test"]
     counts = np.zeros((VOCAB, TASK.classes), np.int64)

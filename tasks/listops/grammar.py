@@ -1,4 +1,4 @@
-"""The language of ListOps: its fifteen tokens, how they are written, and what an expression is worth.
+"""The language of ListOps: its fifteen tokens, their spelling, and the value of an expression.
 
 An expression is a digit, or an operator, its arguments and a closing bracket: `[MAX 4 [MIN 2 3 ] 0 ]` is 4. The
 round parentheses of the released files carry no information (they spell the binary tree behind the list) and are
@@ -29,7 +29,7 @@ _APPLY: dict[int, Callable[[Sequence[int]], int]] = {
 
 
 def encode(text: bytes) -> bytes:
-    """The tokens of a written expression, one byte each; raises ValueError on a word that is not in the language."""
+    """The tokens of a written expression, one byte each. ValueError for an unknown word."""
     try:
         return bytes(map(_TOKENS.__getitem__, text.translate(None, b"()").split()))
     except KeyError as unknown:
@@ -38,15 +38,17 @@ def encode(text: bytes) -> bytes:
 
 
 def decode(tokens: Iterable[int]) -> str:
-    """The expression as text, words parted by single spaces."""
+    """The expression as text, with single spaces between words."""
     return " ".join(WORDS[token] for token in tokens)
 
 
 def evaluate(tokens: Iterable[int]) -> int:
-    """The digit that an expression is worth, by a stack of open lists.
+    """The value of an expression, by a stack of open lists.
 
-    An even number of arguments has a median of .5 at times, and MED drops the half; SM is the sum modulo 10.
-    Raises ValueError where the tokens are no single, complete expression.
+    MED rounds a median of .5 down; SM is the sum modulo 10.
+
+    Raises:
+        ValueError: The tokens are not a single, complete expression.
     """
     operators: list[int] = []
     values: list[list[int]] = [[]]  # values[0] takes the result, values[i] the arguments of operators[i - 1]
@@ -71,6 +73,6 @@ def evaluate(tokens: Iterable[int]) -> int:
 
 
 def depth(tokens: np.ndarray) -> int:
-    """How many operators enclose the innermost argument; 0 for a digit."""
+    """The number of operators around the innermost argument; 0 for a digit."""
     opened = (tokens >= MIN) & (tokens < CLOSE)
     return int(np.cumsum(opened.astype(np.int64) - (tokens == CLOSE)).max(initial=0))

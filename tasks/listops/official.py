@@ -1,4 +1,4 @@
-"""Reads ListOps as released: basic_{train,val,test}.tsv, a header line, then one expression and its value a line."""
+"""Reads the released ListOps: basic_{train,val,test}.tsv, with a header, then an expression and its value per line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = 1000
 
 
 def read(source: Source, counts: Mapping[str, int], longest: int) -> Iterator[ExampleBlock]:
-    """The first counts[split] expressions of every file, recomputed; TaskError names the file and line of a bad one."""
+    """The first counts[split] expressions of each file. Values are recomputed; TaskError names a bad file and line."""
     folder = find(source.raw)
     source.tell(str(folder))
     for split, name in FILES.items():
@@ -27,9 +27,9 @@ def read(source: Source, counts: Mapping[str, int], longest: int) -> Iterator[Ex
 
 
 def find(raw: Path | None) -> Path:
-    """The folder with the three files, at `raw` or where the release has it below."""
+    """The folder with the three files: `raw`, or its subfolder in the release."""
     if raw is None:
-        raise TaskError("ListOps was asked for its official files but given no folder: name it with --raw DIR")
+        raise TaskError("the official files of ListOps need a folder: name it with --raw DIR")
     for below in FOLDERS:
         if all((raw / below / name).is_file() for name in FILES.values()):
             return raw / below
@@ -51,7 +51,7 @@ def _read_split(split: str, path: Path, count: int, longest: int) -> Iterator[Ex
                 labels=np.array([value for _, value in rows], np.uint8),
             )
     if read_so_far < count:
-        raise TaskError(f"{path} holds {read_so_far:,} expressions, {count:,} were asked for: set {split} lower")
+        raise TaskError(f"{path} has {read_so_far:,} expressions, expected {count:,}: set {split} lower")
 
 
 def _row(path: Path, number: int, line: bytes, longest: int) -> tuple[bytes, int]:
@@ -62,7 +62,7 @@ def _row(path: Path, number: int, line: bytes, longest: int) -> tuple[bytes, int
             raise ValueError(f"the target is {target.decode('utf-8', 'replace')!r}, expected a tab and one digit")
         tokens = encode(source)
         if (value := evaluate(tokens)) != DIGITS.index(target):
-            raise ValueError(f"the expression is worth {value}, its target says {target.decode()}")
+            raise ValueError(f"the expression has the value {value}, its target is {target.decode()}")
     except ValueError as error:
         raise TaskError(f"{path}:{number}: {error}: restore the released file") from None
     if len(tokens) > longest:

@@ -1,4 +1,4 @@
-"""Shows ListOps examples: one expression as a tree, a few as text, and the lengths and labels of a split."""
+"""The picture of ListOps examples: one expression as a tree, a few as text, and the lengths and labels of a split."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Line:
 
 
 def draw(split: Split, max_length: int, path: Path) -> None:
-    """Write the PNG. The examples are the first of the split; the tree is, of a hundred, the one that fits best."""
+    """Write the PNG with the first examples of the split. The tree is the one of a hundred that fits best."""
     figure = Figure(figsize=(13, 8), dpi=110, facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1))
     FigureCanvasAgg(figure)
     left, right = figure.subfigures(1, 2, squeeze=False)[0]
@@ -47,7 +47,7 @@ def draw(split: Split, max_length: int, path: Path) -> None:
 
 def _tree(axes: Axes, tokens: np.ndarray) -> None:
     if not (tokens == CLOSE).any() and len(tokens) > 1:
-        _bare(axes, "Without closing brackets nobody can tell where a list ends")
+        _bare(axes, "Without closing brackets the ends of lists are unknown")
         return
     lines = sorted(_lists(tokens), key=lambda item: item[0])
     shown = [line for _, line in lines][:ROWS]
@@ -110,7 +110,7 @@ def _labels(axes: Axes, labels: np.ndarray) -> None:
     axes.bar_label(bars, fmt="%.1f", color=INK, fontsize=9, padding=2)
     axes.set_xticks(range(10))
     axes.margins(y=0.15)
-    _frame(axes, f"Values: the commonest is {share.argmax()}", "value", "% of expressions")
+    _frame(axes, f"Values: most frequent is {share.argmax()}", "value", "% of expressions")
 
 
 def _frame(axes: Axes, title: str, x: str, y: str) -> None:

@@ -1,4 +1,4 @@
-"""Which expressions were drawn before, by their digests."""
+"""The set of expressions that were drawn before, by their digests."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def _fill(rng, count, min_length, max_length, max_depth, max_args):  # noqa: ANN
 
 @numba.njit(cache=True, nogil=True)
 def _grow(rng, tokens, max_depth, max_args, pending):  # noqa: ANN001, ANN202
-    """Write one tree from the left; return its length, or -1 where it outgrows `tokens`.
+    """Write one tree from the left. Return its length, or -1 if it does not fit into `tokens`.
 
     `pending[depth]` counts the arguments that the open list at that depth still waits for; the root has depth 1.
     """
@@ -94,7 +94,7 @@ def _grow(rng, tokens, max_depth, max_args, pending):  # noqa: ANN001, ANN202
 
 @numba.njit(cache=True, nogil=True)
 def _evaluate(tokens, stack):  # noqa: ANN001, ANN202
-    """What a complete expression is worth; `stack` (3, at least len(tokens)) is scratch."""
+    """The value of a complete expression; `stack` (3, at least len(tokens)) is scratch memory."""
     values, operators, starts = stack
     top = opened = 0
     for token in tokens:

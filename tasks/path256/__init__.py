@@ -11,10 +11,10 @@ from tasks.pathfinder import Pathfinder
 
 @dataclass(frozen=True, kw_only=True)
 class Path256(Pathfinder):
-    """Which Path-256 data is meant."""
+    """Options of the Path-256 data."""
 
     size: Literal[256] = 256
-    """Pixels a side."""
+    """Pixels along a side."""
 
 
 TASK = replace(PATHFINDER, name="path256", title="Path-256", options=Path256, order=80)

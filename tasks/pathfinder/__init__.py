@@ -1,7 +1,7 @@
-"""Pathfinder: are the two discs joined by one dashed curve? Pixels are tokens, row by row.
+"""Pathfinder: are two discs connected by one dashed curve? Pixels are tokens, row by row.
 
-Linsley et al. 2018 (arXiv 1805.08315) and Kim et al. 2020, in the sizes of Tay et al. 2020 (arXiv 2011.04006): 32×32
-is Pathfinder, 128×128 Path-X, 256×256 Path-256. The images are generated here from a seed or read from the release.
+Linsley et al. 2018 (arXiv 1805.08315) and Kim et al. 2020, in the sizes of Tay et al. 2020 (arXiv 2011.04006): 32×32 is
+Pathfinder, 128×128 Path-X, 256×256 Path-256. Images are generated from a seed, or read from the release.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tasks.pathfinder.snakes.settings import Level, Settings, settings_for
 
 @dataclass(frozen=True, kw_only=True)
 class Pathfinder:
-    """Which Pathfinder data is meant."""
+    """Options of the Pathfinder data."""
 
     source: Literal["generated", "official"] = "generated"
-    """Generate the images from the seed, or read the released PNG files."""
+    """generated: from the seed; official: the released PNG files."""
     size: Literal[16, 32, 64, 128, 256] = 32
-    """Pixels a side: 16, 32 (Pathfinder), 64, 128 (Path-X) or 256 (Path-256)."""
+    """Pixels along a side: 16, 32 (Pathfinder), 64, 128 (Path-X) or 256 (Path-256)."""
     level: Level = "hard"
     """Length of the curves: 6, 9 or 14 paddles (2, 3 or 4 at size 16)."""
     contour_length: Annotated[int, Interval(ge=2, le=1000)] | None = None
-    """Paddles of each of the two long curves, instead of the level's; generated images only."""
+    """Paddles of each long curve, instead of the level's number; generated images only."""
     balance_distance: bool = False
-    """Keep only images whose two possible second discs are equally far from the first; generated images only."""
+    """Keep only images whose two possible second discs have the same distance from the first; generated images only."""
     train: Examples = 160_000
-    """Training images; a smaller number is the beginning of a larger one."""
+    """Training images. A smaller number takes the first of them."""
     validation: Examples = 20_000
     """Validation images."""
     test: Examples = 20_000
@@ -45,17 +45,17 @@ class Pathfinder:
 
 
 def check(options: Pathfinder) -> None:
-    """Raise TaskError for images that the generator cannot draw or the release does not have."""
+    """Raise TaskError for images that the generator cannot draw or the release lacks."""
     settings(options)
     if options.source == "official" and (options.size == 16 or options.contour_length or options.balance_distance):
         raise TaskError(
             "the released Pathfinder has size 32, 64, 128 or 256 and three levels: for size 16, contour_length or "
-            "balance_distance take source generated"
+            "balance_distance use source generated"
         )
 
 
 def settings(options: Pathfinder) -> Settings:
-    """The generator's arguments for these options; impossible ones raise TaskError."""
+    """The generator's arguments for these options. TaskError for impossible options."""
     chosen = settings_for(options.size, options.level, options.contour_length)
     return replace(chosen, balance_distance=options.balance_distance)
 
@@ -66,7 +66,7 @@ def shape(options: Pathfinder) -> Shape:
 
 
 def describe(options: Pathfinder) -> str:
-    """Size, level and contour length, and what differs from the generator's own images."""
+    """Size, level and contour length, and differences to the published generator."""
     contour = settings(options).contour_length
     named = options.size > 16 and options.contour_length is None
     text = f"{options.size}×{options.size}, " + (
@@ -77,7 +77,7 @@ def describe(options: Pathfinder) -> str:
 
 
 def build(options: Pathfinder, source: Source) -> Iterator[ExampleBlock]:
-    """Every image of every split, the same whatever the number of processes."""
+    """All images of all splits, the same for any number of processes."""
     if options.source == "official":
         from tasks.pathfinder.official import read
 
@@ -89,7 +89,7 @@ def build(options: Pathfinder, source: Source) -> Iterator[ExampleBlock]:
 
 
 def _parts(options: Pathfinder) -> Iterator[tuple[str, int, int]]:
-    """(split, first image, how many) for every block; blocks are short enough for an interrupt to be felt."""
+    """(split, first image, number of images) of every block. Blocks are short, so that interrupts act quickly."""
     length = 500 if options.size <= 32 else 10
     for split in SPLITS:
         count = getattr(options, split)
@@ -98,7 +98,7 @@ def _parts(options: Pathfinder) -> Iterator[tuple[str, int, int]]:
 
 
 def _drawer(options: Pathfinder) -> Callable[[tuple[str, int, int]], ExampleBlock]:
-    from tasks.pathfinder.snakes.sampler import generate  # compiling and loading numba is left to those who generate
+    from tasks.pathfinder.snakes.sampler import generate  # imported late: only generation needs numba
 
     chosen = settings(options)
     pixels = options.size**2
@@ -114,16 +114,16 @@ def _drawer(options: Pathfinder) -> Callable[[tuple[str, int, int]], ExampleBloc
 
 
 def marker_distances(markers: np.ndarray) -> np.ndarray:
-    """(n,) distance between the two discs in whole pixels, from (n, 4) y, x, y, x."""
+    """(n,) distances between the two discs in whole pixels, from (n, 4) y, x, y, x."""
     away = markers[:, 2:].astype(np.int64) - markers[:, :2]
     return np.rint(np.hypot(away[:, 0], away[:, 1])).astype(np.int64)
 
 
 def references(options: Pathfinder, splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, and of the commonest label given the discs' distance.
+    """Test accuracy of guessing, of the most frequent label, and of the most frequent label given the discs' distance.
 
-    The last needs to know where the discs are, which the generator tells and the release does not. Both rules are
-    fitted on train.
+    The last rule needs the places of the discs, which only generated data has. Both rules are fitted on the training
+    split.
     """
     train, test = splits["train"], splits["test"]
     majority = int(np.bincount(train.labels, minlength=2).argmax())
@@ -138,7 +138,7 @@ def references(options: Pathfinder, splits: Mapping[str, Split]) -> dict[str, fl
 
 
 def picture(options: Pathfinder, splits: Mapping[str, Split], path: Path) -> None:
-    """The first images of the training set, those with the discs on one curve beside the others."""
+    """The first training images of each label, side by side."""
     from tasks.pathfinder.picture import draw
 
     named = {128: "Path-X", 256: "Path-256"}.get(options.size, "Pathfinder")

@@ -1,7 +1,7 @@
-"""Reads Pathfinder as released: PNG files, and one metadata file for every thousand of them.
+"""Reads the released Pathfinder: PNG files, and one metadata file for every thousand images.
 
-The release has no split. The official builder takes 80 / 10 / 10 % of the records in the order in which
-tensorflow-datasets stores them: by the MD5 of a salt and the record's key, which can be computed without it.
+The release has no split. The official builder splits the records 80 / 10 / 10 % in the order of tensorflow-datasets.
+That order is by the MD5 of a salt and the record's key, and is computed here without the package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NUMPY = b"\x93NUMPY"
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataLine:
-    """One line of a metadata file: the builder's key for it, the image's path below the level's folder, the label."""
+    """One line of a metadata file: the builder's key, the image's path inside the level's folder, and the label."""
 
     key: str
     image: str
@@ -34,16 +34,14 @@ class MetadataLine:
 
 
 def read(source: Source, size: int, level: str, counts: Mapping[str, int]) -> Iterator[ExampleBlock]:
-    """The first counts[split] records of every split in the official order."""
+    """The first counts[split] records of each split in the official order."""
     folder = find(source.raw, size, level)
     source.tell(str(folder))
     records = read_records(folder)
     parts = dict(zip(SPLITS, cut(official_order(level, [record.key for record in records])), strict=True))
     for split, part in parts.items():
         if counts[split] > len(part):
-            raise TaskError(
-                f"{folder} has {len(part):,} {split} images, {counts[split]:,} were asked for: ask for fewer"
-            )
+            raise TaskError(f"{folder} has {len(part):,} {split} images, expected {counts[split]:,}: set {split} lower")
     for split, part in parts.items():
         for first in range(0, counts[split], BLOCK):
             chosen = [records[i] for i in part[first : min(first + BLOCK, counts[split])]]
@@ -56,13 +54,13 @@ def read(source: Source, size: int, level: str, counts: Mapping[str, int]) -> It
 
 
 def find(raw: Path | None, size: int, level: str) -> Path:
-    """The level's folder at `raw` or where the release has it below.
+    """The level's folder: `raw`, or its subfolder in the release.
 
-    The release holds two copies of some sizes, one in lra_release and one in lra_release/lra_release; the outer one
-    of 128 is reported to be bad (google-research/long-range-arena issue 38), so the inner one is taken if it is there.
+    The release has two copies of some sizes, in lra_release and in lra_release/lra_release. The outer copy of 128 is
+    reported to be bad (google-research/long-range-arena issue 38), so the inner copy is used if it exists.
     """
     if raw is None:
-        raise TaskError("Pathfinder was asked for its official files but given no folder: name it with --raw DIR")
+        raise TaskError("the official files of Pathfinder need a folder: name it with --raw DIR")
     name = f"pathfinder{size}"
     below = (raw, raw / LEVELS[level], *(raw / root / name / LEVELS[level] for root in ROOTS))
     for place in below:
@@ -74,7 +72,7 @@ def find(raw: Path | None, size: int, level: str) -> Path:
 
 
 def read_records(folder: Path) -> list[MetadataLine]:
-    """Every record whose image is not empty (one image of the release is), file after file by number."""
+    """All records, in the order of files by number, except those with an empty image (the release has one)."""
     found = (path for path in (folder / "metadata").glob("*.npy") if re.fullmatch("[0-9]+", path.stem))
     files = sorted(found, key=lambda path: int(path.stem))
     records = [record for path in files for record in _read_file(path) if _is_there(folder / record.image)]
@@ -84,7 +82,7 @@ def read_records(folder: Path) -> list[MetadataLine]:
 
 
 def cut(order: np.ndarray) -> list[np.ndarray]:
-    """The first 80 %, the next 10 % and the rest, boundaries at the closest whole record."""
+    """The first 80 %, the next 10 % and the rest, with boundaries at the closest whole record."""
     return np.split(order, [round(len(order) * 0.8), round(len(order) * 0.9)])
 
 

@@ -1,4 +1,4 @@
-"""Shows Pathfinder examples: a grid of images with a colour for the label."""
+"""The picture of Pathfinder examples: a grid of images for each label."""
 
 from __future__ import annotations
 

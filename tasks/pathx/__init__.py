@@ -11,10 +11,10 @@ from tasks.pathfinder import Pathfinder
 
 @dataclass(frozen=True, kw_only=True)
 class PathX(Pathfinder):
-    """Which Path-X data is meant."""
+    """Options of the Path-X data."""
 
     size: Literal[128] = 128
-    """Pixels a side."""
+    """Pixels along a side."""
 
 
 TASK = replace(PATHFINDER, name="pathx", title="Path-X", options=PathX, order=70)

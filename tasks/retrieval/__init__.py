@@ -1,7 +1,7 @@
-"""Retrieval: does one of two papers cite the other? Two documents of bytes, read by the same encoder.
+"""Retrieval: does one of two papers cite the other? The same encoder reads both documents, as bytes.
 
-The pairs are those of Tay et al. 2020 (arXiv 2011.04006), from the ACL Anthology Network (Radev et al. 2009), and come
-from the released files only. Their papers are shared between the splits.
+The pairs are those of Tay et al. 2020 (arXiv 2011.04006), from the ACL Anthology Network (Radev et al. 2009). They are
+read from the released files. The splits share papers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tasks.retrieval.documents import VOCAB
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
-    """Which of the released pairs are meant."""
+    """Options of the released pairs."""
 
     max_length: Length = 4096
-    """Bytes of a document, from its beginning; the rest is cut off."""
+    """The most bytes of a document; the rest is cut off."""
     train: Examples = 147_086
-    """Training pairs; a smaller number is the beginning of the file."""
+    """Training pairs. A smaller number takes the first pairs of the file."""
     validation: Examples = 18_090
     """Validation pairs."""
     test: Examples = 17_437
@@ -29,7 +29,7 @@ class Retrieval:
 
 
 def shape(options: Retrieval) -> Shape:
-    """The length of one document; the two are never joined."""
+    """The length of one document; the two are never concatenated."""
     return Shape(max_length=options.max_length)
 
 
@@ -39,15 +39,15 @@ def describe(options: Retrieval) -> str:
 
 
 def build(options: Retrieval, source: Source) -> Iterator[ExampleBlock]:
-    """Every pair of every split, read line by line."""
+    """All pairs of all splits, read line by line."""
     from tasks.retrieval.official import read
 
     yield from read(source, TASK.counts(options), options.max_length)
 
 
 def references(options: Retrieval, splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, of popularity and of shared words."""
-    from tasks.retrieval.references import references as measure  # SciPy is left to those who prepare data
+    """Test accuracy of guessing, of the most frequent label, of popularity and of shared words."""
+    from tasks.retrieval.references import references as measure  # imported late: only preparation needs SciPy
 
     return measure(splits)
 

@@ -1,4 +1,4 @@
-"""What both Retrieval tasks share: a document is its bytes, each plus one, and an example is two documents."""
+"""The common part of both Retrieval tasks: tokens are bytes plus one, and an example is two documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.base import ExampleBlock, Split
 
-LAST_BYTE = 0xF4  # UTF-8 has none above
+LAST_BYTE = 0xF4  # the greatest byte of UTF-8
 VOCAB = LAST_BYTE + 2
 
 
@@ -32,5 +32,5 @@ def text(split: Split, document: int) -> bytes:
 
 
 def popularity(split: Split) -> np.ndarray:
-    """(n, 2) in how many of the split's pairs each document of an example is."""
+    """(n, 2) the number of the split's pairs with each document of an example."""
     return np.bincount(split.examples.reshape(-1))[split.examples]

@@ -1,7 +1,7 @@
-"""Reads Retrieval as released: new_aan_pairs.{train,eval,test}.tsv, a pair of papers a line, without header or quotes.
+"""Reads the released Retrieval: new_aan_pairs.{train,eval,test}.tsv, a pair of papers per line, without a header.
 
-The columns are label (0.0 or 1.0), two ids and two texts. The texts stand there in the escaped form of a Python bytes
-literal, b'...', and that form is what every suite feeds to its models; it is kept.
+The columns are label (0.0 or 1.0), two ids and two texts. The texts have the escaped form of a Python bytes literal,
+b'...'. Every suite feeds that form to its models, so it is kept.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ COUNTS = {"train": 147_086, "validation": 18_090, "test": 17_437}
 RELEASE = "https://storage.googleapis.com/long-range-arena/lra_release.gz"
 LABELS = {b"0.0": 0, b"1.0": 1}
 COLUMNS = 5
-LONGEST_LINE = 1 << 26  # bytes; papers have less than 1 MB, and what is no TSV must not fill the memory
+LONGEST_LINE = 1 << 26  # bytes; papers have less than 1 MB, and another kind of file must not fill the memory
 BLOCK = 500
 _UTF8 = bytes(range(LAST_BYTE + 1))
 
 
 def read(source: Source, counts: Mapping[str, int], max_bytes: int) -> Iterator[ExampleBlock]:
-    """The first counts[split] pairs of every file; TaskError names the file and line of a bad one."""
+    """The first counts[split] pairs of each file. TaskError names a bad file and line."""
     folder = find(source.raw)
     source.tell(str(folder))
     for split, name in FILES.items():
@@ -40,7 +40,7 @@ def read(source: Source, counts: Mapping[str, int], max_bytes: int) -> Iterator[
 
 
 def find(raw: Path | None) -> Path:
-    """The folder with the three files, at `raw` or where the release has it below."""
+    """The folder with the three files: `raw`, or its subfolder in the release."""
     where = "no folder was given"
     if raw is not None:
         for below in FOLDERS:
@@ -49,7 +49,7 @@ def find(raw: Path | None) -> Path:
         where = f"not in {raw} or its tsv_data or aan"
     raise TaskError(
         f"retrieval needs {', '.join(FILES.values())} ({where}): unpack {RELEASE} (8 GB) and name it with --raw DIR, "
-        "or take --task retrieval-aan1818, which needs no such download"
+        "or use --task retrieval-aan1818, which needs no such download"
     )
 
 
@@ -69,14 +69,14 @@ def _read_split(split: str, path: Path, count: int, max_bytes: int) -> Iterator[
 
 
 def _require_count(split: str, path: Path, count: int, found: int) -> None:
-    """Raise TaskError for a file of fewer rows than were asked for, or not of the released number if that was."""
+    """Raise TaskError for a file with too few rows, or, if all are needed, not with the released number."""
     if count == found:
         return
     if count != COUNTS[split]:
-        raise TaskError(f"{path} holds {found:,} pairs, {count:,} were asked for: set {split} lower")
+        raise TaskError(f"{path} has {found:,} pairs, expected {count:,}: set {split} lower")
     holds = f"{found:,} rows" if found < count else f"more than {count:,} rows"
     why = " (was its first row taken for a header?)" if found == count - 1 else ""
-    raise TaskError(f"{path} holds {holds}, the released file {count:,}{why}: restore it or set {split} lower")
+    raise TaskError(f"{path} has {holds}, but the released file has {count:,}{why}: restore it or set {split} lower")
 
 
 def _row(path: Path, number: int, line: bytes, max_bytes: int) -> tuple[int, bytes, bytes]:

@@ -1,4 +1,4 @@
-"""Shows pairs of documents: a few side by side, the lengths, and how popular the documents of either label are."""
+"""The picture of Retrieval examples: a few pairs side by side, lengths, and the popularity of documents by label."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _lengths(axes: Axes, lengths: np.ndarray, max_length: int) -> None:
 
 
 def _popularity(axes: Axes, split: Split) -> None:
-    """The two labels in one histogram: where they differ, popularity alone tells them apart."""
+    """The two labels in one histogram. If they differ, popularity alone can separate them."""
     counts = popularity(split)
     powers = 2 ** np.arange(int(counts.max()).bit_length() + 1)
     for label, colour in enumerate(COLOURS):

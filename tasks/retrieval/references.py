@@ -1,4 +1,4 @@
-"""What can be scored on pairs of documents without learning to read them."""
+"""Rules without learning for pairs of documents."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tasks.base import Split
 from tasks.retrieval.documents import popularity, text
 
 BUCKETS = 8192  # of hashed words
-FITTED = 10_000  # training pairs that the rule on words is fitted on, at most
+FITTED = 10_000  # the most training pairs for fitting the rule on words
 WORD = re.compile(rb"[a-z]+")
 LEVELS = 9  # of popularity, a factor of two apart
 
 
 def references(splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, and of two rules fitted on train.
+    """Test accuracy of guessing, of the most frequent label, and of two rules that are fitted on the training split.
 
-    `popularity` knows of either document only in how many pairs of its split it is; `shared words` is a threshold on
-    the cosine of the two documents' word counts, log(1 + count) weighted by inverse document frequency.
+    `popularity` uses only the number of pairs of the split with each document. `shared words` is a threshold on the
+    cosine of the two documents' word counts, log(1 + count), weighted by inverse document frequency.
     """
     train, test = splits["train"], splits["test"]
     majority = int(np.bincount(train.labels, minlength=2).argmax())
@@ -35,12 +35,12 @@ def references(splits: Mapping[str, Split]) -> dict[str, float]:
 
 
 def by_popularity(train: Split, test: Split) -> float:
-    """Test accuracy of the commonest training label given how popular, to a factor of two, either document is."""
+    """Test accuracy of the most frequent training label given both documents' popularity, to a factor of two."""
     return by_level(train, test, _levels(train), _levels(test))
 
 
 def by_level(train: Split, test: Split, of_train: np.ndarray, of_test: np.ndarray) -> float:
-    """Test accuracy of the commonest training label given an example's level (n,), a small whole number."""
+    """Test accuracy of the most frequent training label given an example's level (n,), a small whole number."""
     counts = np.zeros((1 + max(of_train.max(), of_test.max()), 2), np.int64)
     np.add.at(counts, (of_train, train.labels), 1)
     majority = int(np.bincount(train.labels, minlength=2).argmax())
@@ -68,7 +68,7 @@ def _shared_words(train: Split, test: Split) -> float:
 
 
 def _word_counts(split: Split, documents: np.ndarray) -> csr_matrix:
-    """(documents, BUCKETS) log(1 + how often a word is in a document)."""
+    """(documents, BUCKETS) log(1 + count) of each word in each document."""
     words = [_buckets(text(split, int(document))) for document in documents]
     ends = np.cumsum([0, *map(len, words)])
     columns = np.concatenate(words)
@@ -90,7 +90,7 @@ def _cosines(counts: csr_matrix, rarity: np.ndarray, pairs: np.ndarray) -> np.nd
 
 
 def _best_threshold(values: np.ndarray, labels: np.ndarray) -> float:
-    """The value above which label 1 is guessed with the fewest errors, halfway between two of those given."""
+    """The threshold for label 1 with the fewest errors, halfway between two of the given values."""
     order = np.argsort(values, kind="stable")
     ones = np.cumsum(labels[order] == 1)
     right = np.arange(1, len(values) + 1) - ones + ones[-1] - ones

@@ -1,9 +1,9 @@
-"""Retrieval on free data: 1,818 ACL Anthology papers with their real citations, and negatives that give nothing away.
+"""Retrieval on free data: 1,818 ACL Anthology papers with their real citations, and negatives without giveaways.
 
-A cousin of LRA's Retrieval with a tenth of the papers and other pairs: scores on the two are not comparable, hence the
-name of its own. 1,663 of the texts are those of ScisummNet (Yasunaga et al. 2019) and CL-SciSumm (CC BY 4.0), the
-citations those of the ACL Anthology Network (Radev et al. 2009). Only papers up to 2012 take part, where the network
-ends: of later ones it is not known whom they do not cite.
+The task is similar to LRA's Retrieval, with a tenth of the papers and other pairs. Scores on the two are not
+comparable, so it has its own name. 1,663 of the texts are those of ScisummNet (Yasunaga et al. 2019) and CL-SciSumm
+(CC BY 4.0). The citations are those of the ACL Anthology Network (Radev et al. 2009), which ends in 2012. Only papers
+up to 2012 are used, since citations of later ones are not complete.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ PAPERS = 1711  # of 1,818: those up to 2012
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalAAN:
-    """Which pairs of the 1,818 papers are meant."""
+    """Options of the pairs of the 1,818 papers."""
 
     split: Division = "papers"
-    """Divide the papers 60 / 10 / 30, so that no paper is in two splits, or the pairs 80 / 10 / 10, as LRA does."""
+    """papers: split papers 60 / 10 / 30, so that no paper is in two splits; pairs: split pairs 80 / 10 / 10, as LRA."""
     max_length: Length = 4096
-    """Bytes of a document, from its beginning; the rest is cut off."""
+    """The most bytes of a document; the rest is cut off."""
     train: Examples | None = None
-    """Training pairs; None for all there are, a number for the beginning of them."""
+    """Training pairs. None: all; a number: the first of them."""
     validation: Examples | None = None
     """Validation pairs."""
     test: Examples | None = None
     """Test pairs."""
     seed: Seed = 0
-    """Decides the splits, the negatives and the order."""
+    """Seed of the splits, the negatives and the order."""
 
 
 def shape(options: RetrievalAAN) -> Shape:
-    """The length of one document; the two are never joined."""
+    """The length of one document; the two are never concatenated."""
     return Shape(max_length=options.max_length)
 
 
@@ -52,23 +52,23 @@ def describe(options: RetrievalAAN) -> str:
 
 
 def validation(options: RetrievalAAN) -> str:
-    """Where the validation pairs come from."""
+    """The source of the validation pairs."""
     if options.split == "papers":
         return "the pairs inside a tenth of the papers, which no other split has"
     return "a tenth of the pairs, whose papers are in the other splits too"
 
 
 def build(options: RetrievalAAN, source: Source) -> Iterator[ExampleBlock]:
-    """Every pair of every split: the later paper, the earlier one, and whether one cites the other.
+    """All pairs of all splits: the later paper, the earlier one, and whether one cites the other.
 
-    In a whole split the labels are balanced and every paper stands on either side as often with label 0 as with
-    label 1; the beginning of one is balanced, and alike in this only on average.
+    In a whole split the labels are balanced, and every paper is on each side as often with label 0 as with label 1. The
+    first part of a split is balanced too, but the latter is true only on average.
     """
     folder = find(source.raw)
     corpus = read(folder, options.max_length)
     splits = divide(corpus, options.split, options.seed)
     dropped = sum(pairs.dropped for pairs in splits.values())
-    source.tell(f"{folder}: {len(corpus):,} papers; {dropped} citations without a like negative left out")
+    source.tell(f"{folder}: {len(corpus):,} papers; {dropped} citations without a matching negative left out")
     for split, pairs in splits.items():
         examples, labels = mixed(pairs, split, options.seed)
         count = _count(split, len(labels), TASK.counts(options)[split])
@@ -81,7 +81,7 @@ def _count(split: str, found: int, asked: int | None) -> int:
     if not found:
         raise TaskError(f"no two {split} papers of retrieval-aan1818 cite each other: restore the corpus")
     if asked is not None and asked > found:
-        raise TaskError(f"retrieval-aan1818 has {found:,} {split} pairs, {asked:,} were asked for: set {split} lower")
+        raise TaskError(f"retrieval-aan1818 has {found:,} {split} pairs, expected {asked:,}: set {split} lower")
     return found if asked is None else asked
 
 
@@ -93,11 +93,11 @@ def _block(split: str, corpus: Corpus, examples: np.ndarray, labels: np.ndarray)
 
 
 def references(options: RetrievalAAN, splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, of popularity, of shared words and of the years between.
+    """Test accuracy of guessing, of the most frequent label, of popularity, of shared words and of the years between.
 
-    No model is shown when a paper appeared, but a text may tell it.
+    Models do not see the year of a paper, but its text may have it.
     """
-    from tasks.retrieval.references import by_level  # SciPy is left to those who prepare data
+    from tasks.retrieval.references import by_level  # imported late: only preparation needs SciPy
     from tasks.retrieval.references import references as measure
 
     train, test = splits["train"], splits["test"]
@@ -112,7 +112,7 @@ def picture(options: RetrievalAAN, splits: Mapping[str, Split], path: Path) -> N
 
 
 def size(task: Task, options: RetrievalAAN) -> int:
-    """Every paper once, or once a split where the splits share papers."""
+    """Every paper once, or once for each split if the splits share papers."""
     return PAPERS * options.max_length * (1 if options.split == "papers" else 3)
 
 

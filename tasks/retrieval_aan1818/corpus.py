@@ -1,4 +1,4 @@
-"""Reads the free corpus of 1,818 ACL Anthology papers: their text, and who cites whom as far as is known."""
+"""Reads the free corpus of 1,818 ACL Anthology papers: their texts and their known citations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PAPERS, EDGES, NETWORK = "papers.jsonl.xz", "edges.tsv.xz", "aan2012_network.tsv
 FILES = (PAPERS, EDGES, NETWORK)
 FOLDERS = ("", "aan")
 TOO_LATE = 10_000
-LAST_YEAR = 2012  # of the network: of later papers it is not known whom they cite
+LAST_YEAR = 2012  # the last year of the network; citations of later papers are not known
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """The papers in the order of their ids, named below by their place in that order."""
+    """The papers in the order of their ids. Papers are named by their place in it."""
 
     texts: list[bytes]
     """The beginning of each paper's text."""
@@ -52,7 +52,7 @@ def find(raw: Path | None) -> Path:
 
 
 def read(folder: Path, max_bytes: int) -> Corpus:
-    """Papers up to 2012, cut to max_bytes, and their citations. TaskError names the file and the line of a bad one."""
+    """Papers up to 2012, cut to max_bytes, and their citations. TaskError names a bad file and line."""
     known, chosen = _papers(folder / PAPERS, max_bytes)
     ids = sorted(chosen)
     years = np.array([chosen[paper][0] for paper in ids], np.int64)

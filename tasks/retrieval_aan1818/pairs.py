@@ -1,9 +1,9 @@
 """Pairs of papers for Retrieval: their splits, and pairs without a citation that look like those with one.
 
-Papers differ in how often they cite and are cited, and a citation goes back in time. Were negatives drawn freely, a
-paper's fame or age would give the label away; so they are made from the citations themselves by exchanging the
-earlier papers of two pairs again and again (Maslov and Sneppen 2002, Science 296:910). Every paper then is the later
-and the earlier of exactly as many negatives as citations.
+Papers differ in how often they cite and are cited, and a citation goes back in time. With random negatives, a paper's
+fame or age would reveal the label. So negatives are made from the citations: the earlier papers of two pairs are
+exchanged again and again (Maslov and Sneppen 2002, Science 296:910). Then every paper is the later one, and the earlier
+one, of as many negatives as citations.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Pairs:
 
 
 def divide(corpus: Corpus, by: Division, seed: int) -> dict[str, Pairs]:
-    """The three splits, divided by papers (no paper in two splits) or by pairs (no pair in two splits)."""
+    """The three splits, by papers (no paper in two splits) or by pairs (no pair in two splits)."""
     taken = np.zeros(0, np.int64)
     parts = _by_papers(corpus, seed) if by == "papers" else _by_pairs(corpus, seed)
     splits = {}

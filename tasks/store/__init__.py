@@ -1,8 +1,9 @@
-"""Prepared data on disk: built beside and renamed into place, locked, hashed, memory-mapped.
+"""Prepared data on disk: built in a temporary folder and renamed, locked, hashed, memory-mapped.
 
-A folder holds one choice of a task's data: `<home>/<task>-v<version>-<digest of the options>/` with meta.json and,
-for each split, tokens.bin (flat), lengths.npy, labels.npy, one .npy for each of the extras, and examples.npy where
-example i is not document i. Opening compares checksums and maps the files; only the offsets are computed.
+A folder has the data of a task for one set of options: `<home>/<task>-v<version>-<digest of the options>/`. It has
+meta.json. Each split has tokens.bin (flat), lengths.npy, labels.npy, and an .npy file for each of the extras. If
+example i is not document i, it also has examples.npy. Opening compares checksums and maps the files; only offsets are
+computed.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from tasks.store.integrity import Tell, checksums, compare, damaged, flush, sync
 from tasks.store.opening import open_splits, problems
 from tasks.store.writer import SplitWriter
 
-BUILDING = ".building"  # the end of the name of a folder that is not whole yet
+BUILDING = ".building"  # the ending of the name of an incomplete folder
 Progress = Callable[[int], None]  # called with the number of examples that have just been written
 
 
 def _quiet(line: str) -> None:
-    """Nobody is told."""
+    """Ignore messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Data ready for use: its folder, what meta.json says of it, and the memory-mapped splits."""
+    """Data that is ready for use: its folder, the content of meta.json, and the memory-mapped splits."""
 
     folder: Path
     meta: Mapping[str, Any]
@@ -51,16 +52,16 @@ class Prepared:
 
 
 def folder(task: Task, options: Any) -> Path:
-    """The folder of this choice of data, whether it exists or not."""
+    """The folder of a task's data with these options. It need not exist."""
     text = json.dumps({"layout": LAYOUT, "version": task.version, **asdict(options)}, sort_keys=True, default=str)
     return home() / f"{task.name}-v{task.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def load(task: Task, options: Any, tell: Tell = _quiet, *, every: bool = False) -> Prepared | None:
-    """Open what was prepared earlier, or None. Damage raises TaskError that names the file and what to do.
+    """Open data that was prepared earlier; None if there is none. TaskError names a damaged file and what to do.
 
-    `tell` gets a line about what was compared with checksums and how long that took. All of it is compared the first
-    time, whenever a file has changed, and if `every` is true; else as much as takes half a second.
+    `tell` gets a line about the comparison of checksums. Everything is compared the first time, after a change of a
+    file, and if `every` is true; otherwise as much as half a second allows.
     """
     place = folder(task, options)
     if not os.path.lexists(place):
@@ -71,8 +72,8 @@ def load(task: Task, options: Any, tell: Tell = _quiet, *, every: bool = False) 
         compare(place, meta, tell, every)
     elif not every:
         tell(
-            f"{place} is not verifiable, it was prepared before there were checksums: "
-            "`data verify` adds them, or delete the folder and run again"
+            f"{place} has no checksums, since an older version prepared it: "
+            "run `data verify`, which adds them, or delete the folder and run again"
         )
     splits = open_splits(place, task)
     wrong = _contradictions(task, options, meta, splits) + problems(task, options, splits, tokens=every or not summed)
@@ -84,7 +85,7 @@ def load(task: Task, options: Any, tell: Tell = _quiet, *, every: bool = False) 
 def prepare(
     task: Task, options: Any, source: Source, progress: Progress = lambda n: None, tell: Tell = _quiet
 ) -> Prepared:
-    """Open the data, building it first where it does not exist. Safe against a second process doing the same."""
+    """Open the data; build it first if it does not exist. Safe against a second process that does the same."""
     ready = load(task, options, tell)
     if ready is not None:
         return ready
@@ -93,7 +94,7 @@ def prepare(
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = f"{error.filename}: {error.strerror}"
-        raise TaskError(f"no data can be kept in {place.parent} ({why}): set LRA_HOME to a folder of yours") from None
+        raise TaskError(f"{place.parent} cannot be written ({why}): set LRA_HOME to a folder of yours") from None
     with held(Path(f"{place}.lock"), tell) as alive:
         if not os.path.lexists(place):
             _require_possible(task, options, place.parent)
@@ -104,9 +105,9 @@ def prepare(
 
 
 def verify(task: Task, options: Any, tell: Tell = _quiet) -> Prepared | None:
-    """Open what was prepared earlier with all of it compared, re-ranged and re-hashed, or None; TaskError as `load`.
+    """Open data that was prepared earlier and check all of it: checksums, ranges and hash. None if there is none.
 
-    A folder from before there were checksums gets them if its content hash holds.
+    A folder of an older version without checksums gets them if its content hash is correct. Raises TaskError as `load`.
     """
     ready = load(task, options, tell, every=True)
     if ready is None:
@@ -119,7 +120,7 @@ def verify(task: Task, options: Any, tell: Tell = _quiet) -> Prepared | None:
 
 
 def inventory() -> tuple[list[tuple[Path, Mapping[str, Any]]], list[str]]:
-    """Every prepared folder with what its meta.json says, by name; and what is wrong with those that are damaged."""
+    """Every prepared folder with its meta.json, by name, and the faults of damaged folders."""
     found, faults = [], []
     for path in sorted(home().glob("*/meta.json")):
         if path.parent.suffix == BUILDING:
@@ -153,7 +154,7 @@ def _require_possible(task: Task, options: Any, parent: Path) -> None:
     counts = {split: count for split, count in task.counts(options).items() if count is not None}
     if min(counts.values(), default=1) < 1:
         asked = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-        raise TaskError(f"{task.name} was asked for {asked} examples: every split needs at least one")
+        raise TaskError(f"{task.name} has {asked} examples, expected at least one in every split: set larger numbers")
     need, free = bytes_needed(task, options), shutil.disk_usage(parent).free
     if need > free:
         raise TaskError(
@@ -163,7 +164,7 @@ def _require_possible(task: Task, options: Any, parent: Path) -> None:
 
 
 def _both(alive: Callable[[], None], progress: Progress) -> Progress:
-    """Progress that is a sign of life too."""
+    """Progress that also gives a sign of life to the lock."""
 
     def tell(count: int) -> None:
         alive()
@@ -174,7 +175,7 @@ def _both(alive: Callable[[], None], progress: Progress) -> Progress:
 
 def _build(task: Task, options: Any, source: Source, place: Path, progress: Progress) -> None:
     building = place.with_name(place.name + BUILDING)
-    shutil.rmtree(building, ignore_errors=True)  # left by a process that was killed; we hold the lock
+    shutil.rmtree(building, ignore_errors=True)  # left by a killed process; this process holds the lock
     started, origin = time.time(), ""
 
     def tell(where: str) -> None:
@@ -200,7 +201,7 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
         building.rename(place)
         sync(place.parent)
     except OSError as error:
-        if error.filename is None:  # of a disk that is full only the number is told
+        if error.filename is None:  # the error of a full disk names no file
             error.filename = str(building)
         raise
     finally:
@@ -208,7 +209,7 @@ def _build(task: Task, options: Any, source: Source, place: Path, progress: Prog
 
 
 def _facts(task: Task, options: Any, splits: Mapping[str, Split]) -> dict[str, Any]:
-    """What meta.json says that follows from the options and the examples."""
+    """The values of meta.json that follow from the options and the examples."""
     return {
         **_names(task, options),
         "description": task.describe(options),
@@ -218,13 +219,13 @@ def _facts(task: Task, options: Any, splits: Mapping[str, Split]) -> dict[str, A
 
 
 def _names(task: Task, options: Any) -> dict[str, Any]:
-    """What meta.json says that the folder's name stands for, as JSON gives it back."""
+    """The values of meta.json that the folder's name stands for, as read from JSON."""
     names = {"layout": LAYOUT, "task": task.name, "version": task.version, "dtype": task.dtype.str}
     return names | {"options": json.loads(json.dumps(asdict(options)))}
 
 
 def _contradictions(task: Task, options: Any, meta: Mapping[str, Any], splits: Mapping[str, Split]) -> list[str]:
-    """Where meta.json says another thing than the folder's name and its examples."""
+    """The contradictions between meta.json, the folder's name and its examples."""
     expected = {**_names(task, options), "counts": {split: len(splits[split]) for split in SPLITS}}
     return [
         f"meta.json has {key} {meta[key]}, expected {value}" for key, value in expected.items() if meta[key] != value
@@ -232,8 +233,8 @@ def _contradictions(task: Task, options: Any, meta: Mapping[str, Any], splits: M
 
 
 def _with_checksums(task: Task, options: Any, ready: Prepared, tell: Tell) -> Prepared:
-    """The same data, its meta.json with checksums and with all that can be computed again computed again."""
+    """The same data, with checksums and recomputed values in meta.json."""
     meta = {**ready.meta, **_facts(task, options, ready.splits), "files": checksums(ready.folder)}
     description.write(ready.folder, meta)
-    tell(f"{ready.folder} was prepared before there were checksums: its content hash holds, so it has got them now")
+    tell(f"{ready.folder} had no checksums: its content hash is correct, so they were added")
     return replace(ready, meta=description.read(ready.folder))

@@ -1,4 +1,4 @@
-"""meta.json, what a prepared folder says of itself: written with a checksum of its own, checked when it is read."""
+"""The file meta.json of a prepared folder. It has its own checksum, which is checked when it is read."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _KINDS = {
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What meta.json says; TaskError where it is damaged, or does not have the keys and the types that it should.
+    """The content of meta.json. TaskError if it is damaged, or has wrong keys or types.
 
-    Folders from before there were checksums have neither `files` nor `checksum`.
+    Folders of older versions have neither `files` nor `checksum`.
     """
     path = folder / "meta.json"
     try:
@@ -52,10 +52,10 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def _content(path: Path) -> bytes:
-    """What a file holds, up to MOST bytes; a pipe, which may never end or begin, is none."""
+    """The content of a file of up to MOST bytes. A pipe is refused, since it may never end."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no file")
+            raise OSError(errno.EINVAL, "it is not a file")
         content = file.read(MOST + 1)
     if len(content) > MOST:
         raise OSError(errno.EFBIG, f"it has more than {MOST:,} bytes")
@@ -79,13 +79,13 @@ def _checksum(meta: Mapping[str, Any]) -> str:
 
 
 def _fault(meta: Any) -> str:
-    """What is wrong with a description; "" where nothing is."""
+    """The fault of a description; "" without a fault."""
     if not isinstance(meta, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     if ("files" in meta) != ("checksum" in meta):
         return "it has only one of files and checksum"
     if "checksum" in meta and meta["checksum"] != _checksum(meta):
-        return "its checksum does not hold"
+        return "its checksum does not match"
     for key, kind in _KINDS.items():
         value = meta.get(key)
         if not isinstance(value, kind) or isinstance(value, bool):

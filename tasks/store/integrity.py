@@ -1,9 +1,9 @@
 """Checksums of a prepared folder: made when it is built, compared when it is opened.
 
-Each file is summed in blocks by CRC-32, which sees every single wrong bit and every wrong run of up to 32 bits. All
-blocks are compared once, and a memo beside the folder then names the files as they were: size, times and inode. While
-it holds, a start compares the small files and as many blocks of the tokens, drawn at random, as BUDGET allows,
-because a bit that flips on the disk changes no time. Whatever fits into that is compared at every start.
+Each file has a CRC-32 for each block, which detects every wrong bit and every wrong run of up to 32 bits. All blocks
+are compared once. A memo beside the folder then has the size, times and inode of each file. While they do not change, a
+start compares the small files and random blocks of the tokens, as many as BUDGET allows. This is needed because a bit
+that flips on the disk changes no time. Small data is compared as a whole at every start.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ def compare(folder: Path, meta: Mapping[str, Any], tell: Tell, every: bool = Fal
 
 
 def flush(folder: Path) -> None:
-    """Put a folder with all it holds on the disk, so that a power cut takes none of it."""
+    """Sync a folder and all its files to the disk, so that a power cut loses nothing."""
     for path in (*folder.rglob("*"), folder):
         sync(path)
 
 
 def sync(path: Path) -> None:
-    """Put one file on the disk, or the names in one folder."""
+    """Sync one file, or the names in one folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -86,7 +86,7 @@ def sync(path: Path) -> None:
 
 
 def damaged(path: Path, fault: object, folder: Path) -> TaskError:
-    """The error that tells of a damaged file of a prepared folder."""
+    """The error for a damaged file of a prepared folder."""
     return TaskError(f"{path} is damaged ({fault}): delete the folder {folder} and run again")
 
 
@@ -98,7 +98,7 @@ def _data_files(folder: Path) -> list[str]:
 
 
 def _marks(folder: Path, files: Mapping[str, Any]) -> dict[str, list[int]]:
-    """What would change with each file; TaskError for a file too few, too many, or of another size."""
+    """Size, times and inode of each file. TaskError for a missing, unknown or resized file."""
     unknown = sorted({*_data_files(folder)} - {*files})
     if unknown:
         raise damaged(folder / unknown[0], "meta.json does not name it", folder)
@@ -109,7 +109,7 @@ def _marks(folder: Path, files: Mapping[str, Any]) -> dict[str, list[int]]:
         except OSError as error:
             raise damaged(folder / name, error.strerror, folder) from None
         if not stat.S_ISREG(found.st_mode):
-            raise damaged(folder / name, "it is no file", folder)
+            raise damaged(folder / name, "it is not a file", folder)
         if found.st_size != recorded["bytes"]:
             fault = f"it holds {found.st_size:,} bytes, expected {recorded['bytes']:,}"
             raise damaged(folder / name, fault, folder)
@@ -134,7 +134,7 @@ def _sample(blocks: Iterable[_Block], until: float) -> Iterator[_Block]:
 
 
 def _compared(folder: Path, block: _Block) -> int:
-    """The bytes of a block that is as recorded."""
+    """The bytes of a block, after a comparison with its checksum."""
     path, start = folder / block.file, block.number * BLOCK
     try:
         content = _read(path, block.number)

@@ -1,4 +1,4 @@
-"""Maps the files of a prepared folder into memory and says what in them cannot be."""
+"""Maps the files of a prepared folder into memory and finds impossible values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tasks.store.integrity import TOKENS, damaged
 
 
 def open_splits(folder: Path, task: Task) -> dict[str, Split]:
-    """Every split with its files mapped; TaskError where they cannot be read or do not fit each other."""
+    """Every split with its files mapped. TaskError if files cannot be read or do not fit each other."""
     return {split: _open(folder / split, task.dtype, folder) for split in SPLITS}
 
 
 def problems(task: Task, options: Any, splits: Mapping[str, Split], *, tokens: bool) -> list[str]:
-    """What in the splits is not as the task and its options say, a sentence each.
+    """The contradictions between the splits and the task with its options, one sentence each.
 
-    The value of every token is looked at only if `tokens` is true, as that reads all of them.
+    The values of tokens are checked only if `tokens` is true, since that reads all of them.
     """
     wrong = []
     longest, counts = task.shape(options).max_length, task.counts(options)
@@ -61,7 +61,7 @@ def _open(place: Path, dtype: np.dtype, folder: Path) -> Split:
 def _misfit(
     tokens: np.ndarray, lengths: np.ndarray, labels: np.ndarray, examples: np.ndarray, extras: Mapping[str, np.ndarray]
 ) -> str:
-    """In what the arrays of a split do not fit each other; "" where they do."""
+    """The contradiction between the arrays of a split; "" if they fit each other."""
     expected = ("labels", labels, "|u1", 1), ("lengths", lengths, "u", 1), ("examples", examples, "u", 2)
     for name, array, kind, axes in expected:
         if array.ndim != axes or kind not in (array.dtype.str, array.dtype.kind):

@@ -1,4 +1,4 @@
-"""Writes the blocks of one split to disk as they come, so that no task needs to fit in memory."""
+"""Writes the blocks of one split to the disk one by one, so that a task need not fit into memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SplitWriter:
         self._documents += len(lengths)
 
     def _numbers(self, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each document's number in the split, and which of them the split does not hold yet."""
+        """Each document's number in the split, and the documents that are new."""
         ends = np.cumsum(lengths)
         numbers, new = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), bool)
         following = self._documents
@@ -70,5 +70,5 @@ class SplitWriter:
 
 
 def _narrow(array: np.ndarray) -> np.ndarray:
-    """The same numbers, none negative, in as few bytes as hold them: short documents have no room for an index."""
+    """Non-negative numbers in the smallest dtype that fits, so that the index stays smaller than the documents."""
     return array.astype(np.min_scalar_type(array.max(initial=0)))

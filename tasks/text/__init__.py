@@ -1,4 +1,4 @@
-"""Text: is a film review positive or negative? Its bytes are the tokens.
+"""Text: is a film review positive or negative? The tokens are its bytes.
 
 IMDB (Maas et al., ACL 2011) in the form of Tay et al. 2020 (arXiv 2011.04006), with a validation set of its own.
 """
@@ -17,7 +17,7 @@ from annotated_types import Interval
 from tasks.base import ExampleBlock, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.text.official import Review, read
 
-VOCAB = 0xF4 + 2  # padding's 0, then byte + 1; no byte of UTF-8 is above 0xF4
+VOCAB = 0xF4 + 2  # 0 is padding, tokens are byte + 1; the greatest byte of UTF-8 is 0xF4
 HELD_OUT = 2_500  # of the official training set, half of them positive
 BLOCK = 1000
 Reviews = Annotated[int, Interval(ge=1, le=25_000)]  # either half of IMDB
@@ -25,25 +25,25 @@ Reviews = Annotated[int, Interval(ge=1, le=25_000)]  # either half of IMDB
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """Which IMDB data is meant."""
+    """Options of the IMDB data."""
 
     max_length: Length = 4096
-    """Bytes of a review, at most; the rest is cut off."""
+    """The most bytes of a review; the rest is cut off."""
     train: Reviews = 22_500
-    """Training reviews; a smaller number is the beginning of a larger one."""
+    """Training reviews. A smaller number takes the first of them."""
     validation: Reviews = 2_500
     """Validation reviews."""
     test: Reviews = 25_000
     """Test reviews."""
     validation_from: Literal["train", "test"] = "train"
-    """Hold 2,500 out of the training set; `test` validates on the test set, only to replicate old tables (take
-    train 25,000 and validation 25,000 with it)."""
+    """train: hold 2,500 reviews out of the training set. test: validate on the test set, only to repeat old tables.
+    Then set train and validation to 25,000."""
     seed: Seed = 0
-    """Decides which reviews are held out, and the order of all."""
+    """Seed of the held-out reviews and of the order of all reviews."""
 
 
 def check(options: Text) -> None:
-    """Raise TaskError where a split is asked for more reviews than there are."""
+    """Raise TaskError if a split needs more reviews than there are."""
     for split, most in available(options).items():
         if getattr(options, split) > most:
             raise TaskError(
@@ -53,32 +53,32 @@ def check(options: Text) -> None:
 
 
 def available(options: Text) -> dict[str, int]:
-    """How many reviews each split can have."""
+    """The most reviews of each split."""
     if options.validation_from == "test":
         return {"train": 25_000, "validation": 25_000, "test": 25_000}
     return {"train": 25_000 - HELD_OUT, "validation": HELD_OUT, "test": 25_000}
 
 
 def shape(options: Text) -> Shape:
-    """Reviews of up to max_length bytes."""
+    """The shape: up to max_length bytes."""
     return Shape(max_length=options.max_length)
 
 
 def describe(options: Text) -> str:
-    """The length, and a validation set that is none."""
+    """The length, and a remark if the test set is used for validation."""
     text = f"bytes, at most {options.max_length:,}"
     return text if options.validation_from == "train" else f"{text}, validated on the test set"
 
 
 def validation(options: Text) -> str:
-    """Where the validation reviews come from."""
+    """The source of the validation reviews."""
     if options.validation_from == "test":
         return "THE TEST SET ITSELF: comparable with old tables only"
     return f"{HELD_OUT:,} held out of the official training set, seed {options.seed}"
 
 
 def build(options: Text, source: Source) -> Iterator[ExampleBlock]:
-    """Every review of every split, in an order that depends on the texts and the seed alone."""
+    """All reviews of all splits, in an order that depends only on the texts and the seed."""
     for split, reviews in assign(options, read(source)).items():
         chosen = reviews[: getattr(options, split)]
         for first in range(0, len(chosen), BLOCK):
@@ -86,9 +86,9 @@ def build(options: Text, source: Source) -> Iterator[ExampleBlock]:
 
 
 def assign(options: Text, reviews: list[Review]) -> dict[str, list[Review]]:
-    """The reviews of each split, sorted by a hash of seed and text, so that equal texts stand together.
+    """The reviews of each split, sorted by a hash of seed and text, so that equal texts are neighbours.
 
-    As many reviews of either label are held out, those whose hash is smallest.
+    Equal numbers of both labels are held out: the reviews with the smallest hashes.
     """
     ordered = sorted(reviews, key=lambda review: digest(options.seed, review.text))
     train = [review for review in ordered if review.split == "train"]
@@ -105,7 +105,7 @@ def assign(options: Text, reviews: list[Review]) -> dict[str, list[Review]]:
 
 
 def digest(seed: int, text: bytes) -> bytes:
-    """What the reviews are ordered by."""
+    """The sort key of reviews."""
     return blake2b(text, digest_size=16, key=seed.to_bytes(8, "little")).digest()
 
 
@@ -120,9 +120,9 @@ def _block(split: str, reviews: list[Review], longest: int) -> ExampleBlock:
 
 
 def references(options: Text, splits: Mapping[str, Split]) -> dict[str, float]:
-    """Test accuracy of guessing, of the commonest label, and of naive Bayes on how often each byte occurs.
+    """Test accuracy of guessing, of the most frequent label, and of naive Bayes on the counts of bytes.
 
-    The last two are fitted on train.
+    The last two are fitted on the training split.
     """
     train, test = splits["train"], splits["test"]
     totals = np.bincount(train.labels, minlength=2)
@@ -138,13 +138,13 @@ def references(options: Text, splits: Mapping[str, Split]) -> dict[str, float]:
 
 
 def histograms(split: Split) -> np.ndarray:
-    """(n, VOCAB) how often each token occurs in each review."""
+    """(n, VOCAB) the counts of each token in each review."""
     counts = [np.bincount(split.document(int(row)), minlength=VOCAB).astype(np.uint16) for row in split.examples[:, 0]]
     return np.stack(counts) if counts else np.zeros((0, VOCAB), np.uint16)
 
 
 def picture(options: Text, splits: Mapping[str, Split], path: Path) -> None:
-    """Some reviews as they are read, and the lengths of the training set."""
+    """Some reviews as the model reads them, and the lengths of the training split."""
     from tasks.text.picture import draw
 
     draw(splits["train"], options.max_length, f"Text: {describe(options)}", path)

@@ -1,4 +1,4 @@
-"""Reads the IMDB reviews (Maas et al., ACL 2011) in whichever form they are at hand."""
+"""Reads the IMDB reviews (Maas et al., ACL 2011) in any available form."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ class Review:
 def read(source: Source) -> list[Review]:
     """All 50,000 labelled reviews, in the order of their source, without the white space around them.
 
-    The white space goes because tensorflow-datasets strips it, and with it the benchmark's own reader; it is a few
-    bytes of 65 reviews.
+    tensorflow-datasets, and so the benchmark's own reader, strips this white space: a few bytes of 65 reviews.
     """
     origin, found = _find(source)
     source.tell(origin)
@@ -58,7 +57,7 @@ def read(source: Source) -> list[Review]:
 
 
 def _find(source: Source) -> tuple[str, Iterable[Review]]:
-    """What the reviews are read from, in words, and the reviews; an archive is fetched where nothing is here."""
+    """The source of the reviews, in words, and the reviews. Without any source, the archive is downloaded."""
     if source.raw is not None:
         for place in (source.raw, source.raw / "aclImdb", source.raw / "imdb" / "aclImdb"):
             if (place / "train" / "pos").is_dir():
@@ -79,7 +78,7 @@ def _find(source: Source) -> tuple[str, Iterable[Review]]:
 
 
 def _review(split: str, label: object, text: bytes | None, where: str) -> Review:
-    """One review, without the white space around it; TaskError, which names the place, for anything else."""
+    """One review, without the white space around it. TaskError names the place of a bad one."""
     if text is None or type(label) is not int or label not in LABELS.values():
         raise TaskError(f"{where}: expected a text and a label 0 or 1: restore it")
     try:
@@ -120,7 +119,7 @@ def _from_lines(paths: Iterable[Path]) -> Iterator[Review]:
 
 
 def _row(line: bytes) -> tuple[object, bytes | None]:
-    """Label and text of a line of JSON; no text where it is anything else."""
+    """Label and text of a line of JSON; the text is missing for other lines."""
     try:
         row = json.loads(line)
         return row["label"], row["text"].encode()

@@ -1,4 +1,4 @@
-"""Shows Text examples: some reviews as the model reads them, and the lengths of a split."""
+"""The picture of Text examples: some reviews as the model reads them, and the lengths of a split."""
 
 from __future__ import annotations
 

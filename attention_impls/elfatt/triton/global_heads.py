@@ -1,8 +1,8 @@
 """Triton kernels of ELFATT's global heads: O = softmax_features(Q) (softmax_tokens(K)ᵀ V) + L(V).
 
-The length is cut into splits, so that few heads fill a GPU too; each split leaves D numbers or a D × D matrix in
-float32, and a second kernel or a plain sum adds them up in a fixed order. What each kernel reads and writes of tensors
-of one head's size:
+The length is cut into splits, so that few heads fill a GPU too. Each split leaves D numbers or a D × D matrix in
+float32. A second kernel or a plain sum adds them up in a fixed order. Each kernel reads and writes these tensors of one
+head's size:
 
     global_partial           k, v       ->             column maxima and sums of exp(K − m), and exp(K − m)ᵀ V
     global_combine                      ->             the same of all splits: m, l and C = softmax_tokens(K)ᵀ V
@@ -10,8 +10,8 @@ of one head's size:
     global_backward_queries  q, dO      -> dq          and dC = softmax_features(Q)ᵀ dO of each split
     global_backward_keys     k, v, dO   -> dk, dv
 
-exp(K − m) is rounded to the operands' dtype before it is summed, so the weights of C sum to one exactly as they are
-multiplied, and the backward pass multiplies and sums the same rounded numbers. Statistics are float32.
+`exp(K − m)` is rounded to the operands' dtype before it is summed. So the weights of C sum to one exactly as they are
+multiplied. The backward pass multiplies and sums the same rounded numbers. Statistics are float32.
 """
 
 # pyright: reportGeneralTypeIssues=false

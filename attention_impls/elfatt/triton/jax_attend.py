@@ -1,7 +1,7 @@
 """ELFATT in JAX by the Triton kernels of PyTorch, which jax-triton puts into compiled JAX code.
 
-Launches, scratch memory and what is kept for the backward pass are those of plan.py; here stand the custom derivative
-and what jax-triton's triton_call wants to hear. Its versions differ:
+Launches, scratch memory and saved arrays are those of plan.py. This file has the custom derivative and the arguments
+for jax-triton's triton_call. Its versions differ:
 
     0.3   arguments by their places, outputs (`out_shape`) behind them; a kernel that writes into a given array gets it
           twice, as an input and as the output that aliases it

@@ -1,13 +1,13 @@
-"""How ELFATT's Triton kernels are launched, said once for PyTorch and JAX: order, grids, tiles, splits, scratch memory.
+"""The launches of ELFATT's Triton kernels, for PyTorch and JAX: order, grids, tiles, splits, scratch memory.
 
-A launch is a `Step`. What a kernel is given are arrays, numbers and constants by the names of its parameters, out of
-one description of the call, `Sizes`; a framework only has to `perform` a step on its own arrays.
+A launch is a `Step`. A kernel gets arrays, numbers and constants by the names of its parameters. They come from one
+description of the call, `Sizes`. A framework only has to `perform` a step on its own arrays.
 
-Of tensors of one head's size, E bytes, the forward pass moves 5 E in a global head and 4 E in a block head, the
-backward pass 8 E and 7 E; 12 E where a block is cut into several tiles, as one of more than 128 tokens is (64 with more
-than 64 features, 32 in float32). Beside them stand statistics and partial sums in float32, of 0.6 E at most. Kernels of
-the two kinds of heads are launched one after the other: in one launch, each would hold the registers of the larger.
-Nothing waits for the GPU, and no sum depends on the order in which programs run.
+Traffic is counted in tensors of one head's size, E bytes. The forward pass moves 5 E in a global head and 4 E in a
+block head, the backward pass 8 E and 7 E. It moves 12 E if a block is cut into several tiles. That is so for more than
+128 tokens, or 64 with more than 64 features, or 32 in float32. Statistics and partial sums add at most 0.6 E.
+Kernels of the two kinds of heads are launched one after the other: in one launch, each would hold the registers of the
+larger. Nothing waits for the GPU, and no sum depends on the order in which programs run.
 """
 
 from __future__ import annotations
@@ -218,8 +218,8 @@ def _global_tiles(sizes: Sizes) -> tuple[int, int, int]:
 def _block_tiles(sizes: Sizes) -> tuple[tuple[int, int, int], dict[str, Any], int]:
     """Grid, what is told and warps of a kernel over blocks.
 
-    Scores of 128 × 128 are what the tensor cores' registers hold beside their gradients. float32 has no tensor cores:
-    there each thread keeps rows of both operands, which leaves room for 32 rows.
+    The tensor cores' registers hold scores of `128 × 128` beside their gradients. float32 has no tensor cores. There
+    each thread keeps rows of both operands, which leaves room for 32 rows.
     """
     width, half = sizes.width, sizes.half
     most = 32 if not half else 128 if width <= 64 else 64

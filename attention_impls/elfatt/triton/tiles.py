@@ -1,11 +1,11 @@
-"""What ELFATT's Triton kernels share: products, tiles of tokens by features, the convolution of V and its gradients.
+"""The common parts of ELFATT's Triton kernels: products, tiles of tokens by features, the convolution of V.
 
-A tile has a power of two of rows, tokens, and WIDTH ≥ D features, a power of two. What a tile has beyond the tokens
-that are asked for, or beyond the D features, is read as zero and never written, so padding may hold anything.
+A tile has a power of two of rows (tokens) and a power of two of features, WIDTH ≥ D. Cells beyond the given tokens or
+the D features are read as zero and never written. So padding may hold anything.
 
-Programs are (place, head, example). The heads of one launch are those from FIRST on of q, k, v and what is like them:
-contiguous (B, N, H, D), or three that share the strides of an example, a token and a head. Everything else that a
-kernel reads or writes has these heads only.
+Programs are (place, head, example). A launch has the heads from FIRST on of q, k, v and similar arrays. These are
+contiguous (B, N, H, D), or they share the strides of an example, a token and a head. All other arrays of a kernel have
+these heads only.
 """
 
 # pyright: reportGeneralTypeIssues=false

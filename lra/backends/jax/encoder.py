@@ -108,8 +108,8 @@ class Block(nnx.Module):
 class Encoder(nnx.Module):
     """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
 
-    `products` is the dtype of the blocks' matrix products and attentions. The residual stream, the norms and the
-    classifier, which has one row a document, stay in the dtype of the weights, and so do the logits.
+    `products` is the dtype of the blocks' products and attentions. The residual stream, the norms, the classifier
+    (one row per document) and the logits stay in the dtype of the weights.
     """
 
     def __init__(self, blueprint: Blueprint, products: Products, rngs: nnx.Rngs) -> None:
@@ -223,8 +223,8 @@ def _dtype(products: Products) -> Any:
 def _by_rows(layer: Callable[[Array], Array], x: Float[Array, "B N C"]) -> Float[Array, "B N F"]:
     """The layer of all tokens as the rows of one matrix.
 
-    The gradient of its kernel is then a product over one axis; over two XLA copies a factor's transpose first and, on a
-    CPU, contracts along its columns at a fifth of the speed.
+    The gradient of its kernel is then a product over one axis. Over two axes, XLA first copies a factor's transpose. On
+    a CPU it then contracts along columns, at a fifth of the speed.
     """
     return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 

@@ -57,8 +57,8 @@ class Devices:
     def added(self, parts: list[Any]) -> list[Any]:
         """Results of `apart`, added by the host: one for all devices and all parts.
 
-        Of several programs with a collective each, those of a CPU can take all threads of its pool and then wait for
-        another that gets none.
+        With collectives, several programs of a CPU could take all threads of its pool. Each would then wait for one
+        that gets no thread.
         """
         if not self.several:
             return parts

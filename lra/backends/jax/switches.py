@@ -22,7 +22,7 @@ PINNED: dict[str, Any] = {
 
 
 def switches() -> dict[str, Any]:
-    """Every switch by name as it stands, and what the user gave to the compiler, as a record holds it."""
+    """The current value of every switch by name, and the user's compiler flags, for a record."""
     stand = {name: getattr(jax.config, f"jax_{name}") for name in PINNED}
     return {name: value if value is None else _plain(value) for name, value in stand.items()} | {
         "XLA_FLAGS": os.environ.get("XLA_FLAGS")

@@ -1,10 +1,11 @@
-"""The optimiser step captured as CUDA graphs: a few launches in the place of hundreds.
+"""The optimiser step captured as CUDA graphs: a few launches instead of hundreds.
 
-A graph repeats the captured kernels on the captured addresses, so whatever changes between steps lies in buffers:
-tokens, lengths, labels and places of a group, the step, the number of examples, the learning rate, gradients, moments
-and weights. One graph for each size of a group adds to the gradients, one moves the weights and clears the gradients.
+A graph repeats the captured kernels on the captured addresses. So everything that changes between steps is in buffers.
+These are tokens, lengths, labels and places of a group, the step, the number of examples and the learning rate. Others
+are gradients, moments and weights. One graph for each size of a group adds to the gradients. Another graph updates the
+weights and clears the gradients.
 
-Dropout is computed from the step's number and the places in the batch, which lie in buffers too.
+Dropout is computed from the step's number and the places in the batch, which are in buffers too.
 """
 
 from __future__ import annotations

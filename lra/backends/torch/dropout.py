@@ -1,8 +1,8 @@
 """Dropout in PyTorch, as lra.model.dropout defines it.
 
-PyTorch has no unsigned 32-bit arithmetic: its int32 holds the same bits, shifts are masked, and words are compared
-after their highest bit is flipped. On a CPU one compiled loop draws the bits and applies them, several times as fast as
-F.dropout; backward draws them again, so no mask is kept.
+PyTorch has no unsigned 32-bit arithmetic. Its int32 has the same bits, shifts are masked, and words are compared after
+their highest bit is flipped. On a CPU one compiled loop draws the bits and applies them, several times as fast as
+F.dropout. The backward pass draws them again, so no mask is kept.
 """
 
 from __future__ import annotations

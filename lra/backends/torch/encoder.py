@@ -97,8 +97,8 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """Embeddings, blocks, a final norm, the mean over real tokens, and a two-layer classifier.
 
-    `products` is the dtype of the blocks' matrix products and attentions. The residual stream, the norms and the
-    classifier, which has one row a document, stay in the dtype of the weights, and so do the logits.
+    `products` is the dtype of the blocks' products and attentions. The residual stream, the norms, the classifier
+    (one row per document) and the logits stay in the dtype of the weights.
     """
 
     def __init__(self, blueprint: Blueprint, products: Products) -> None:

@@ -1,10 +1,10 @@
 """The processes that share each batch in PyTorch, one for each device, as one of them sees the others.
 
-Rank 0 is the process that the user started: it has the loop, the screen, the snapshots and the record. The others hold
-the same state and do as it says (lra.backends.torch.peer). Each computes the gradients of its share, they are summed
-over the ranks, and every rank takes the same optimiser step: what DistributedDataParallel does for a model that fits
-into one of its buckets. It cannot do so here, since it sums inside the backward pass of one graph, and the groups of a
-batch are several graphs, in threads.
+Rank 0 is the process that the user started. It has the loop, the screen, the snapshots and the record. The others have
+the same state and follow its orders (lra.backends.torch.peer). Each rank computes the gradients of its share. These are
+summed over the ranks, and every rank takes the same optimiser step. DistributedDataParallel does the same for a model
+that fits into one of its buckets. But it sums inside the backward pass of one graph, while the groups of a batch are
+several graphs, in threads.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The compiled heart of the generator: first paddles, further paddles, pairs of curves, distractors.
+"""The compiled core of the generator: first paddles, further paddles, pairs of curves, distractors.
 
-The rules are the original's. A curve's newest paddle enters the mask only when the next one is found; a pair in which
-anything fails is thrown away whole; nothing tests the second curve's first paddle against the first curve.
-A path holds one row a paddle: (y, x) of the pixel it is drawn from, its direction, and (y, x) of the pivot before it.
-Random numbers come from xoshiro256++ (Blackman and Vigna), a state of four 64-bit words an image.
+The rules are those of the original. A curve's newest paddle enters the mask only when the next one is found. If any
+part of a pair fails, the whole pair is discarded. The second curve's first paddle is not tested against the first
+curve. A path has one row for each paddle: (y, x) of its pixel, its direction, and (y, x) of the pivot before it.
+Random numbers come from xoshiro256++ (Blackman and Vigna), with a state of four 64-bit words for each image.
 """
 
 from __future__ import annotations

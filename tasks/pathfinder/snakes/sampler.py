@@ -1,7 +1,7 @@
 """Whole images: a pair of curves, distractors, two discs, bytes.
 
-Image i of a split depends on the settings, the seed, the split's name and i alone, so any number of processes may make
-any part of it.
+Image i of a split depends only on the settings, the seed, the split's name and i. So any number of processes may make
+any part of the split.
 """
 
 from __future__ import annotations

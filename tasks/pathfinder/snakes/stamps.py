@@ -1,9 +1,9 @@
-"""Everything of the generator that does not depend on chance, computed once: paddles, their masks, discs, turns.
+"""The constant parts of the generator, computed once: paddles, their masks, discs, turns.
 
-A paddle is drawn at `antialias` times the size, brought to bytes and reduced with Pillow's Lanczos filter, exactly as
-the original does for every paddle anew. There are few different ones: the first paddle of a curve has one of 360
-directions, every other ends at one of a few pixels around its pivot. Positions are (y, x); the compiled sampler sees
-pixels as flat offsets in a window with a frame of `frame` pixels around it, so that it never clips.
+A paddle is drawn at `antialias` times its size, converted to bytes, and reduced with Pillow's Lanczos filter. The
+original does exactly this for every paddle. There are few different paddles. The first one of a curve has one of 360
+directions; every other one ends at one of a few pixels around its pivot. Positions are (y, x). The compiled sampler
+uses flat offsets in a window with a frame of `frame` pixels, so it never clips.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def _core(mask: np.ndarray, reach: int, every_direction: bool) -> np.ndarray:
 def _usable(core: np.ndarray) -> bool:
     """Whether no corner of the window has the whole core outside.
 
-    The original widens the mask with OpenCV, which gives such a corner the lowest number there is, and takes a
-    negative number anywhere for a mask without free places. At 32×32 only 30 of the 360 directions are left.
+    The original widens the mask with OpenCV, which gives such a corner the lowest possible number. It then reads any
+    negative number as a mask without free places. At 32×32 only 30 of the 360 directions are left.
     """
     y, x = np.argwhere(core).T - len(core) // 2 + 1
     return all(((side_y * y <= 0) & (side_x * x <= 0)).any() for side_y in (-1, 1) for side_x in (-1, 1))
