@@ -53,6 +53,7 @@ class _Elfatt(torch.autograd.Function):
     ) -> Tensor:
         q, k, v = _alike(q, k, v)
         batch, tokens, heads, head_dim = q.shape
+        batch_stride, row_stride, head_stride, _ = q.stride()
         sizes = Sizes(
             batch=batch,
             tokens=tokens,
@@ -61,7 +62,7 @@ class _Elfatt(torch.autograd.Function):
             itemsize=q.element_size(),
             split=global_heads,
             block=min(block_size, tokens),
-            strides=q.stride()[:3],
+            strides=(batch_stride, row_stride, head_stride),
             ragged=lengths is not None,
             conv=weight is not None,
         )
