@@ -21,7 +21,7 @@ FEW = [
     ("float32", Cell(1, block=128)),
     ("float32", Cell(63, (63, 1), share=0.0, conv=False, block=16)),
     ("float32", Cell(65, (65, 64), head_dim=64, block=64, heads=3)),
-    ("float32", Cell(97, (97, 0, 1))),
+    ("float32", Cell(129, (129, 0, 70))),
     ("bfloat16", Cell(64, (0, 64), share=1.0, head_dim=24)),
     ("bfloat16", Cell(127, (1, 127), head_dim=128, block=512)),
     ("bfloat16", Cell(200, (200, 130), head_dim=32, block=160)),
