@@ -58,6 +58,11 @@ EVERY = [
         ),
     ),
     *itertools.product(BOUND, (Cell(300, (300, 0, 1, 257), head_dim=d, block=128) for d in (16, 20, 32, 64, 100, 128))),
+    *itertools.product(
+        BOUND,
+        (Cell(129, (129, 64), heads=3, share=share, conv=conv) for share in (0.0, 0.34, 1.0) for conv in (True, False)),
+    ),
+    *itertools.product(BOUND, [Cell(1000, (1000, 513), head_dim=64, block=512)]),
     ("float32", Cell(4097, (4097, 0, 1, 2500), head_dim=64, block=128)),
     ("float32", Cell(16384, (16384,), block=32)),
     ("bfloat16", Cell(16384, (16384, 0, 9001), head_dim=32, block=256)),
