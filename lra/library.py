@@ -24,6 +24,7 @@ from lra.core.config import Run, resolve, settled
 from lra.core.environment import RESULTS
 from lra.core.errors import UserError
 from lra.core.frameworks import Device
+from lra.model.sharing import Sharing
 from lra.terminal.console import console, errors
 from lra.terminal.flags import command_line
 from lra.training import data, record
@@ -44,6 +45,8 @@ def train(
     resume: bool = False,
     fresh: bool = False,
     raw: Path | str | None = None,
+    devices: int = 1,
+    accumulate: int = 1,
     callback: Callback | None = None,
 ) -> Record:
     """Train and evaluate one run, and save its record under `results`.
@@ -55,6 +58,8 @@ def train(
         resume: Continue from the snapshot of this run.
         fresh: Start over, and discard the snapshot of this run.
         raw: The folder of your own raw files.
+        devices: So many devices share each batch.
+        accumulate: Parts of a device's share of a batch, which are computed one after the other.
         callback: Is told how it goes.
 
     Returns:
@@ -64,10 +69,14 @@ def train(
         UserError: The run cannot be trained.
         loop.Diverged: A loss is NaN or infinite.
         loop.Interrupted: The run was stopped, and a snapshot was saved for `resume`.
+        DeviceFailed: One of several devices failed; the last snapshot stays.
     """
-    place = Place(results=Path(results), device=device, resume=resume, fresh=fresh)
+    sharing = Sharing(devices, accumulate)
+    place = Place(results=Path(results), device=device, resume=resume, fresh=fresh, sharing=sharing)
+    sharing.check(run.train.batch_size)
     require_room(place)
     with _quiet():
+        backends.require_devices(run.backend, device, devices)
         run = settled(run, on_gpu=backends.on_gpu(run.backend, device))
         prepared = data.prepare(run.task, run.data, data.source(None if raw is None else Path(raw), None))
         return train_one(run, prepared, place, callback or Silent())[0]

@@ -15,13 +15,16 @@ import tasks
 from attention_impls import saved
 from lra.bench import record as bench_record
 from lra.cli.chosen import Chosen
-from lra.core.config import as_dict, from_dict, resolve
+from lra.core.config import Run, as_dict, from_dict, resolve
 from lra.core.documents import json_document, read_yaml, yaml_text
 from lra.core.environment import DATA
+from lra.model.state import state_arrays
+from lra.model.weights import initial_weights
 from lra.regression import baselines
 from lra.scores import claims, published
 from lra.sweep import choice, lease, plan
-from lra.training import checkpoint, record
+from lra.training import checkpoint, record, snapshot
+from lra.training.history import History
 from tasks import store
 from tasks import text as text_task
 from tasks.base import Source
@@ -30,7 +33,7 @@ from tasks.pathfinder import Pathfinder
 from tasks.retrieval import Retrieval
 from tasks.retrieval_aan1818 import corpus
 from tasks.text import official as reviews
-from tests import board_records, cifar_forms, retrieval_data, text_data
+from tests import board_records, cifar_forms, retrieval_data, small, text_data
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,23 @@ def _snapshot(folder: Path) -> None:
 def _read_snapshot(folder: Path) -> Any:
     arrays, facts = checkpoint.read(folder / "a.safetensors")
     return {name: (array.dtype.str, array.tolist()) for name, array in arrays.items()}, facts
+
+
+def _shared(folder: Path) -> None:
+    weights = initial_weights(small.blueprint("linear"))
+    history = History(step=6, curve=[[4.0, 2.3, 0.1, 2.2, 0.2]], best=weights, loss=9.0, correct=3, count=16)
+    state = {name: np.abs(array) for name, array in state_arrays(weights).items()} | {"adam.count": np.array(6)}
+    facts = snapshot.facts(_run(), "0123456789ab") | {"devices": [1, 2]}
+    checkpoint.save_atomically(state | history.arrays(), folder / "a.safetensors", facts)
+
+
+def _read_shared(folder: Path) -> Any:
+    found = snapshot.read(folder / "a.safetensors", _run(), "0123456789ab", small.blueprint("linear"))
+    return found.devices, {name: array.tolist() for name, array in found.arrays.items()}
+
+
+def _run() -> Run:
+    return small.smoke_run("listops", "linear", "torch", steps=8, evaluate_every=4, chunk=2)
 
 
 def _trained(folder: Path) -> None:
@@ -185,6 +205,7 @@ def inputs() -> Iterator[Input]:
     yield Input("a record", _record, lambda folder: record.load(folder / "a.json"), sealed=True)
     yield Input("a bench record", _bench, lambda folder: bench_record.load(folder / "a.json"))
     yield Input("a snapshot", _snapshot, _read_snapshot, sealed=True)
+    yield Input("a snapshot of several devices", _shared, _read_shared, sealed=True)
     yield Input("a run as a layer", _trained, _read_trained, sealed=True)
     yield Input("a configuration", _configuration, lambda f: from_dict(read_yaml(f / "a.yaml"), str(f / "a.yaml")))
     yield Input("a choice", _choice, lambda f: Chosen.of(["--config", str(f / "a.json")]).run(None)[0])

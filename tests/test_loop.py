@@ -58,6 +58,9 @@ class Scripted:
     def environment(self) -> dict[str, Any]:
         return {}
 
+    def close(self) -> None:
+        """Nothing to end."""
+
 
 def test_each_run_keeps_the_weights_of_its_own_best_evaluation(tmp_path: Path) -> None:
     base = smoke_run(steps=6, evaluate_every=2, chunk=2)

@@ -121,6 +121,7 @@ IMPOSSIBLE: dict[str, Any] = {
     "first_steps_after": -1.0,
     "revisions": {"task": 0},
     "devices": 0,
+    "accumulate": 0,
     "usable_cores": 0,
     "usable_memory_bytes": 0,
     **{f"curve[1].{name}": 1.1 for name in ("train_accuracy", "validation_accuracy")},

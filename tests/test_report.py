@@ -105,6 +105,14 @@ def test_a_run_trained_again_has_a_page_of_its_own(tmp_path: Path, capsys: pytes
     assert {identity: run["accuracy"] for identity, run in found.items()} == {"0123456789ab": 40, "0123456789ab.2": 50}
 
 
+def test_runs_on_several_devices_stand_apart() -> None:
+    one, two = made("listops", "elfatt", 0.5), made("listops", "elfatt", 0.5, devices=2)
+    alone, shared = run_columns(identities([one, two]))["kinds"]
+    assert {name for name in alone if alone[name] != shared[name]}
+    assert "2 devices" in json.dumps(shared)
+    assert "devices" not in json.dumps(alone)
+
+
 def test_thousands_of_runs_take_a_few_hundred_bytes_each() -> None:
     few = [made("listops", attn, 0.5, seed) for attn in ("elfatt", "softmax") for seed in range(5)]
     ids = (f"{blake2b(bytes([i % 251, i // 251]), digest_size=6).hexdigest()}" for i in range(3000))

@@ -7,8 +7,18 @@ from collections.abc import Iterator
 import pytest
 from board_records import made
 
+from lra.core.config import resolve
+from lra.model.sharing import Sharing
 from lra.training.history import History
-from lra.training.screen import RecentSpeed, result_lines, untimed, verdict
+from lra.training.screen import (
+    RecentSpeed,
+    comparison_table,
+    first_line,
+    result_lines,
+    seeds_table,
+    untimed,
+    verdict,
+)
 
 
 def calls(history: History, speed: RecentSpeed, count: int, seconds: float, beside: float = 0.0) -> Iterator[int]:
@@ -57,6 +67,20 @@ def test_times_that_are_no_timing_are_called_so() -> None:
     assert untimed([quiet, loud]) == ["seed 1 of elfatt: these times are no timing: niced 19"]
     assert "these times are no timing: niced 19" in result_lines(loud)
     assert not [line for line in result_lines(quiet) if "timing" in line]
+
+
+def test_speeds_of_several_devices_are_called_so() -> None:
+    one, two = made("listops", "elfatt", 0.5), made("listops", "elfatt", 0.5, 1, devices=2)
+    before = made("listops", "elfatt", 0.5, 2, devices=None)
+    cells = lambda table: list(next(iter(table.columns)).cells)  # noqa: E731
+    assert cells(seeds_table([one, two]))[:2] == ["seed 0", "seed 1, on 2 devices"]
+    assert cells(comparison_table([one, before]))[0] == "elfatt"
+    assert cells(comparison_table([one, two]))[0] == "elfatt, on 1 and 2 devices"
+    assert "1 samples/s, on 2 devices" in result_lines(two)[1]
+    assert "devices" not in result_lines(one)[1]
+    run = resolve("listops", "elfatt", backend="torch", preset="smoke")
+    assert first_line(run, "", "", 1, Sharing(4, 2)).endswith("6 steps of 8 on 4 devices in 2 parts")
+    assert first_line(run, "", "").endswith("6 steps of 8")
 
 
 def test_a_record_without_a_commit_says_why() -> None:

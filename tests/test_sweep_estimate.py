@@ -76,6 +76,11 @@ def test_another_machine_is_said_and_another_kind_of_device_tells_nothing() -> N
     assert Known([earlier()], [bench()], True).estimate(RUN) is UNKNOWN
 
 
+def test_a_run_whose_batches_were_shared_tells_nothing() -> None:
+    assert Known([earlier(devices=2), earlier(accumulate=2)], [], False).estimate(RUN) == UNKNOWN
+    assert Known([earlier(devices=None)], [], False).estimate(RUN) != UNKNOWN
+
+
 def test_a_benchmark_of_the_step_tells_it_too() -> None:
     found = Known([], [bench()], False).estimate(RUN)
     assert found.seconds == pytest.approx(LOADING + steps_in_all(RUN) * 0.25)

@@ -222,6 +222,6 @@ def _ignore_hashing(run: Run, ready: Any, results: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lra.training.trainer.run_id", lambda *_: "5b1ed" * 2 + "00")
         patch.setattr(
-            "lra.training.trainer.as_dict", lambda _: {part: {} for part in ("data", "options", "model", "train")}
+            "lra.training.making.as_dict", lambda _: {part: {} for part in ("data", "options", "model", "train")}
         )
         train(run, ready, place(results), Quiet())

@@ -134,12 +134,14 @@ def test_losses_are_the_same_bits_on_the_same_machine(
     assert checked["first losses"].outcome == outcome
 
 
-@pytest.mark.parametrize("other", ["cpu", "numpy", "framework", "commit"])
+@pytest.mark.parametrize("other", ["cpu", "numpy", "framework", "commit", "number of devices"])
 def test_elsewhere_losses_agree_within_a_thousandth(other: str, trained: tuple[Path, Record], tmp_path: Path) -> None:
     made = trained[1]
     changes: dict[str, Any] = {"environment": made.environment | {other: "another"}}
     if other == "commit":
         changes = {"git": {"commit": "0" * 40, "clean": True}}
+    if other == "number of devices":
+        changes = {"devices": 2}
     for factor, outcome in ((1.0 + 1e-5, "passed"), (1.002, "failed")):
         told = [each * factor for each in made.first_losses]
         checked = found(put(made, tmp_path, first_losses=told, **changes), HERE)["first losses"]

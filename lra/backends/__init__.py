@@ -20,6 +20,7 @@ from lra.core.frameworks import Device, require_installed
 from lra.model.batches import Chunk
 from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
+from lra.model.sharing import ALONE, Sharing
 from lra.model.weights import Weights
 
 Products = Literal["float32", "bfloat16"]
@@ -85,6 +86,10 @@ class Backend(Protocol):
         """Framework, its version, device and precision, for the record."""
         ...
 
+    def close(self) -> None:
+        """End the processes of other devices, where there are any; the states may not be used any more."""
+        ...
+
 
 @runtime_checkable
 class Clock(Protocol):
@@ -130,16 +135,17 @@ class Clock(Protocol):
         ...
 
 
-def get(name: str, blueprints: Sequence[Blueprint], device: Device | None) -> Backend:
-    """The backend of these runs on that device; None means a GPU where the framework sees one.
+def get(name: str, blueprints: Sequence[Blueprint], device: Device | None, sharing: Sharing = ALONE) -> Backend:
+    """The backend of these runs on that kind of device; None means GPUs where the framework sees one.
 
-    The blueprints differ in nothing but their seed. Several need a framework of TOGETHER.
+    The blueprints differ in nothing but their seed. Several need a framework of TOGETHER. Who shares a batch among
+    several devices closes the backend.
     """
     require_installed(name)
     mechanism = blueprints[0].mechanism
     if name not in mechanism.backends:
         raise UserError(f"{mechanism.name} has no {name} implementation; it has: {', '.join(mechanism.backends)}")
-    return import_module(f"lra.backends.{name}.backend").open_backend(blueprints, device)
+    return import_module(f"lra.backends.{name}.backend").open_backend(blueprints, device, sharing)
 
 
 def on_gpu(name: str, device: Device | None) -> bool:
@@ -147,10 +153,17 @@ def on_gpu(name: str, device: Device | None) -> bool:
     if device == "cpu":
         return False
     require_installed(name)
-    found = import_module(f"lra.backends.{name}.backend").sees_gpu()
+    found = import_module(f"lra.backends.{name}.device").sees_gpu()
     if device == "gpu" and not found:
         raise UserError(f"--device gpu: {name} sees no CUDA GPU, and no other kind is supported: use --device cpu")
     return found
+
+
+def require_devices(name: str, device: Device | None, count: int) -> None:
+    """UserError where this machine has not so many of that kind for the framework; ask before anything else of it."""
+    if count > 1:
+        require_installed(name)
+        import_module(f"lra.backends.{name}.device").require_devices(device, count)
 
 
 def gpu_seen_elsewhere(name: str) -> bool:

@@ -37,6 +37,7 @@ class Chosen:
     preset: str | None
     backend: str | None
     device: str | None
+    devices: str | None
     config: Path | None
     print_config: bool
     help: bool
@@ -45,7 +46,7 @@ class Chosen:
     def of(cls, argv: Sequence[str]) -> Chosen:
         """From the command line; flags that this does not know are tyro's."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        for name in ("task", "attn", "preset", "backend", "device"):
+        for name in ("task", "attn", "preset", "backend", "device", "devices"):
             parser.add_argument(f"--{name}")
         parser.add_argument("--config", type=Path)
         parser.add_argument("--print-config", action="store_true")
@@ -80,9 +81,12 @@ class Chosen:
     def _on_gpu(self, backend: str) -> bool:
         if self.help:
             return False
-        from lra.backends import on_gpu  # --help needs none of it
+        from lra.backends import on_gpu, require_devices  # --help needs none of it
 
-        return on_gpu(backend, None if self.device is None else read_device(self.device))
+        device = None if self.device is None else read_device(self.device)
+        if self.devices and self.devices.isdecimal():  # else tyro says what is wrong
+            require_devices(backend, device, int(self.devices))
+        return on_gpu(backend, device)
 
     def _from_file(self, path: Path, spec: Spec | None) -> Run:
         """A run from --print-config's YAML or a record's JSON; flags may repeat what it says, not contradict it."""

@@ -17,7 +17,8 @@ from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.core.presets import Preset
 from lra.core.spec import Spec, Specs
-from lra.terminal.arguments import Number, Where, devices, specs
+from lra.terminal import arguments
+from lra.terminal.arguments import Number, Where
 from lra.terminal.console import DOCUMENTATION, write_document
 
 ATTN = (
@@ -51,7 +52,7 @@ class TrainFlags(Generic[Data, Options]):
 
     task: TaskName
     """Which task."""
-    attn: Annotated[Specs, specs(), tyro.conf.arg(name="attn", help=ATTN)]
+    attn: Annotated[Specs, arguments.specs(), tyro.conf.arg(name="attn", help=ATTN)]
     preset: Preset
     """smoke: is it wired; quick: does it learn, in minutes on a CPU; standard: ranked."""
     backend: BackendName
@@ -62,8 +63,12 @@ class TrainFlags(Generic[Data, Options]):
     """Continue what was begun with this configuration; of several runs, skip the finished and start the others."""
     fresh: Switch = False
     """Start over, discarding an unfinished run of this configuration."""
-    device: Annotated[Device, devices()] | None = None
+    device: Annotated[Device, arguments.devices()] | None = None
     """Where to train; a GPU where the framework sees one."""
+    devices: Number = 1
+    """So many devices share each batch: the same numbers, but in their last digits. GPUs, or cores of a CPU."""
+    accumulate: Number = 1
+    """Compute a device's share of a batch in so many parts, one after the other, where it does not fit into memory."""
     raw: Where | None = None
     """Your own raw files (default: $LRA_RAW); generated tasks need none."""
     results: Where = RESULTS
@@ -110,7 +115,8 @@ def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
             raise UserError("--print-config prints one configuration: name one mechanism")
         write_document(yaml_text(as_dict(runs[0])))
         return 0
-    from lra.training.session import Place, train_all  # after the parse: --help and --print-config need none of it
+    from lra.model.sharing import Sharing  # after the parse: --help and --print-config need none of it
+    from lra.training.session import Place, train_all
 
     place = Place(
         results=flags.results,
@@ -121,6 +127,7 @@ def train(argv: Sequence[str], others: Sequence[str] = ()) -> int:
         raw=flags.raw,
         processes=flags.processes,
         tensorboard=flags.tensorboard,
+        sharing=Sharing(flags.devices, flags.accumulate),
     )
     return train_all(runs, flags.seeds, place, why)
 

@@ -24,6 +24,10 @@ class UserError(Exception):
         super().__init__(shortened(text))
 
 
+class DeviceFailed(Exception):
+    """One of several devices that share each batch is gone, and with it the run; its last snapshot stays."""
+
+
 def shortened(text: str) -> str:
     """The text without its middle where it is longer than people read."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} … {text[-250:]}"

@@ -42,6 +42,13 @@ class Chunk:
     places: Int32[np.ndarray, "K B"]
     sizes: tuple[int, ...]
     size_of: Int32[np.ndarray, "K G"]
+    of: Int64[np.ndarray, " K"] | None = None
+    """How many examples the whole batches have of which these are a share; None where they are whole."""
+
+    @property
+    def examples(self) -> Int64[np.ndarray, " K"]:
+        """Examples of each whole batch."""
+        return (self.labels != NO_EXAMPLE).sum(1) if self.of is None else self.of
 
 
 class Epochs:

@@ -30,6 +30,15 @@ class Grouping(NamedTuple):
     """What one more size costs once, in tokens."""
     parallel: int = 1
     """Groups that are reckoned to be computed at a time. Not the number of cores: a run is cut alike everywhere."""
+    devices: int = 1
+    """That share each group, an equal number of examples each."""
+    parts: int = 1
+    """Of a batch, which are computed one after the other: so many, or a multiple, are the groups."""
+
+    @property
+    def whole(self) -> Grouping:
+        """The same without grouping by length: every example padded to the longest of all."""
+        return WHOLE._replace(devices=self.devices, parts=self.parts)
 
 
 WHOLE = Grouping(groups=1, sizes=1)
@@ -53,20 +62,22 @@ def plan_padding(needs: Int[np.ndarray, " m"], longest: int, batch: int, steps: 
 
     needs: tokens of each training example's longest document; no example of any split needs more than `longest`.
     """
-    if grouping == WHOLE:
-        return Padding(1, (longest,))
+    parts, devices = grouping.parts, grouping.devices
+    if grouping == grouping.whole:
+        return Padding(parts, (longest,))
     batches = np.sort(np.random.default_rng(0).choice(needs, (SAMPLED_BATCHES, batch)), 1)
     most = grouping.sizes or 1
     tried = [
         _cut(batches, groups, longest, None if grouping.sizes is None else sizes)
-        for groups in range(1, min(grouping.groups, batch) + 1)
+        for groups in range(parts, min(max(grouping.groups, parts), batch) + 1, parts)
         for sizes in range(1, most + 1)
-        if batch % groups == 0
+        if batch % (groups * devices) == 0
     ]
 
     def cost(cut: tuple[float, Padding]) -> float:
         tokens, padding = cut
-        work = tokens / min(padding.groups, grouping.parallel) + padding.groups * grouping.overhead
+        at_once = min(padding.groups // parts, grouping.parallel)
+        work = tokens / devices / at_once + padding.groups * grouping.overhead
         return steps * work + len(padding.sizes) * grouping.compilation
 
     return min(tried, key=cost)[1]

@@ -67,7 +67,7 @@ def run_columns(runs: Mapping[str, Record]) -> Values:
 def _kind(each: Record) -> Values:
     """What a run shares with those of other seeds."""
     return {
-        **named(each.attn, [*overrides.words(each), *filter(None, [overrides.tuned([each])])]),
+        **named(each.attn, [*overrides.words(each), *filter(None, [overrides.tuned([each]), _devices(each)])]),
         "task": each.task,
         "title": tasks.load(each.task).title,
         "version": each.task_version,
@@ -77,6 +77,11 @@ def _kind(each: Record) -> Values:
         "preset": overrides.preset_name(each),
         "undertrained": each.preset == LEARNING,
     }
+
+
+def _devices(each: Record) -> str:
+    """What speed and memory are of, where that is not one device: they are no row beside those of one."""
+    return f"{each.devices} devices" if (each.devices or 1) > 1 else ""
 
 
 def _figures(each: Record) -> Values:

@@ -52,7 +52,9 @@ class Known:
         self._runs = [
             each
             for each in runs
-            if (each.environment["device"] != "cpu") == on_gpu and (machine or "") in _device(each.environment)
+            if (each.environment["device"] != "cpu") == on_gpu
+            and (each.devices or 1, each.accumulate) == (1, 1)  # as every run of a sweep
+            and (machine or "") in _device(each.environment)
         ]
         self._benches = [each for each in benches if each.what == "train" and (each.device == "gpu") == on_gpu]
         self._machine, self._on_gpu = machine or "", on_gpu

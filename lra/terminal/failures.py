@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from attention_impls.base import AttentionError
-from lra.core.errors import UserError, is_out_of_memory, shortened
+from lra.core.errors import DeviceFailed, UserError, is_out_of_memory, shortened
 from lra.core.workers import ending_signals
 from lra.terminal.console import abandon_streams
 from tasks.base import TaskError
@@ -52,6 +52,8 @@ def _told(action: Callable[[], int]) -> int:
         raise
     except (UserError, TaskError, AttentionError) as error:
         return fail(str(error), 2)
+    except DeviceFailed as error:
+        return fail(str(error), 1)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

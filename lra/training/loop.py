@@ -16,7 +16,6 @@ from lra.backends import Backend, Sums
 from lra.core.config import Run
 from lra.model.batches import Chunk, Epochs, ahead, chunk_bounds, gatherers, training_chunks
 from lra.model.blueprint import Blueprint
-from lra.model.padding import WHOLE
 from lra.model.schedule import schedule
 from lra.model.weights import Weights, initial_weights, parameter_count
 from lra.terminal.failures import ending_signals
@@ -49,11 +48,15 @@ class Lane:
         callback: Callback,
         found: Snapshot | None,
         together: Sequence[str] = (),
+        devices: int = 1,
     ) -> None:
-        """`together`: the ids of all runs in the process, where there are others."""
+        """`together`: the ids of all runs in the process, where there are others. `devices` share each batch."""
         self.run, self.blueprint, self.work, self.callback = run, blueprint, work, callback
         self.facts = snapshot.facts(run, work.name)
         self._together = list(together)
+        before = found.devices if found else ()
+        self.devices = before if before[-1:] == (devices,) else (*before, devices)
+        """How many have shared its batches so far, one after the other."""
         self.snapshot = found and found.arrays
         self.history = History() if found is None else History.from_arrays(found.arrays)
         self.weights = initial_weights(blueprint)
@@ -73,6 +76,7 @@ class Lane:
         """Write the next snapshot: the backend's state, what the lane has seen, whether its loss is still a number."""
         facts = self.facts | ({"diverged": str(self.diverged)} if self.diverged else {})
         facts |= {"together": self._together} if self._together else {}
+        facts |= {"devices": self.devices} if self.devices != (1,) else {}
         checkpoint.save_atomically(state | self.history.arrays(), self.work / NEXT, facts)
 
     def require_number(self, name: str, loss: float, step: int) -> None:
@@ -96,8 +100,9 @@ class Loop:
         self._warm: float | None = None  # when the first call had ended
         self._meter = Meter(lambda: clock.asleep)
         self._plan = lanes[0].run.train
+        grouping = backend.grouping
         self._gather = gatherers(
-            data.splits, self._plan.batch_size, self._plan.steps, WHOLE if padded else backend.grouping
+            data.splits, self._plan.batch_size, self._plan.steps, grouping.whole if padded else grouping
         )
         self.state = backend.start([lane.weights for lane in lanes], [lane.snapshot for lane in lanes])
 

@@ -105,6 +105,8 @@ class Record:
     """Where the best weights on validation were written, from the folder of results on; they are not in git."""
     preset_version: Count = field(default=1, metadata={"later": True})
     """Of the preset's values, which its task's YAML names."""
+    accumulate: Count = field(default=1, metadata={"later": True})
+    """Parts of a device's share of a batch, which it computed one after the other: memory is that of one part."""
     checksum: str | None = None
     """SHA-256 of all other fields. It shows damage, not honesty: who changes a record can compute it anew."""
 

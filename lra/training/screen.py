@@ -13,6 +13,8 @@ from rich.table import Table
 
 from lra.core.config import Run, spelled
 from lra.core.presets import Milestone, milestones, preset_values
+from lra.model.sharing import ALONE as ONE_DEVICE
+from lra.model.sharing import Sharing
 from lra.terminal.console import LINE_EVERY_SECONDS, console, duration, in_lines
 from lra.training.disturbance import ALONE
 from lra.training.history import History
@@ -22,13 +24,13 @@ ESTIMATE_AFTER_SECONDS = 3.0
 RECENT_SECONDS = 60.0
 
 
-def first_line(run: Run, description: str, why_preset: str, seeds: int = 1) -> str:
+def first_line(run: Run, description: str, why_preset: str, seeds: int = 1, sharing: Sharing = ONE_DEVICE) -> str:
     """What the run is about to do, in one line."""
     which = f"seed {run.seed}" if seeds == 1 else f"seeds {run.seed}–{run.seed + seeds - 1} in one program"
     attn = spelled(run.attn, run.options)
     return (
         f"{run.task} ({description}) · {attn} · {run.backend} · preset {run.preset}{why_preset} · "
-        f"{which} · {run.train.steps:,} steps of {run.train.batch_size}"
+        f"{which} · {run.train.steps:,} steps of {run.train.batch_size}{sharing.told}"
     )
 
 
@@ -45,8 +47,9 @@ class TrainingScreen:
 
     def starts(self, history: History, facts: dict[str, Any]) -> None:
         threads = f", {facts['framework_threads']} threads" if facts["framework_threads"] else ""
+        many = f"{len(facts['device_names'])} × " if "device_names" in facts else ""
         console.print(
-            f"{facts['framework']} on {facts['device']}{threads} · {facts['precision']} · "
+            f"{facts['framework']} on {many}{facts['device']}{threads} · {facts['precision']} · "
             f"{facts['parameters']:,} parameters"
         )
         if history.step:
@@ -182,7 +185,7 @@ def comparison_table(records: list[Record]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for attn, own in by_attn.items():
         table.add_row(
-            f"{in_lines(attn)}{', at chance' if all(record.at_chance for record in own) else ''}",
+            f"{in_lines(attn)}{', at chance' if all(record.at_chance for record in own) else ''}{_on(own)}",
             *_mean_and_deviation(own),
             f"{own[0].parameters:,}",
             f"{seconds:,.1f}" if (seconds := sum(record.seconds for record in own)) < 1000 else f"{seconds:,.0f}",
@@ -206,7 +209,7 @@ def seeds_table(records: list[Record]) -> Table:
     for heading in ("accuracy %", "±", "samples/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for record in records:
-        remark = ", at chance" if record.at_chance else ""
+        remark = (", at chance" if record.at_chance else "") + _on([record])
         shown = _percent(record.test_accuracy, record.test_examples)
         table.add_row(f"seed {record.seed}{remark}", *shown, f"{record.samples_per_second:,.0f}")
     if len(records) > 1:
@@ -234,7 +237,7 @@ def result_lines(record: Record) -> list[str]:
     """The figures below the table."""
     lines = [
         f"one seed, {record.test_examples:,} test examples: {verdict(record)}",
-        f"{record.steps_per_second:,.1f} steps/s · {record.samples_per_second:,.0f} samples/s · "
+        f"{record.steps_per_second:,.1f} steps/s · {record.samples_per_second:,.0f} samples/s{_on([record])} · "
         f"{duration(record.seconds)} of training · peak memory {record.peak_memory_bytes / 1e6:,.0f} MB · "
         f"{record.parameters:,} parameters",
     ]
@@ -246,6 +249,12 @@ def result_lines(record: Record) -> list[str]:
     if record.preset in ("smoke", "quick"):
         lines.append(f"preset {record.preset}: {record.data}; shows whether it learns, ranks nothing")
     return lines
+
+
+def _on(records: list[Record]) -> str:
+    """What speed and memory are of, where that is not one device."""
+    counts = sorted({record.devices or 1 for record in records})
+    return "" if counts == [1] else f", on {' and '.join(map(str, counts))} devices"
 
 
 def untimed(records: list[Record]) -> list[str]:

@@ -81,6 +81,7 @@ def require_possible(run: Run, place: Place) -> None:
     """UserError for what cannot be trained."""
     if place.resume and place.fresh:
         raise UserError("--resume and --fresh exclude each other: continue, or start over")
+    place.sharing.check(run.train.batch_size)
     if place.tensorboard:
         require_tensorboard()
     require_installed(run.backend)
@@ -92,8 +93,10 @@ def require_possible(run: Run, place: Place) -> None:
 def train_job(job: Job, why_preset: str = "") -> tuple[int, list[Path]]:
     """Train the runs of one process and show the outcome; the exit code, and the records that there are now."""
     run, place = job.runs[0], job.place
-    on_gpu = backends.on_gpu(run.backend, place.device)  # a GPU that is not there is told before data is made
-    console.print(first_line(run, tasks.load(run.task).describe(run.data), why_preset, len(job.runs)))
+    # A GPU that is not there is told before data is made.
+    backends.require_devices(run.backend, place.device, place.sharing.devices)
+    on_gpu = backends.on_gpu(run.backend, place.device)
+    console.print(first_line(run, tasks.load(run.task).describe(run.data), why_preset, len(job.runs), place.sharing))
     prepared = data.prepare(run.task, run.data, data.source(place.raw, place.processes))
     runs = [settled(each, on_gpu=on_gpu) for each in job.runs]
     outcomes, parts = _left(runs, prepared, place)

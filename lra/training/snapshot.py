@@ -32,6 +32,8 @@ class Snapshot:
 
     arrays: Weights
     diverged: str | None
+    devices: tuple[int, ...] = (1,)
+    """How many have shared its batches so far, one after the other."""
 
 
 SNAPSHOT, NEXT = "snapshot.safetensors", "next.safetensors"
@@ -48,15 +50,17 @@ def read(path: Path, run: Run, run_id: str, blueprint: Blueprint) -> Snapshot:
     arrays, found = checkpoint.read(path)
     diverged = found.pop("diverged", None)
     found.pop("together", None)
+    devices = found.pop("devices", [1])
     for check in (
         _other_origin(found, facts(run, run_id)),
+        _impossible_devices(devices),
         other_arrays(arrays, _expected(arrays, initial_weights(blueprint))),
         _impossible_history(arrays, run.train),
         () if diverged else _not_finite(arrays),
     ):
         for problem in check:
             raise checkpoint.Refused(path, problem)
-    return Snapshot(arrays=arrays, diverged=diverged)
+    return Snapshot(arrays=arrays, diverged=diverged, devices=tuple(devices))
 
 
 def step(work: Path) -> int | None:
@@ -109,6 +113,11 @@ def _other_origin(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[
         yield f"is of another revision of the code ({_told(found.get('revisions'))}; now {_told(own['revisions'])})"
     if found != own:
         yield f"is of another run ({found.get('run')}; this one is {own['run']})"
+
+
+def _impossible_devices(devices: Any) -> Iterator[str]:
+    if not (isinstance(devices, list) and devices and all(type(count) is int and count > 0 for count in devices)):
+        yield f"has impossible counts of devices {devices!r}"
 
 
 def _told(revised: Any) -> str:

@@ -15,22 +15,20 @@ import tasks
 from attention_impls.base import Dims
 from attention_impls.saved import BEST, LONGEST
 from lra import backends
-from lra.backends import Backend
-from lra.core.config import Run, as_dict
-from lra.core.environment import environment, git_state
-from lra.core.errors import UserError
+from lra.core.config import Run
+from lra.core.errors import DeviceFailed, UserError
 from lra.core.files import require_writable, set_aside
 from lra.core.frameworks import Device
-from lra.core.identity import revisions, run_id
-from lra.core.presets import preset_version
-from lra.model.blueprint import Blueprint, require_input, with_kernel
+from lra.core.identity import run_id
+from lra.model.blueprint import Blueprint, require_input
+from lra.model.sharing import ALONE, Sharing
 from lra.model.weights import require_memory
-from lra.terminal.flags import command_of
 from lra.training import checkpoint, record, snapshot
 from lra.training.callbacks import METRICS, MetricsFile, Several, Silent
 from lra.training.clock import AwakeClock
 from lra.training.history import FIRST_STEPS, Callback
 from lra.training.loop import Diverged, Lane, Loop
+from lra.training.making import make_record
 from lra.training.snapshot import SNAPSHOT, Snapshot
 from tasks.base import Task
 from tasks.locks import Busy, held
@@ -50,6 +48,8 @@ class Place:
     raw: Path | None = None
     processes: int | None = None
     tensorboard: Path | None = None
+    sharing: Sharing = ALONE
+    """How a batch is computed, on one device or on several."""
     several: bool = False
     """Whether these are among several runs, of which `resume` starts those that were never begun."""
 
@@ -154,19 +154,24 @@ def _opened(runs: Sequence[Run], data: Prepared, place: Place, callbacks: Sequen
     blueprints = [make_blueprint(run, task) for run in runs]
     works = [checkpoint.folder(place.results, run_id(run, data.hash)) for run in runs]
     together = [work.name for work in works] if len(works) > 1 else []
+    devices = place.sharing.devices
     with backends.pinned(runs[0].backend), ExitStack() as stack:
         stack.enter_context(alone(works))
         snapshot.settle(works)
         found = [_find_snapshot(*each, place) for each in zip(runs, blueprints, works, strict=True)]
         lanes = [
-            Lane(run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), callback), own, together)
+            Lane(
+                run, blueprint, work, Several(MetricsFile(work / METRICS, run.train), callback), own, together, devices
+            )
             for run, blueprint, work, callback, own in zip(runs, blueprints, works, callbacks, found, strict=True)
         ]
         room = sum(KEPT * lane.parameters * (1 if lane.snapshot else 2) for lane in lanes)
         require_writable(works[0], NO_ROOM, room)
         stack.enter_context(_unsaved_told(works))
         clock = stack.enter_context(AwakeClock())
-        yield Loop(lanes, backends.get(runs[0].backend, blueprints, place.device), data, clock, padded=place.padded)
+        backend = backends.get(runs[0].backend, blueprints, place.device, place.sharing)
+        stack.callback(backend.close)
+        yield Loop(lanes, backend, data, clock, padded=place.padded)
 
 
 def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
@@ -180,7 +185,7 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
         if lane.diverged is None:
             facts = lane.facts | {LONGEST: lane.blueprint.dims.max_length}
             checkpoint.save_atomically(lane.history.best, lane.work / BEST, facts)
-            made = _make_record(lane, data, loop.backend, *accuracies)
+            made = make_record(lane, data, loop.backend, place.sharing, *accuracies)
             # Killed after this one was recorded and before the last was, seeds come here twice.
             path = (record.save_once if place.resume else record.save)(made, place.results)
             outcomes.append((record.load(path), path))  # what every later reader sees
@@ -189,53 +194,6 @@ def _leave_records(loop: Loop, data: Prepared, place: Place) -> list[Outcome]:
     for lane in loop.lanes:
         snapshot.remove(lane.work)
     return outcomes
-
-
-def _make_record(lane: Lane, data: Prepared, backend: Backend, best: float, last: float) -> record.Record:
-    run, history, task = lane.run, lane.history, tasks.load(lane.run.task)
-    facts = environment() | with_kernel(backend.environment(), lane.blueprint)
-    return record.Record(
-        schema=record.SCHEMA,
-        run_id=lane.work.name,
-        task=run.task,
-        task_version=task.version,
-        data=data.meta["description"],
-        data_hash=data.hash,
-        attn=run.attn,
-        options=asdict(run.options),
-        backend=run.backend,
-        preset=run.preset,
-        seed=run.seed,
-        config=as_dict(run),
-        test_accuracy=best,
-        test_accuracy_last=last,
-        test_examples=len(data.splits["test"]),
-        validation_accuracy=history.best_accuracy,
-        validation=task.validation(run.data),
-        best_step=history.best_step,
-        references=data.meta["references"],
-        curve=history.points(),
-        parameters=lane.parameters,
-        seconds=history.seconds,
-        evaluation_seconds=history.evaluation_seconds,
-        steps_per_second=history.steps_per_second,
-        samples_per_second=history.steps_per_second * run.train.batch_size,
-        peak_memory_bytes=backend.peak_memory(),
-        precision=facts.pop("precision"),
-        switches=facts.pop("switches"),
-        devices=facts.pop("devices", 1),
-        usable_cores=facts.pop("usable_cores"),
-        usable_memory_bytes=facts.pop("usable_memory_bytes"),
-        environment=facts,
-        git=git_state(),
-        command=command_of(run),
-        first_steps_after=history.first_steps_after,
-        revisions=revisions(run),
-        first_losses=history.first_losses,
-        timing=history.disturbance.words(),
-        preset_version=preset_version(run.task, run.preset),
-        weights=f"{checkpoint.WORK}/{lane.work.name}/{BEST}",
-    )
 
 
 def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> Snapshot | None:
@@ -265,16 +223,24 @@ def _find_snapshot(run: Run, blueprint: Blueprint, work: Path, place: Place) -> 
 
 @contextmanager
 def _unsaved_told(works: Sequence[Path]) -> Iterator[None]:
-    """What cannot be written inside, as on a full disk, is told with the way to go on. A lost reader is none."""
+    """What cannot be written inside, as on a full disk, and a device that fails, are told with the way to go on.
+
+    A reader who leaves is none of them.
+    """
     try:
         yield
     except BrokenPipeError:
         raise
+    except DeviceFailed as error:
+        raise DeviceFailed(f"{error}; {_then(works)}") from error
     except OSError as error:
-        kept = all((work / SNAPSHOT).exists() for work in works)
-        then = "with --resume it continues from its last snapshot" if kept else "it had no snapshot yet"
         what = f"{error.filename or works[0]}: {error.strerror or error}"
-        raise OSError(f"{what}: make room or repair it, and run the same command again; {then}") from error
+        raise OSError(f"{what}: make room or repair it, and run the same command again; {_then(works)}") from error
+
+
+def _then(works: Sequence[Path]) -> str:
+    kept = all((work / SNAPSHOT).exists() for work in works)
+    return "with --resume it continues from its last snapshot" if kept else "it had no snapshot yet"
 
 
 @contextmanager

@@ -141,6 +141,8 @@ def _differs(record: Record, facts: dict[str, Any]) -> str:
     """What keeps two runs from the same bits."""
     if record.backend in TOGETHER:
         return f"{record.backend} may have trained seeds together, which rounds differently"
+    if (record.devices or 1) > 1 or record.accumulate > 1:
+        return "another number of devices, or of parts of a batch"
     theirs, mine = dict(record.environment), environment() | facts
     theirs["commit"], mine["commit"] = record.git["commit"], git_state()["commit"]
     return next((f"another {name}" for name in SAME if theirs.get(name) != mine.get(name)), "")

@@ -15,14 +15,16 @@ import numpy as np
 import optax
 
 from lra.backends import PRECISION, Products, Sums, host_peak_memory, products_of
-from lra.backends.jax.device import open_device
+from lra.backends.jax.device import open_devices
 from lra.backends.jax.encoder import to_states, to_weights
+from lra.backends.jax.mesh import EACH, WHOLE, Devices
 from lra.backends.jax.step import JaxState, Step, examples_in, groups
 from lra.backends.jax.switches import switches
 from lra.core.frameworks import Device
 from lra.model.batches import Chunk
 from lra.model.blueprint import Blueprint
 from lra.model.padding import Grouping
+from lra.model.sharing import ALONE, Sharing, by_device
 from lra.model.state import require_state
 from lra.model.weights import Weights, within
 
@@ -33,34 +35,43 @@ OF_SEEDS = (0, 0, 0, 0, None, None, None)
 class JaxBackend:
     """The Backend of JAX. Several runs are one program: the step of one, mapped over a leading axis of every array."""
 
-    def __init__(self, blueprints: Sequence[Blueprint], device: Any, *, scanned: bool) -> None:
-        """`scanned`: whether a chunk is one program."""
+    def __init__(
+        self, blueprints: Sequence[Blueprint], device: Any, *others: Any, scanned: bool, accumulate: int = 1
+    ) -> None:
+        """`scanned`: whether a chunk is one program. `others`: the devices that share each batch with the first."""
         self._blueprint = blueprints[0]
-        self._device = device
+        self._device, self._accumulate = device, accumulate
+        self._devices = Devices([device, *others], seeds=len(blueprints) > 1)
         self._scanned = scanned
         self._seeds = np.array([blueprint.seed for blueprint in blueprints], np.uint32)
         self._products: Products = products_of(self._blueprint, on_gpu=device.platform == "gpu")
-        self._step = Step(self._blueprint, self._products)
+        self._step = Step(self._blueprint, self._products, self._devices.sum)
         self._train = jax.jit(self._train_chunk, donate_argnums=0, static_argnums=3)
-        self._gradients = jax.jit(self._of_seeds(self._step.gradients, (0, 0, None, 0, 0)))
+        over, apart, rows = self._devices.over, self._devices.apart, self._devices.rows
+        gradients = apart(self._of_seeds(self._step.gradients, (0, 0, None, 0, 0)))
+        self._gradients = jax.jit(over(gradients, (WHOLE, WHOLE, WHOLE, rows, WHOLE), EACH))
         self._moved = jax.jit(self._of_seeds(self._step.moved_by_groups, (0, 0, None)), donate_argnums=0)
-        self._scores, self._logits = (
-            jax.jit(self._of_seeds(call, (0, None))) for call in (self._step.scores, self._step.logits)
-        )
+        scores, logits = (self._of_seeds(call, (0, None)) for call in (self._step.scores, self._step.logits))
+        self._scores = jax.jit(over(apart(scores), (WHOLE, EACH), EACH))
+        self._logits = jax.jit(over(logits, (WHOLE, EACH), rows))
 
     @property
     def grouping(self) -> Grouping:
         if self._device.platform == "gpu":
             # Reasoned, not measured: launches, and seconds of compilation, against millions of tokens a second.
-            return Grouping(groups=2, sizes=4, overhead=2**14, compilation=2**23)
-        return Grouping(groups=8, sizes=4, overhead=64, compilation=200_000, parallel=4)
+            found = Grouping(groups=2, sizes=4, overhead=2**14, compilation=2**23)
+        else:
+            found = Grouping(groups=8, sizes=4, overhead=64, compilation=200_000, parallel=4)
+        return found._replace(devices=len(self._devices.all), parts=self._accumulate)
 
     def start(self, weights: Sequence[Weights], snapshots: Sequence[Weights | None] | None = None) -> JaxState:
         found = snapshots or [None] * len(weights)
         states = [self._start(*each) for each in zip(weights, found, strict=True)]
-        return jax.device_put(self._joined(states), self._device)
+        return self._devices.put(self._joined(states))
 
     def train_steps(self, state: JaxState, chunks: Sequence[Chunk]) -> tuple[JaxState, list[Sums]]:
+        if self._scanned:
+            chunks = [by_device(chunk, len(self._devices.all)) for chunk in chunks]
         first = chunks[0]
         lengths = [chunk.lengths for chunk in chunks if chunk.lengths is not None]
         batches = (
@@ -73,14 +84,18 @@ class JaxBackend:
             first.rates,
         )
         seeds = self._joined(list(self._seeds))
-        if self._scanned:
-            state, sums = self._train(state, *jax.device_put((seeds, batches), self._device), first.sizes)
-        else:
-            state, sums = self._train_by_groups(state, seeds, batches, first.sizes)
-        return state, [_to_sums(own) for own in self._apart(sums, 1)]
+        with self._devices.watched():
+            if self._scanned:
+                placed = self._devices.put((seeds, batches), (WHOLE, self._cut_batches))
+                state, sums = self._train(state, *placed, first.sizes)
+            else:
+                state, sums = self._train_by_groups(state, seeds, batches, first.sizes)
+            return state, [_to_sums(own) for own in self._apart(sums, 1)]
 
     def evaluate(self, state: JaxState, chunk: Chunk) -> list[Sums]:
-        found = [np.sum(parts, 0, dtype=np.float64) for parts in self._inferred(self._scores, state, chunk)]
+        axes = (0, 1) if self._devices.several else 0  # groups, and devices
+        with self._devices.watched():
+            found = [np.sum(parts, axes, dtype=np.float64) for parts in self._inferred(self._scores, state, chunk)]
         return [_to_sums(own) for own in self._apart(np.stack(found), 1)]
 
     def logits(self, state: JaxState, chunk: Chunk) -> list[np.ndarray]:
@@ -108,8 +123,11 @@ class JaxBackend:
         ]
 
     def peak_memory(self) -> int:
-        stats = self._device.memory_stats()
-        return stats["peak_bytes_in_use"] if stats else host_peak_memory()
+        stats = [device.memory_stats() for device in self._devices.all]
+        return sum(each["peak_bytes_in_use"] for each in stats) if all(stats) else host_peak_memory()
+
+    def close(self) -> None:
+        """One process has all devices: nothing is left to end."""
 
     def environment(self) -> dict[str, Any]:
         on_gpu = self._device.platform == "gpu"
@@ -120,7 +138,13 @@ class JaxBackend:
             "framework_threads": None,
             "precision": PRECISION[self._products],
             "switches": switches(),
-        } | ({"seeds_in_one_program": len(self._seeds)} if len(self._seeds) > 1 else {})
+        } | self._several()
+
+    def _several(self) -> dict[str, Any]:
+        """What the environment says of seeds and of devices where there is more than one."""
+        found: dict[str, Any] = {"seeds_in_one_program": len(self._seeds)} if len(self._seeds) > 1 else {}
+        names = [device.device_kind for device in self._devices.all]
+        return found | ({"device_names": names} if self._devices.several else {})
 
     def _start(self, weights: Weights, snapshot: Weights | None) -> JaxState:
         """The state of one run."""
@@ -158,7 +182,16 @@ class JaxBackend:
         self, state: JaxState, seeds: jax.Array, batches: tuple, sizes: tuple[int, ...]
     ) -> tuple[JaxState, jax.Array]:
         step = self._of_seeds(partial(self._step.whole, sizes), (0, 0, OF_SEEDS))
-        return jax.lax.scan(lambda state, batch: step(seeds, state, batch), state, batches)
+
+        def steps(state: JaxState, seeds: jax.Array, batches: tuple) -> tuple[JaxState, jax.Array]:
+            return jax.lax.scan(lambda state, batch: step(seeds, state, batch), state, batches)
+
+        return self._devices.over(steps, (WHOLE, WHOLE, self._cut_batches), WHOLE)(state, seeds, batches)
+
+    @property
+    def _cut_batches(self) -> tuple:
+        """How the arrays of a chunk are cut: tokens, lengths, labels and places by rows."""
+        return (*[self._devices.rows_of_steps] * 4, WHOLE, WHOLE, WHOLE)
 
     def _train_by_groups(
         self, state: JaxState, seeds: Any, batches: tuple, sizes: tuple[int, ...]
@@ -168,24 +201,21 @@ class JaxBackend:
         for k, (size_of, number, rate) in enumerate(zip(sizes_of, numbers, rates, strict=True)):
             examples = (tokens[k], None if lengths is None else lengths[k], labels[k], places[k])
             count = examples_in(labels[k])
-            parts = [
-                self._gradients(state, seeds, number, group, count)
-                for group in groups(examples, [sizes[at] for at in size_of])
-            ]
-            state, sums = self._moved(state, parts, rate)
+            parts = []
+            for at, group in enumerate(groups(examples, [sizes[at] for at in size_of]), start=1):
+                parts.append(self._gradients(state, seeds, number, group, count))
+                if self._accumulate > 1 and at % (len(size_of) // self._accumulate) == 0:
+                    jax.block_until_ready(parts)  # the next part begins when this one needs its memory no more
+            state, sums = self._moved(state, self._devices.added(parts), rate)
             found.append(sums)
         return state, np.stack(jax.device_get(found))
 
 
-def sees_gpu() -> bool:
-    """Whether JAX's own choice is a GPU."""
-    return open_device(None).platform == "gpu"
-
-
-def open_backend(blueprints: Sequence[Blueprint], device: Device | None) -> JaxBackend:
-    """The backend on that device, or on JAX's own choice, which is a GPU where there is one."""
-    found = open_device(device)
-    return JaxBackend(blueprints, found, scanned=found.platform == "gpu")
+def open_backend(blueprints: Sequence[Blueprint], device: Device | None, sharing: Sharing = ALONE) -> JaxBackend:
+    """The backend on devices of that kind, or of JAX's own choice, which are GPUs where there is one."""
+    found = open_devices(device, sharing.devices)
+    on_gpu = found[0].platform == "gpu"
+    return JaxBackend(blueprints, *found, scanned=on_gpu, accumulate=sharing.accumulate)
 
 
 def _to_sums(sums: jax.Array | np.ndarray) -> Sums:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,8 +37,9 @@ class JaxState(NamedTuple):
 class Step:
     """The functions of a step; each is pure, and compiled by its caller."""
 
-    def __init__(self, blueprint: Blueprint, products: Products) -> None:
-        self._blueprint = blueprint
+    def __init__(self, blueprint: Blueprint, products: Products, over_devices: Callable[[Any], Any]) -> None:
+        """`over_devices` sums arrays over the devices that share a batch, within `whole`."""
+        self._blueprint, self._over_devices = blueprint, over_devices
         self._structure = skeleton(blueprint, products)
         train = blueprint.train
         self.adam = optax.scale_by_adam(train.beta1, train.beta2, train.epsilon)
@@ -80,13 +81,13 @@ class Step:
         The batch is cut into as many groups as `size_of` has entries, of which each is cut to its own of the `sizes`.
         """
         *examples, size_of, number, rate = batch
-        count = (examples[2] != NO_EXAMPLE).sum()
+        count = self._over_devices((examples[2] != NO_EXAMPLE).sum())
 
         def of_group(group: Examples, size: int) -> Found:
             return self.gradients(state, seed, number, _cut(group, size), count)
 
         if len(size_of) == 1 and len(sizes) == 1:
-            gradients, sums = of_group(examples, sizes[0])
+            gradients, sums = self._over_devices(of_group(examples, sizes[0]))
             return self.moved(state, gradients, rate), sums
 
         def add(total: Found, given: tuple[Examples, jax.Array]) -> tuple[Found, None]:
@@ -97,7 +98,8 @@ class Step:
         stacked = jax.tree.map(lambda array: array.reshape(len(size_of), -1, *array.shape[1:]), examples)
         shapes = jax.eval_shape(partial(of_group, size=sizes[0]), jax.tree.map(lambda a: a[0], stacked))
         zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-        (gradients, sums), _ = jax.lax.scan(add, zeros, (stacked, size_of))
+        added, _ = jax.lax.scan(add, zeros, (stacked, size_of))
+        gradients, sums = self._over_devices(added)
         return self.moved(state, gradients, rate), sums
 
     def logits(self, state: JaxState, examples: Examples) -> jax.Array:

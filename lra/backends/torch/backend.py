@@ -14,8 +14,11 @@ from torch import Tensor
 
 from lra.backends import PRECISION, Products, Sums, host_peak_memory, products_of
 from lra.backends.torch.cuda_graph import CapturedStep, CudaRecorder, Recorder
+from lra.backends.torch.device import open_devices
 from lra.backends.torch.encoder import Encoder, canonical, to_numpy, turned
-from lra.backends.torch.step import Batch, Group, batches, eager_step, sums, total
+from lra.backends.torch.leader import Leader, name_of
+from lra.backends.torch.ranks import Ranks
+from lra.backends.torch.step import Add, Batch, Group, batches, eager_step, sums, total
 from lra.backends.torch.switches import switches
 from lra.backends.torch.threads import Threads
 from lra.core.errors import UserError
@@ -24,6 +27,7 @@ from lra.model.batches import Chunk
 from lra.model.blueprint import Blueprint
 from lra.model.groups import Setting, setting
 from lra.model.padding import Grouping
+from lra.model.sharing import ALONE, Sharing
 from lra.model.state import require_state
 from lra.model.weights import Weights, within
 
@@ -37,31 +41,47 @@ class State:
     encoder: Encoder
     optimiser: torch.optim.AdamW
     captured: CapturedStep | None = None
+    number: int = 0
+    """Of the states that were started, the same on every rank."""
 
 
 class TorchBackend:
-    """The Backend of PyTorch, for one run. `recorder` makes what captures a state's steps; None takes them eagerly."""
+    """The Backend of PyTorch, for one run. `recorder` makes what captures a state's steps; None takes them eagerly.
+
+    Of several ranks each has one; what is asked of that of rank 0 the others do too.
+    """
 
     def __init__(
-        self, blueprint: Blueprint, device: torch.device, recorder: Callable[[], Recorder] | None = None
+        self,
+        blueprint: Blueprint,
+        device: torch.device,
+        recorder: Callable[[], Recorder] | None = None,
+        *,
+        sharing: Sharing = ALONE,
+        ranks: Ranks | None = None,
     ) -> None:
         self._blueprint = blueprint
         self._device = device
         self._products: Products = products_of(blueprint, on_gpu=device.type == "cuda")
         self._recorder = recorder
-        self._eager_because = f"on a {device.type}"
-        self._threads = Threads(torch.get_num_threads() if device.type == "cpu" else 1)
+        self._sharing, self._ranks, self._started = sharing, ranks or Ranks(), 0
+        self._eager_because = f"on a {device.type}" if self._ranks.count == 1 else "several devices share a batch"
+        self._threads = Threads(self._ranks.cores if device.type == "cpu" else 1, sharing.accumulate)
 
     @property
     def grouping(self) -> Grouping:
         if self._device.type == "cuda":
             # Reasoned, not measured: launches against tokens.
-            return Grouping(groups=2, sizes=4, overhead=2**14)
-        return Grouping(groups=8, sizes=None, overhead=400, parallel=4)
+            found = Grouping(groups=2, sizes=4, overhead=2**14)
+        else:
+            found = Grouping(groups=8, sizes=None, overhead=400, parallel=4)
+        return found._replace(devices=self._sharing.devices, parts=self._sharing.accumulate)
 
     def start(self, weights: Sequence[Weights], snapshots: Sequence[Weights | None] | None = None) -> State:
         [own], [snapshot] = weights, snapshots or [None]
         require_state(snapshot, own)
+        self._ranks.tell("start", weights, snapshots)
+        self._started += 1
         encoder = Encoder(self._blueprint, self._products)
         encoder.load(own if snapshot is None else within(snapshot, "weights/"), self._device)
         train = self._blueprint.train
@@ -69,12 +89,15 @@ class TorchBackend:
             _grouped(encoder, self._blueprint), lr=0.0, betas=(train.beta1, train.beta2), eps=train.epsilon, fused=True
         )
         _place_moments(encoder, optimiser, snapshot)
-        return State(encoder=encoder, optimiser=optimiser)
+        return State(encoder=encoder, optimiser=optimiser, number=self._started)
 
     def train_steps(self, state: State, chunks: Sequence[Chunk]) -> tuple[State, list[Sums]]:
-        [chunk] = chunks
+        [whole] = chunks
+        chunk = self._ranks.share("train_steps", state.number, whole)
         steps = batches(chunk, self._device)
-        take = self._captured(state, steps) or partial(eager_step, state.encoder, state.optimiser, self._threads)
+        take = self._captured(state, steps) or partial(
+            eager_step, state.encoder, state.optimiser, self._threads, self._add
+        )
         with self._threads.one_core_each():
             found = [take(batch, float(rate)) for rate, batch in zip(chunk.rates, steps, strict=True)]
         return state, [_to_sums(found)]
@@ -83,7 +106,10 @@ class TorchBackend:
         def of_group(group: Group) -> Tensor:
             return sums(state.encoder(group.tokens, group.lengths)[0], group.labels)
 
-        return [_to_sums([total(parts) for parts in self._inferred(of_group, chunk)])]
+        own = self._ranks.share("evaluate", state.number, chunk)
+        found = [total(parts) for parts in self._inferred(of_group, own)]
+        self._ranks.add(found)
+        return [_to_sums(found)]
 
     def logits(self, state: State, chunk: Chunk) -> list[np.ndarray]:
         def of_group(group: Group) -> Tensor:
@@ -115,19 +141,29 @@ class TorchBackend:
 
     def peak_memory(self) -> int:
         on_gpu = self._device.type == "cuda"
-        return torch.cuda.max_memory_allocated(self._device) if on_gpu else host_peak_memory()
+        self._ranks.tell("peak_memory")
+        found = torch.tensor(torch.cuda.max_memory_allocated(self._device) if on_gpu else host_peak_memory())
+        self._ranks.add([found])
+        return int(found)
+
+    def close(self) -> None:
+        self._ranks.close()
 
     def environment(self) -> dict[str, Any]:
         on_gpu = self._device.type == "cuda"
         return {
             "framework": f"torch {torch.__version__}",
             "cuda": torch.version.cuda if on_gpu else None,
-            "device": torch.cuda.get_device_name(self._device) if on_gpu else "cpu",
-            "framework_threads": torch.get_num_threads(),
+            "device": name_of(self._device),
+            "framework_threads": self._ranks.cores,
             "precision": PRECISION[self._products],
             "switches": switches(),
             "step": f"eager: {self._eager_because}" if self._recorder is None else "captured",
-        }
+        } | ({"device_names": list(self._ranks.names)} if self._ranks.count > 1 else {})
+
+    @property
+    def _add(self) -> Add | None:
+        return None if self._ranks.count == 1 else self._ranks.add
 
     def _captured(self, state: State, steps: list[Batch]) -> CapturedStep | None:
         """The captured step, prepared for these; None where steps are eager, from the first failure to the end."""
@@ -143,22 +179,17 @@ class TorchBackend:
         return state.captured
 
 
-def sees_gpu() -> bool:
-    """Whether PyTorch's own choice is a GPU."""
-    return torch.cuda.is_available()
-
-
-def open_backend(blueprints: Sequence[Blueprint], device: Device | None) -> TorchBackend:
+def open_backend(blueprints: Sequence[Blueprint], device: Device | None, sharing: Sharing = ALONE) -> TorchBackend:
     """The backend of one run on that device, or on a GPU where there is one; only there are steps captured.
 
     On a CPU steps are eager: launching costs little there, and torch.compile took 138 s for a step that was no faster.
+    So they are where several devices share a batch, since NCCL's own thread may disturb a capture.
     """
     [blueprint] = blueprints
-    if device == "gpu" and not torch.cuda.is_available():
-        raise UserError("--device gpu was asked for, but PyTorch sees no CUDA device: use --device cpu")
-    if device == "gpu" or (device is None and sees_gpu()):
-        return TorchBackend(blueprint, torch.device("cuda"), CudaRecorder)
-    return TorchBackend(blueprint, torch.device("cpu"))
+    devices = open_devices(device, sharing.devices)
+    if len(devices) > 1:
+        return TorchBackend(blueprint, devices[0], sharing=sharing, ranks=Leader(blueprint, devices, sharing))
+    return TorchBackend(blueprint, devices[0], CudaRecorder if devices[0].type == "cuda" else None, sharing=sharing)
 
 
 def _to_sums(found: list[Tensor]) -> Sums:

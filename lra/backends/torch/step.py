@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ from torch import Tensor
 from lra.backends.torch.encoder import Encoder
 from lra.backends.torch.threads import Threads
 from lra.model.batches import NO_EXAMPLE, Chunk
+
+Add = Callable[[Sequence[Tensor]], None]
+"""Sums tensors over the devices that share a batch, in place."""
 
 
 class Group(NamedTuple):
@@ -50,7 +53,7 @@ def batches(chunk: Chunk, device: torch.device) -> list[Batch]:
     """The chunk's batches, each cut into its groups, all of them views of one copy on the device."""
     tokens, lengths, labels = on_device(chunk, device)
     places, steps = (_copied(torch.from_numpy(array), device) for array in (chunk.places, chunk.steps))
-    examples = (labels != NO_EXAMPLE).sum(1)
+    examples = _copied(torch.from_numpy(chunk.examples), device)
     per_group = labels.shape[1] // chunk.size_of.shape[1]
 
     def group(k: int, number: int, size: int) -> Group:
@@ -65,9 +68,9 @@ def batches(chunk: Chunk, device: torch.device) -> list[Batch]:
 
 
 def eager_step(
-    encoder: Encoder, optimiser: torch.optim.AdamW, threads: Threads, batch: Batch, rate: float
+    encoder: Encoder, optimiser: torch.optim.AdamW, threads: Threads, add: Add | None, batch: Batch, rate: float
 ) -> Float[Tensor, "3"]:
-    """Learn from one batch: (loss, correct, count)."""
+    """Learn from one batch: (loss, correct, count). `add` is given where other devices have shares of it."""
     for settings in optimiser.param_groups:
         settings["lr"] = rate * settings["factor"]
     parameters = list(encoder.parameters())
@@ -81,8 +84,12 @@ def eager_step(
         used = [part for part in parts if part is not None]
         # The fused AdamW reads memory in order, whatever the gradient's strides say.
         parameter.grad = reduce(torch.add, used).contiguous() if used else None
+    found = total(totals)
+    if add is not None:
+        # Without a gradient zeros stand in its place: all devices add arrays of the same shapes.
+        add([*(torch.zeros_like(each) if each.grad is None else each.grad for each in parameters), found])
     optimiser.step()
-    return total(totals)
+    return found
 
 
 def group_loss(

@@ -18,9 +18,13 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """`count` threads. With one there is no pool: the caller's thread computes."""
+    """`count` threads. With one there is no pool: the caller's thread computes.
 
-    def __init__(self, count: int) -> None:
+    With several `turns` the items of one are done before those of the next are begun.
+    """
+
+    def __init__(self, count: int, turns: int = 1) -> None:
+        self._turns = turns
         self._pool = ThreadPoolExecutor(count, "group", lambda: torch.set_num_threads(1)) if count > 1 else None
 
     @contextmanager
@@ -35,7 +39,12 @@ class Threads:
             torch.set_num_threads(before)
 
     def map(self, call: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """The results in the order of the items, of which the last, as a rule the longest, are begun first."""
+        """The results in the order of the items; of a turn the last, as a rule the longest, are begun first."""
+        each = -(-len(items) // self._turns)
+        turns = [items[first : first + each] for first in range(0, len(items), each)]
+        return [result for turn in turns for result in self._side_by_side(call, turn)]
+
+    def _side_by_side(self, call: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         if self._pool is None or len(items) == 1:
             return [call(item) for item in items]
         waiting = [self._pool.submit(call, item) for item in reversed(items)]

@@ -1,0 +1,113 @@
+"""The processes that share each batch in PyTorch, one for each device, as one of them sees the others.
+
+Rank 0 is the process that the user started: it has the loop, the screen, the snapshots and the record. The others hold
+the same state and do as it says (lra.backends.torch.peer). Each computes the gradients of its share, they are summed
+over the ranks, and every rank takes the same optimiser step: what DistributedDataParallel does for a model that fits
+into one of its buckets. It cannot do so here, since it sums inside the backward pass of one graph, and the groups of a
+batch are several graphs, in threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import psutil
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lra.core.errors import DeviceFailed
+from lra.model.batches import Chunk
+
+PATIENCE = timedelta(days=30)
+"""Of a rank that waits for another: it may be stopped for hours. One that is gone is noticed otherwise."""
+LOOPBACK = "127.0.0.1"
+INTERFACE = "GLOO_SOCKET_IFNAME"
+
+
+class Ranks:
+    """One process alone: there is nobody to tell, and nothing to add."""
+
+    count = 1
+    names: tuple[str, ...] = ()
+    """Of the devices, by rank; nothing for one that is alone."""
+
+    @property
+    def cores(self) -> int:
+        """Threads that this process may use."""
+        return torch.get_num_threads()
+
+    def tell(self, method: str, *values: Any) -> None:
+        """Have every other rank call that method of its backend with these values."""
+
+    def share(self, method: str, number: int, chunk: Chunk) -> Chunk:
+        """Have every rank call that method with the state of that number and its share of a chunk; this one's share."""
+        return chunk
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Sum each of the tensors over the ranks, in place."""
+
+    def close(self) -> None:
+        """End the others."""
+
+
+class Member(Ranks):
+    """One of several ranks. All of them add the same tensors in the same order."""
+
+    def __init__(self, rank: int, count: int, store: str, device: torch.device) -> None:
+        """`store`: a file that all ranks name, through which they find each other."""
+        self.count, self.rank, self.device = count, rank, device
+        backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        with local_sockets():
+            dist.init_process_group(backend, f"file://{store}", timeout=PATIENCE, rank=rank, world_size=count)
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        with torch.no_grad(), self.joined():
+            flat = torch.cat([each.reshape(-1) for each in tensors])
+            dist.all_reduce(flat)
+            for each, part in zip(tensors, flat.split([each.numel() for each in tensors]), strict=True):
+                each.copy_(part.view_as(each))
+
+    def exchange(self, messages: Sequence[Any]) -> Any:
+        """What rank 0, whose `messages` has one for each rank, has for this one; elsewhere they are not read."""
+        found: list[Any] = [None]
+        with self.joined():
+            dist.scatter_object_list(found, list(messages), src=0)
+        return found[0]
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Inside, a rank that is gone raises DeviceFailed."""
+        try:
+            yield
+        except RuntimeError as error:  # what gloo and NCCL raise, with addresses that tell nobody anything
+            raise self.lost(error) from error
+
+    def lost(self, error: RuntimeError) -> Exception:
+        """Why the ranks do not hear each other any more."""
+        return DeviceFailed(f"rank {self.rank} lost the others: {error}")
+
+    def close(self) -> None:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+@contextmanager
+def local_sockets() -> Iterator[None]:
+    """Inside, gloo opens its sockets where no other machine sees them: what it reads from them it unpickles."""
+    names = [name for name, found in psutil.net_if_addrs().items() if any(each.address == LOOPBACK for each in found)]
+    before = os.environ.get(INTERFACE)
+    if names:
+        os.environ[INTERFACE] = names[0]
+    try:
+        yield
+    finally:
+        os.environ.pop(INTERFACE, None)
+        if before is not None:
+            os.environ[INTERFACE] = before
