@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from attention_impls.elfatt.triton import torch_attend
-from attention_impls.elfatt.triton.plan import ABSENT, Arrays, Step
+from attention_impls.elfatt.triton.plan import ABSENT, Arrays, KernelStep
 from attention_impls.elfatt.triton.torch_attend import attend_fused
 
 TOKENS = 4096
@@ -32,7 +32,7 @@ TOKENS = 4096
 class Launch:
     """A step with what its kernel was given."""
 
-    step: Step
+    step: KernelStep
     arrays: Arrays
 
     @property
@@ -47,7 +47,7 @@ def recorded(*, run: bool) -> Iterator[list[Launch]]:
     launches: list[Launch] = []
     start = torch_attend.launch
 
-    def record(step: Step, arrays: Arrays) -> None:
+    def record(step: KernelStep, arrays: Arrays) -> None:
         launches.append(Launch(step, arrays))
         if run:
             start(step, arrays)

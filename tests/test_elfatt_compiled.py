@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,19 @@ LARGEST = {"bfloat16-128-512": 8, "bfloat16-64-512": 8}
 PALLAS = {"bfloat16-32-128": 6, "bfloat16-64-128": 6, "bfloat16-128-512": 7, "float32-32-128": 7, "float32-64-512": 7}
 
 
-def compiled_for_hopper(cells: dict[str, int], cache: Path, *words: str) -> list[dict[str, Any]]:
-    """What a module of the tests says of each kernel, in one process whose Triton compiles each code once."""
+def told(cells: Iterable[str], cache: Path, *words: str) -> list[dict[str, Any]]:
+    """What a module of the tests prints, in a process whose Triton compiles, each code once."""
     command = [sys.executable, "-m", *words, *cells]
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(cache)}
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    kernels = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def compiled_for_hopper(cells: dict[str, int], cache: Path, *words: str) -> list[dict[str, Any]]:
+    """What a module of the tests says of each kernel."""
+    kernels = told(cells, cache, *words)
     assert {cell: sum(each["cell"] == cell for each in kernels) for cell in cells} == cells
     for each in kernels:
         assert each["target"] == ["sm_90a"]
@@ -54,3 +61,11 @@ def test_what_pallas_lowers_to_compiles_and_fits(tmp_path: Path) -> None:
     kernels = compiled_for_hopper(PALLAS, tmp_path, "tests.elfatt_pallas")
     # bfloat16 has tensor cores of its own; three TF32 products need more registers.
     assert [each for each in kernels if each["spilt"] and each["cell"].startswith("bfloat16")] == []
+
+
+@pytest.mark.skipif(not find_spec("jax_triton"), reason="jax-triton is not installed, which is for machines with a GPU")
+@pytest.mark.skipif(not (find_spec("jax_cuda12_plugin") or find_spec("jax_cuda13_plugin")), reason="no CUDA for JAX")
+def test_jax_triton_itself_compiles_what_it_is_given(tmp_path: Path) -> None:
+    found = told(IN_JAX, tmp_path, "tests.elfatt_lowered")
+    assert {each["cell"]: each["calls"] for each in found} == IN_JAX
+    assert {each["aliased"] for each in found} == {4}  # out, dq, dk and dv of the block heads

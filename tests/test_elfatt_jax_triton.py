@@ -106,16 +106,16 @@ def swapped(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def wrong_order(patch: pytest.MonkeyPatch) -> None:
     """The first two arrays of each kernel stand in each other's places."""
-    read = plan.Step.read
+    read = plan.KernelStep.read
 
-    def exchanged(step: plan.Step, arrays: Arrays) -> Arrays:
+    def exchanged(step: plan.KernelStep, arrays: Arrays) -> Arrays:
         found = read(step, arrays)
         return dict(zip(found, [found[name] for name in swapped(tuple(found))], strict=True))
 
-    patch.setattr(plan.Step, "read", exchanged)
+    patch.setattr(plan.KernelStep, "read", exchanged)
 
 
-def changed_steps(change: Callable[[plan.Step], plan.Step]) -> Callable[[pytest.MonkeyPatch], None]:
+def changed_steps(change: Callable[[plan.KernelStep], plan.KernelStep]) -> Callable[[pytest.MonkeyPatch], None]:
     def apply(patch: pytest.MonkeyPatch) -> None:
         perform = jax_attend._perform
         patch.setattr(jax_attend, "_perform", lambda step, arrays: perform(change(step), arrays))
@@ -123,19 +123,19 @@ def changed_steps(change: Callable[[plan.Step], plan.Step]) -> Callable[[pytest.
     return apply
 
 
-def short_grid(step: plan.Step) -> plan.Step:
+def short_grid(step: plan.KernelStep) -> plan.KernelStep:
     return replace(step, grid=(max(1, step.grid[0] - 1), *step.grid[1:]))
 
 
-def turned_grid(step: plan.Step) -> plan.Step:
+def turned_grid(step: plan.KernelStep) -> plan.KernelStep:
     return replace(step, grid=(step.grid[0], step.grid[2], step.grid[1]))
 
 
-def a_token_less(step: plan.Step) -> plan.Step:
+def a_token_less(step: plan.KernelStep) -> plan.KernelStep:
     return replace(step, numbers={name: x - (name == "tokens") for name, x in step.numbers.items()})
 
 
-def other_heads(step: plan.Step) -> plan.Step:
+def other_heads(step: plan.KernelStep) -> plan.KernelStep:
     return replace(step, constants={name: x * (name != "FIRST") for name, x in step.constants.items()})
 
 

@@ -39,208 +39,151 @@ class Mutant:
         return source.replace(self.old, self.new)
 
 
-def _named(name: str, path: str, old: str, new: str, tests: str) -> Mutant:
+def named(name: str, path: str, old: str, new: str, tests: str) -> Mutant:
+    """A fault whose text stands once in its file."""
     return Mutant(name=name, path=path, old=old, new=new, tests=tests)
 
 
 TORCH_OPS, ELFATT = "attention_impls/ops/torch_ops.py", "attention_impls/elfatt/torch_impl.py"
-BLOCKS, GLOBALS, TILES, PLAN, IN_JAX = (
-    f"attention_impls/elfatt/triton/{name}.py"
-    for name in ("block_heads", "global_heads", "tiles", "plan", "jax_attend")
-)
-TRITON, BY_JAX = "tests/test_elfatt_fused_torch.py", "tests/test_elfatt_jax_triton.py"
-PALLAS = "tests/test_elfatt_fused_jax.py"
 BATCHES, LOSS = "lra/model/batches.py", "lra/backends/torch/step.py"
 NAMED = (
-    _named("a mask dropped", TORCH_OPS, "attn_mask=mask", "attn_mask=None", f"{LAWS} softmax"),
-    _named("a mask turned round", TORCH_OPS, "k.masked_fill(~real[", "k.masked_fill(real[", f"{LAWS} efficient"),
-    _named("softmax over the wrong axis", TORCH_OPS, "q.softmax(dim=3)", "q.softmax(dim=2)", f"{LAWS} efficient"),
-    _named(
+    named("a mask dropped", TORCH_OPS, "attn_mask=mask", "attn_mask=None", f"{LAWS} softmax"),
+    named("a mask turned round", TORCH_OPS, "k.masked_fill(~real[", "k.masked_fill(real[", f"{LAWS} efficient"),
+    named("softmax over the wrong axis", TORCH_OPS, "q.softmax(dim=3)", "q.softmax(dim=2)", f"{LAWS} efficient"),
+    named(
         "a convolution mirrored",
         TORCH_OPS,
         "F.conv2d(image, kernel,",
         "F.conv2d(image, kernel.flip(-1),",
         f"{LAWS} elfatt",
     ),
-    _named("a bias forgotten", TORCH_OPS, "bias.flatten()", "None", f"{LAWS} elfatt"),
-    _named(
+    named("a bias forgotten", TORCH_OPS, "bias.flatten()", "None", f"{LAWS} elfatt"),
+    named(
         "a block shifted by one",
         ELFATT,
         "rearrange(_pad_end(_to_space(x, blocks)",
         "rearrange(_pad_end(_to_space(x.roll(1, 1), blocks)",
         f"{LAWS} elfatt",
     ),
-    _named(
+    named(
         "the halves' heads swapped",
         ELFATT,
         "heads = slice(-q.shape[2], None)",
         "heads = slice(None, q.shape[2])",
         f"{LAWS} elfatt",
     ),
-    _named("no running maximum", BLOCKS, "mixed = mixed * shrink[:, None] +", "mixed = mixed +", TRITON),
-    _named("a tile past its block", BLOCKS, "end = tl.minimum(first + block, tokens)", "end = tokens", TRITON),
-    _named("one tile's rows for all", BLOCKS, "tl.program_id(0) % tiles * ROWS", "tl.program_id(0) % tiles", TRITON),
-    _named("a column of keys forgotten", BLOCKS, "by_k += product(tl.trans(by_score.to(x.dtype)), x)", "pass", TRITON),
-    _named("a split without its maximum", GLOBALS, "matrix = matrix * shrink[:, None] +", "matrix = matrix +", TRITON),
-    _named("splits added as they are", GLOBALS, "matrices * share[:, :, None]", "matrices", TRITON),
-    _named("no correction of the keys", GLOBALS, " - mean[None, :])", ")", TRITON),
-    _named(
-        "the last split's padding", GLOBALS, 'tl.where((rows < last)[:, None], found, float("-inf"))', "found", TRITON
-    ),
-    _named(
-        "taps of the first heads",
-        TILES,
-        "(tl.program_id(1) + FIRST) * D + features) * 3",
-        "tl.program_id(1) * D + features) * 3",
-        TRITON,
-    ),
-    _named("a border crossed", TILES, "(rows >= first) & (rows < last)", "rows < last", TRITON),
-    _named(
-        "a grid of whole blocks alone",
-        PLAN,
-        "_ceil(sizes.tokens, sizes.block) *",
-        "sizes.tokens // sizes.block *",
-        TRITON,
-    ),
-    _named(
-        "the statistics of one split",
-        PLAN,
-        "splits = sizes.width, _ceil(sizes.tokens, split)\n    most",
-        "splits = sizes.width, 1\n    most",
-        TRITON,
-    ),
-    _named(
-        "an alias by its name's place",
-        IN_JAX,
-        "{places.index(name): order.index(name)",
-        "{order.index(name): order.index(name)",
-        BY_JAX,
-    ),
-    _named("gradients of taps turned", IN_JAX, ".swapaxes(1, 2)", ".swapaxes(1, 2)[..., ::-1]", BY_JAX),
-    _named(
-        "a fade forgotten in Pallas", "attention_impls/elfatt/pallas_global.py", "fade[:, None] * sums", "sums", PALLAS
-    ),
-    _named(
-        "a block's border in Pallas",
-        "attention_impls/elfatt/pallas_block.py",
-        "jnp.minimum(self.border, length[...])",
-        "length[...]",
-        PALLAS,
-    ),
-    _named(
+    named(
         "padding not zeroed",
         "attention_impls/contract.py",
         "out = ops.zero_padding(out, real)",
         "out = out",
         f"{LAWS} elfatt",
     ),
-    _named(
+    named(
         "a length not checked",
         "attention_impls/contract.py",
         "if tokens > dims.max_length",
         "if tokens > 2 * dims.max_length",
         f"{LAWS} softmax",
     ),
-    _named(
+    named(
         "moments not restored",
         "lra/backends/torch/backend.py",
         "array = snapshot[key].T if turned(name)",
         "array = 0 * snapshot[key].T if turned(name)",
         "tests/test_backends.py -k bit_for_bit",
     ),
-    _named(
+    named(
         "the step's count not restored",
         "lra/backends/torch/backend.py",
         'float(snapshot["adam.count"]) if snapshot',
         "0.0 if snapshot",
         "tests/test_backends.py -k bit_for_bit",
     ),
-    _named(
+    named(
         "moments not restored in JAX",
         "lra/backends/jax/backend.py",
         'mu=to_states(within(snapshot, "adam.mu/"))[0]',
         'mu=to_states(within(snapshot, "adam.nu/"))[0]',
         "tests/test_backends.py -k bit_for_bit",
     ),
-    _named(
+    named(
         "a seed ignored in the order",
         BATCHES,
         "default_rng([seed, epoch])",
         "default_rng([0, epoch])",
         f"{RUNS} {LOOP}",
     ),
-    _named("every epoch alike", BATCHES, "default_rng([seed, epoch])", "default_rng([seed, 0])", RUNS),
-    _named(
+    named("every epoch alike", BATCHES, "default_rng([seed, epoch])", "default_rng([seed, 0])", RUNS),
+    named(
         "an evaluation batch lost",
         BATCHES,
         "for first in range(0, len(order), batch):",
         "for first in range(0, len(order) - batch, batch):",
         RUNS,
     ),
-    _named("a document cut", BATCHES, "[: sizes[-1]]\n", "[: sizes[-1] - 1]\n", RUNS),
-    _named(
+    named("a document cut", BATCHES, "[: sizes[-1]]\n", "[: sizes[-1] - 1]\n", RUNS),
+    named(
         "a sum for a mean",
         LOSS,
         ".sum()) / examples, totals",
         ".sum()), totals",
         "tests/test_backends.py tests/test_padding.py",
     ),
-    _named("empty rows counted", LOSS, "& real", "| real", "tests/test_backends.py -k example"),
-    _named(
+    named("empty rows counted", LOSS, "& real", "| real", "tests/test_backends.py -k example"),
+    named(
         "dropout off",
         "lra/backends/torch/step.py",
         "encoder.dropping.at(step, group.places, group.tokens)",
         "None",
         "tests/test_dropout.py",
     ),
-    _named(
+    named(
         "dropout of another step",
         "lra/backends/jax/step.py",
         "Dropping(seed, number,",
         "Dropping(seed, number + 1,",
         "tests/test_dropout.py",
     ),
-    _named(
+    named(
         "a penalty with the wrong sign", LOSS, "totals[0] + penalty", "totals[0] - penalty", "tests/test_backends.py"
     ),
-    _named("decay off", "lra/backends/jax/step.py", "update + own.decay * array", "update", "tests/test_groups.py"),
-    _named("a group at the main rate", LOSS, 'rate * settings["factor"]', "rate", "tests/test_groups.py"),
-    _named(
+    named("decay off", "lra/backends/jax/step.py", "update + own.decay * array", "update", "tests/test_groups.py"),
+    named("a group at the main rate", LOSS, 'rate * settings["factor"]', "rate", "tests/test_groups.py"),
+    named(
         "warm-up forgotten",
         "lra/model/schedule.py",
         "max(warmup - 1, 0)",
         "0",
         "tests/test_batches.py tests/test_train.py",
     ),
-    _named(
+    named(
         "best weights of the last step",
         "lra/training/loop.py",
         "weights if improved else lane.history.best",
         "weights",
         LOOP,
     ),
-    _named(
+    named(
         "the curve forgotten by a snapshot",
         "lra/training/history.py",
         'curve=arrays["history.curve"].tolist()',
         "curve=[]",
         LOOP,
     ),
-    _named("a wrong p-value", "lra/scores/significance.py", "2 * t.sf(", "t.sf(", BOARD),
-    _named("Holm as Bonferroni", "lra/scores/significance.py", "(len(p_values) - rank)", "len(p_values)", BOARD),
-    _named(
+    named("a wrong p-value", "lra/scores/significance.py", "2 * t.sf(", "t.sf(", BOARD),
+    named("Holm as Bonferroni", "lra/scores/significance.py", "(len(p_values) - rank)", "len(p_values)", BOARD),
+    named(
         "a population's deviation",
         "lra/scores/board.py",
         "return stdev(self.accuracies)",
         "return 0.9 * stdev(self.accuracies)",
         BOARD,
     ),
-    _named(
-        "the worst called the best", "lra/scores/significance.py", "best = max(present", "best = min(present", BOARD
-    ),
-    _named("a regression held", "lra/regression/verdict.py", "REGRESSED if p < level", "REGRESSED if p > level", CHECK),
-    _named("the bound of infinite seeds", "lra/regression/prediction.py", "1 / k + 1 / self.n", "1 / k", CHECK),
-    _named(
+    named("the worst called the best", "lra/scores/significance.py", "best = max(present", "best = min(present", BOARD),
+    named("a regression held", "lra/regression/verdict.py", "REGRESSED if p < level", "REGRESSED if p > level", CHECK),
+    named("the bound of infinite seeds", "lra/regression/prediction.py", "1 / k + 1 / self.n", "1 / k", CHECK),
+    named(
         "a curve that may lie anywhere",
         "lra/regression/verdict.py",
         "if not distance <= TOLERANCE",

@@ -26,7 +26,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from attention_impls.elfatt.triton import plan
-from attention_impls.elfatt.triton.plan import STATISTICS, Sizes, Step
+from attention_impls.elfatt.triton.plan import STATISTICS, KernelStep, Sizes
 
 Arrays = dict[str, Array]
 
@@ -86,7 +86,7 @@ def _backward(sizes: Sizes, kept: Arrays, gradient: Array) -> tuple[dict[str, Ar
 _attend.defvjp(_forward, _backward)
 
 
-def _perform(step: Step, arrays: Arrays) -> None:
+def _perform(step: KernelStep, arrays: Arrays) -> None:
     """Call a step's kernel, and put what it writes into the arrays; several seeds, which vmap brings, take turns."""
     q = arrays["q"]
     kinds = [
@@ -102,7 +102,7 @@ def _perform(step: Step, arrays: Arrays) -> None:
     arrays.update(zip(step.writes, call(step.read(arrays), begun), strict=True))
 
 
-def _triton_call(step: Step, reads: Arrays, begun: Arrays, kinds: list[jax.ShapeDtypeStruct]) -> list[Array]:
+def _triton_call(step: KernelStep, reads: Arrays, begun: Arrays, kinds: list[jax.ShapeDtypeStruct]) -> list[Array]:
     """One kernel; `begun` are arrays that it writes into, by the names of outputs, `kinds` what all outputs are."""
     from jax_triton import triton_call  # pyright: ignore[reportMissingImports]
 

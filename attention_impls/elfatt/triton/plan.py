@@ -1,6 +1,6 @@
 """The launches of ELFATT's Triton kernels, for PyTorch and JAX: order, grids, tiles, splits, scratch memory.
 
-A launch is a `Step`. A kernel gets arrays, numbers and constants by the names of its parameters. They come from one
+A launch is a `KernelStep`. A kernel gets arrays, numbers and constants by the names of its parameters. They come from one
 description of the call, `Sizes`. A framework only has to `perform` a step on its own arrays.
 
 Traffic is counted in tensors of one head's size, E bytes. The forward pass moves 5 E in a global head and 4 E in a
@@ -74,7 +74,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Step:
+class KernelStep:
     """One launch."""
 
     kernel: Any
@@ -94,7 +94,7 @@ class Step:
         return {name: arrays["q"] if name in ABSENT and name not in arrays else arrays[name] for name in self.reads}
 
 
-Perform = Callable[[Step, Arrays], None]
+Perform = Callable[[KernelStep, Arrays], None]
 """Launches a step and puts what it writes into the arrays. An array like q that is there already is written into."""
 
 
@@ -130,7 +130,7 @@ def backward(sizes: Sizes, arrays: Arrays, perform: Perform) -> list[Any]:
 
 
 @functools.lru_cache(512)
-def global_forward(sizes: Sizes) -> tuple[Step, ...]:
+def global_forward(sizes: Sizes) -> tuple[KernelStep, ...]:
     """q, k, v -> STATISTICS and out."""
     rows, split, warps = _global_tiles(sizes)
     width, splits = sizes.width, _ceil(sizes.tokens, split)
@@ -152,7 +152,7 @@ def global_forward(sizes: Sizes) -> tuple[Step, ...]:
 
 
 @functools.lru_cache(512)
-def global_backward(sizes: Sizes) -> tuple[Step, Step]:
+def global_backward(sizes: Sizes) -> tuple[KernelStep, KernelStep]:
     """q, gradient -> dq and by_contexts, whose sum over splits is by_context; k, v, gradient -> dk, dv and sums."""
     rows, split, warps = _global_tiles(sizes)
     width, splits = sizes.width, _ceil(sizes.tokens, split)
@@ -165,14 +165,14 @@ def global_backward(sizes: Sizes) -> tuple[Step, Step]:
 
 
 @functools.lru_cache(512)
-def block_forward(sizes: Sizes) -> Step:
+def block_forward(sizes: Sizes) -> KernelStep:
     """q, k, v -> out."""
     grid, told, warps = _block_tiles(sizes)
     return _step(block_heads.block_forward, grid, told, {"out": None}, warps)
 
 
 @functools.lru_cache(512)
-def block_backward(sizes: Sizes) -> tuple[Step, ...]:
+def block_backward(sizes: Sizes) -> tuple[KernelStep, ...]:
     """q, k, v, gradient -> dq, dk, dv and sums."""
     grid, told, warps = _block_tiles(sizes)
     found = {"dk": None, "dv": None, "sums": _sums(sizes, grid)}
@@ -192,9 +192,9 @@ def _step(
     told: dict[str, Any],
     writes: dict[str, tuple[int, ...] | None],
     warps: int,
-) -> Step:
+) -> KernelStep:
     names = inspect.signature(kernel.fn).parameters
-    return Step(
+    return KernelStep(
         kernel=kernel,
         grid=grid,
         reads=tuple(name for name in names if name not in told and name not in writes),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attention_impls.elfatt.triton import plan
-from attention_impls.elfatt.triton.plan import STATISTICS, Arrays, Sizes, Step
+from attention_impls.elfatt.triton.plan import STATISTICS, Arrays, KernelStep, Sizes
 
 
 def attend_fused(
@@ -31,7 +31,7 @@ def attend_fused(
     return _Elfatt.apply(q, k, v, weight, bias, lengths, global_heads, block_size)
 
 
-def launch(step: Step, arrays: Arrays) -> None:
+def launch(step: KernelStep, arrays: Arrays) -> None:
     """Start a kernel; the one place where any is."""
     step.kernel[step.grid](**arrays, **step.numbers, **step.constants, num_warps=step.warps)
 
@@ -53,6 +53,7 @@ class _Elfatt(torch.autograd.Function):
     ) -> Tensor:
         q, k, v = _alike(q, k, v)
         batch, tokens, heads, head_dim = q.shape
+        batch_stride, row_stride, head_stride, _ = q.stride()
         sizes = Sizes(
             batch=batch,
             tokens=tokens,
@@ -61,7 +62,7 @@ class _Elfatt(torch.autograd.Function):
             itemsize=q.element_size(),
             split=global_heads,
             block=min(block_size, tokens),
-            strides=q.stride()[:3],
+            strides=(batch_stride, row_stride, head_stride),
             ragged=lengths is not None,
             conv=weight is not None,
         )
@@ -89,7 +90,7 @@ class _Elfatt(torch.autograd.Function):
         return *grads, found[:, :3].mT.contiguous(), found[:, 3].contiguous(), None, None, None
 
 
-def _perform(step: Step, arrays: Arrays) -> None:
+def _perform(step: KernelStep, arrays: Arrays) -> None:
     """Make room for what a step writes, and start it."""
     q = arrays["q"]
     for name, shape in step.writes.items():
