@@ -4,6 +4,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 # JAX_CUDA is the extra of jax that suits the driver; PyTorch's pinned wheel is built for CUDA 13 too.
 JAX_CUDA ?= cuda13
+# PyTorch's kernels in JAX, as the extra jax-gpu has it; the pinned JAX decides which version.
+JAX_TRITON ?= jax-triton>=0.3.1,<0.5
 ARGS ?=
 JOBS ?= 2
 BIN := .venv/bin
@@ -27,6 +29,7 @@ run: .venv/.ready ## train ELFATT on Pathfinder; more options: make run ARGS="--
 
 leaderboard: .venv/.ready ## write the tables and plots under results/ from the records
 	@$(BIN)/python run_lra.py leaderboard
+	@$(BIN)/python run_lra.py missing >/dev/null
 
 docs: .venv/.ready ## write and build the documentation into docs/site; every link is checked
 	@$(BIN)/python docs/generate.py
@@ -80,7 +83,8 @@ clean: ## remove .venv and the tools' caches; results and prepared data stay
 	@$(PYTHON) -m venv .venv
 	@if nvidia-smi -L >/dev/null 2>&1; then \
 		echo "  the pinned packages, for an NVIDIA GPU (some GB) …"; \
-		$(PIP) -r requirements.txt "jax[$(JAX_CUDA)]"; \
+		$(PIP) -r requirements.txt "jax[$(JAX_CUDA)]" && \
+		{ $(PIP) -c requirements.txt "$(JAX_TRITON)" || echo "  no $(JAX_TRITON) here: elfatt has no --attn.kernel jax_triton"; }; \
 	else \
 		echo "  the pinned packages …"; \
 		$(PIP) -r requirements.txt; \

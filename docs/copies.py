@@ -60,6 +60,7 @@ def _places(root: Path) -> dict[str, str]:
         "results/CLAIMS.md": "results/claims.md",
         "results/POLICY.md": "results/policy.md",
         "results/COST.md": "results/cost.md",
+        "results/MISSING.md": "results/missing.md",
         "CONTRIBUTING.md": "contributing.md",
         "CHANGELOG.md": "changelog.md",
         **{f"results/evidence/{path.name}": f"evidence/{path.name}" for path in evidence},

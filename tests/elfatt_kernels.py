@@ -1,7 +1,8 @@
 """ELFATT's Triton kernels as the tests see them: what is launched, and what an H200's or H100's code would hold.
 
-`python -m tests.elfatt_kernels bfloat16 32 128` compiles every kernel of a forward and a backward pass for compute
-capability 9.0, with head_dim 32 and blocks of 128, and prints a JSON line for each; no GPU is needed.
+`python -m tests.elfatt_kernels torch bfloat16-32-128 …` compiles every kernel of a forward and a backward pass for
+compute capability 9.0, with head_dim 32 and blocks of 128, and prints a JSON line for each; no GPU is needed. With
+jax_triton in place of torch they are those that jax-triton is given.
 """
 
 from __future__ import annotations
@@ -20,42 +21,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attention_impls.elfatt import triton_launch
-from attention_impls.elfatt.triton_attend import attend_fused
+from attention_impls.elfatt.triton import torch_attend
+from attention_impls.elfatt.triton.plan import ABSENT, Arrays, Step
+from attention_impls.elfatt.triton.torch_attend import attend_fused
 
 TOKENS = 4096
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel with its grid, arguments and constants."""
+    """A step with what its kernel was given."""
 
-    kernel: Any
-    grid: tuple[int, int, int]
-    arguments: tuple
-    constants: dict[str, Any]
+    step: Step
+    arrays: Arrays
 
     @property
     def tensors(self) -> list[Tensor]:
-        return [x for x in self.arguments if isinstance(x, Tensor)]
+        """What stands behind its pointers, without what only fills the place of an array that is missing."""
+        return [x for name, x in self.arrays.items() if name not in ABSENT or x.ndim < 4]
 
 
 @contextmanager
 def recorded(*, run: bool) -> Iterator[list[Launch]]:
     """The launches that happen inside; unless `run`, they only seem to."""
     launches: list[Launch] = []
-    start = triton_launch.launch
+    start = torch_attend.launch
 
-    def record(kernel: Any, grid: tuple[int, int, int], *arguments: Any, **constants: Any) -> None:
-        launches.append(Launch(kernel, grid, arguments, constants))
+    def record(step: Step, arrays: Arrays) -> None:
+        launches.append(Launch(step, arrays))
         if run:
-            start(kernel, grid, *arguments, **constants)
+            start(step, arrays)
 
-    triton_launch.launch = record
+    torch_attend.launch = record
     try:
         yield launches
     finally:
-        triton_launch.launch = start
+        torch_attend.launch = start
 
 
 def planned(dtype: torch.dtype, head_dim: int, block: int, heads: int, global_heads: int) -> list[list[Launch]]:
@@ -74,7 +75,15 @@ def planned(dtype: torch.dtype, head_dim: int, block: int, heads: int, global_he
     return [forward, backward]
 
 
-def compiled(launch: Launch) -> dict[str, Any]:
+def for_jax(launch: Launch) -> Any:
+    """The kernel of a launch as jax-triton is given it, where nothing is there to be written into."""
+    from attention_impls.elfatt.triton.jax_attend import entry
+
+    step = launch.step
+    return entry(step.kernel, (*step.reads, *step.writes), (*step.numbers, *step.constants))
+
+
+def compiled(launch: Launch, way: str) -> dict[str, Any]:
     """What the code of a launch holds: shared memory, and registers spilt to local memory, in bytes."""
     from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
@@ -82,8 +91,9 @@ def compiled(launch: Launch) -> dict[str, Any]:
     target = GPUTarget("cuda", 90, 32)
     stub = {"get_current_target": lambda: target, "get_current_device": lambda: 0, "get_current_stream": lambda _: 0}
     driver.set_active(SimpleNamespace(**stub))  # pyright: ignore[reportArgumentType]
-    made = launch.kernel.warmup(*launch.arguments, grid=launch.grid, **launch.constants)
-    return facts(launch.kernel.__name__, made)
+    step, kernel = launch.step, for_jax(launch) if way == "jax_triton" else launch.step.kernel
+    told = {**step.numbers, **step.constants, "num_warps": step.warps}
+    return facts(step.kernel.__name__, kernel.warmup(**launch.arrays, **told, grid=step.grid))
 
 
 def facts(name: str, made: Any) -> dict[str, Any]:
@@ -92,7 +102,8 @@ def facts(name: str, made: Any) -> dict[str, Any]:
     spilt = re.search(r"(\d+) bytes spill stores", said)
     assert spilt is not None, said
     target = re.findall(r"^\.target (\w+)", made.asm["ptx"], re.MULTILINE)
-    return {"kernel": name, "shared": made.metadata.shared, "spilt": int(spilt[1]), "target": target}
+    wide = len(re.findall(r"ld\.global\S*\.v[248]\.", made.asm["ptx"]))
+    return {"kernel": name, "shared": made.metadata.shared, "spilt": int(spilt[1]), "target": target, "wide": wide}
 
 
 def _assembled(ptx: str) -> str:
@@ -106,7 +117,15 @@ def _assembled(ptx: str) -> str:
         return subprocess.run(words, capture_output=True, text=True, check=True).stderr
 
 
+def parsed(cell: str) -> tuple[str, int, int]:
+    """bfloat16-32-128 -> its dtype, features of a head and tokens of a block."""
+    dtype, head_dim, block = cell.split("-")
+    return dtype, int(head_dim), int(block)
+
+
 if __name__ == "__main__":
-    for launches in planned(getattr(torch, sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), 2, 1):
-        for each in launches:
-            print(json.dumps(compiled(each)), flush=True)
+    for cell in sys.argv[2:]:
+        dtype, head_dim, block = parsed(cell)
+        for launches in planned(getattr(torch, dtype), head_dim, block, 2, 1):
+            for each in launches:
+                print(json.dumps({"cell": cell, **compiled(each, sys.argv[1])}), flush=True)

@@ -1,6 +1,6 @@
 """ELFATT's Pallas kernels as an H200 or H100 would hold them: what JAX lowers them to, compiled by Triton.
 
-`python -m tests.elfatt_pallas bfloat16 32 128` does so for every kernel of a forward and a backward pass, with
+`python -m tests.elfatt_pallas bfloat16-32-128 …` does so for every kernel of a forward and a backward pass, with
 head_dim 32 and blocks of 128, and prints a JSON line for each; no GPU is needed. JAX brings a Triton of its own to a
 GPU, which is not the one here: registers and shared memory are near to what it makes, not the same.
 """
@@ -22,7 +22,7 @@ from jax._src.pallas.triton import lowering
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
 from attention_impls.elfatt.pallas_attend import attend_fused
-from tests.elfatt_kernels import facts
+from tests.elfatt_kernels import facts, parsed
 
 TOKENS = 4096
 WARPS, STAGES = 8, 2  # as pallas_tiles.launch has them
@@ -79,5 +79,6 @@ def compiled(name: str, code: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for each in lowered(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])):
-        print(json.dumps(compiled(*each)), flush=True)
+    for cell in sys.argv[1:]:
+        for each in lowered(*parsed(cell)):
+            print(json.dumps({"cell": cell, **compiled(*each)}), flush=True)

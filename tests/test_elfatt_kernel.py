@@ -13,7 +13,7 @@ from attention_cases import Case, draw, output
 
 from attention_impls.base import AttentionError, Dims
 from attention_impls.elfatt import CARD, Options
-from attention_impls.elfatt.kernels import INSTALLED, kernel_used, language_found
+from attention_impls.elfatt.kernels import INSTALLED, LANGUAGES, kernel_used
 
 DIMS = Dims(heads=2, head_dim=32, width=64, max_length=1024)
 USUAL: dict[str, Any] = {
@@ -27,6 +27,7 @@ USUAL: dict[str, Any] = {
     "installed": True,
 }
 FORCED: dict[str, Any] = USUAL | {"kernel": "fused"}
+IN_JAX: dict[str, Any] = {"kernel": "jax_triton", "backend": "jax"}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,8 @@ FORCED: dict[str, Any] = USUAL | {"kernel": "fused"}
         ({"dtype": "float64"}, "composed"),
         ({"dtype": "float16"}, "composed"),
         ({"head_dim": 128}, "fused"),
+        (IN_JAX, "jax_triton"),
+        ({**IN_JAX, "head_dim": 20}, "jax_triton"),
         ({"head_dim": 128, "dtype": "float32"}, "composed"),
         ({"head_dim": 129}, "composed"),
         ({"block_size": 8}, "composed"),
@@ -64,6 +67,9 @@ def test_the_fused_kernels_run_where_they_fit(changes: dict[str, Any], name: str
         ({"head_dim": 256}, "256 features a head: it needs a GPU, .*; take auto"),
         ({"installed": False}, "triton>=3.4 is not installed: pip install 'triton>=3.4'"),
         ({"backend": "numpy"}, "which numpy does not have: take composed, or auto"),
+        ({"kernel": "jax_triton"}, "which torch does not have: take fused, composed, or auto"),
+        ({**IN_JAX, "device": "cpu"}, "kernel 'jax_triton' given for bfloat16 on the cpu, .* at most 64; take auto"),
+        ({**IN_JAX, "installed": False}, r"jax-triton>=0.3 is not installed: pip install 'jax-triton>=0.3', or take"),
     ],
     ids=str,
 )
@@ -81,8 +87,8 @@ def test_an_old_triton_is_as_good_as_none(found: str | None, installed: bool, mo
         return found
 
     monkeypatch.setattr("attention_impls.elfatt.kernels.version", version)
-    assert language_found("torch") == installed
-    assert not language_found("numpy")
+    assert LANGUAGES["fused", "torch"].found == installed
+    assert not replace(LANGUAGES["fused", "torch"], inside="triton/no_such_module").found
 
 
 def test_the_card_names_what_runs() -> None:
@@ -90,12 +96,12 @@ def test_the_card_names_what_runs() -> None:
     where: dict[str, Any] = {"backend": "torch", "dtype": "float32", "ragged": True}
     assert CARD.kernel(Options(), DIMS, device="cpu", **where) == "composed"
     found = CARD.kernel(Options(), DIMS, device="gpu", **where)
-    assert found == ("fused" if INSTALLED["torch"] else "composed")
+    assert found == ("fused" if INSTALLED["fused", "torch"] else "composed")
 
 
 def test_a_composition_needs_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    for module in [name for name in sys.modules if "elfatt.triton_" in name]:
+    for module in [name for name in sys.modules if "elfatt.triton" in name]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "triton", None)  # pyright: ignore[reportArgumentType]
     inputs = draw(Case("elfatt", Options(block_size=16)), 37, (37, 20))

@@ -120,3 +120,4 @@ def test_every_dependency_is_pinned_inside_its_range() -> None:
         wanted = Requirement(line)
         pin = pins.get(canonicalize_name(wanted.name), "no pin").removeprefix("==")
         assert wanted.specifier.contains(pin), f"requirements.txt has {pin} where pyproject.toml asks for {line}"
+    assert f"JAX_TRITON ?= {extras['jax-gpu'][0]}\n" in (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every mechanism in both frameworks trains a few steps on one task, in rotation; elfatt on all five.
+"""Every mechanism trains a few steps on one task, tasks and frameworks in rotation; elfatt in both on all five.
 
 One run in each framework is quick; test_backends trains every mechanism in both of them too.
 """
@@ -20,13 +20,11 @@ EVERYWHERE = "elfatt"
 
 
 def cells() -> list[Any]:
-    """(task, attention, backend); the two backends of a mechanism meet different tasks."""
-    names = attention_impls.names()
+    """(task, attention, backend); neighbours in the list of mechanisms meet different tasks and frameworks."""
+    names = [(name, attention_impls.load(name).backends) for name in attention_impls.names() if name != EVERYWHERE]
     rotated = [
-        pytest.param(FIVE[(i + 2 * j) % len(FIVE)], name, backend, marks=pytest.mark.slow)
-        for i, name in enumerate(names)
-        for j, backend in enumerate(attention_impls.load(name).backends)
-        if name != EVERYWHERE
+        pytest.param(FIVE[i % len(FIVE)], name, backends[i % len(backends)], marks=pytest.mark.slow)
+        for i, (name, backends) in enumerate(names)
     ]
     return rotated + [
         pytest.param(task, EVERYWHERE, backend, marks=[] if task == "listops" else pytest.mark.slow)

@@ -30,7 +30,8 @@ class Options:
     global_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Share of the heads that are global, rounded down; 0 is blocks only, 1 is efficient attention."""
     kernel: Kernel = "auto"
-    """Force one: fused kernels, or a composition of the framework's. Auto takes the fused ones where they can run."""
+    """Force one: fused kernels, in JAX also those of PyTorch by jax-triton (run on no GPU yet), or a composition of the
+    framework's. Auto takes fused where they can run."""
 
 
 def global_heads(options: Options, dims: Dims) -> int:
@@ -74,7 +75,8 @@ def operations(options: Options, dims: Dims, length: int) -> int:
 
 
 def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: str, ragged: bool) -> str:
-    """What runs there: the fused kernels or the composition."""
+    """What runs there: fused kernels or the composition."""
+    asked = options.kernel if options.kernel == "jax_triton" else "fused"
     return kernel_used(
         options.kernel,
         backend=backend,
@@ -83,7 +85,7 @@ def kernel(options: Options, dims: Dims, *, backend: str, device: str, dtype: st
         head_dim=dims.head_dim,
         block_size=options.block_size,
         layout=options.layout,
-        installed=INSTALLED.get(backend, False),
+        installed=INSTALLED.get((asked, backend), False),
     )
 
 

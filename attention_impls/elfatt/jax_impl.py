@@ -26,7 +26,7 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
     if layer.kernel == "composed":
         return composed(q, k, v)
     # What runs beside a GPU may still be compiled for the CPU, which only the lowering knows.
-    return jax.lax.platform_dependent(q, k, v, cuda=_fused(layer), default=composed)
+    return jax.lax.platform_dependent(q, k, v, cuda=_kernels(layer), default=composed)
 
 
 def _composed(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
@@ -66,8 +66,11 @@ def _blocked(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling
     return _from_blocks(out, blocks)[:, :tokens]
 
 
-def _fused(layer: Layer[Options]) -> Callable[..., Array]:
-    from attention_impls.elfatt.pallas_attend import attend_fused  # Pallas takes a while to import
+def _kernels(layer: Layer[Options]) -> Callable[..., Array]:
+    if layer.kernel == "jax_triton":
+        from attention_impls.elfatt.triton.jax_attend import attend_fused
+    else:
+        from attention_impls.elfatt.pallas_attend import attend_fused  # Pallas takes a while to import
 
     return functools.partial(
         attend_fused,

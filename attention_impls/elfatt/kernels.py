@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,36 +10,51 @@ from typing import Literal
 
 from attention_impls.base import AttentionError
 
-Kernel = Literal["auto", "fused", "composed"]
+Kernel = Literal["auto", "fused", "composed", "jax_triton"]
+Used = Literal["fused", "composed", "jax_triton"]
 
-# What the fused kernels of a framework are written in: a package, its first version that compiles them (PyTorch 2.8
-# and later bring such a Triton), and the module of it that must still be there.
-LANGUAGE = {"torch": ("triton", (3, 4), "language"), "jax": ("jax", (0, 8), "experimental/pallas/triton")}
+
+@dataclass(frozen=True)
+class Language:
+    """What fused kernels are written in or come by."""
+
+    package: str
+    least: tuple[int, int]
+    """Its first version that compiles them."""
+    inside: str
+    """A package that is imported, and a module of it that must still be there."""
+
+    @property
+    def found(self) -> bool:
+        """Whether it is there, new enough; loads nothing, so looks for files."""
+        try:
+            major, minor = version(self.package).split(".")[:2]
+        except PackageNotFoundError:
+            return False
+        top, _, module = self.inside.partition("/")
+        spec = find_spec(top)
+        places = [Path(folder, module) for folder in (spec and spec.submodule_search_locations) or ()]
+        there = any(place.is_dir() or place.with_suffix(".py").exists() for place in places)
+        return (int(major), int(minor)) >= self.least and there
+
+    def __str__(self) -> str:
+        return f"{self.package}>={self.least[0]}.{self.least[1]}"
+
+
+# By (kernel, framework). PyTorch 2.8 and later bring such a Triton.
+LANGUAGES = {
+    ("fused", "torch"): Language("triton", (3, 4), "triton/language"),
+    ("fused", "jax"): Language("jax", (0, 8), "jax/experimental/pallas/triton"),
+    ("jax_triton", "jax"): Language("jax-triton", (0, 3), "jax_triton/triton_lib"),
+}
 # Most features of a head: with more, a float32 tile and its D × D matrix do not fit into the registers.
 MOST_FEATURES = {"float32": 64, "bfloat16": 128}
 BLOCK_SIZES = range(16, 513)
 # Features of a head, where not all will do: sides of Pallas' arrays are powers of two, those of products at least 16.
-WIDTHS = {"jax": (16, 32, 64, 128)}
+WIDTHS = {("fused", "jax"): (16, 32, 64, 128)}
 
-
-def language_found(backend: str) -> bool:
-    """Whether the language of a framework's fused kernels is there, new enough; loads nothing, so looks for files."""
-    if backend not in LANGUAGE:
-        return False
-    package, least, module = LANGUAGE[backend]
-    try:
-        major, minor = version(package).split(".")[:2]
-    except PackageNotFoundError:
-        return False
-    spec = find_spec(package)
-    places = [Path(folder, module) for folder in (spec and spec.submodule_search_locations) or ()]
-    return (int(major), int(minor)) >= least and any(
-        place.is_dir() or place.with_suffix(".py").exists() for place in places
-    )
-
-
-INSTALLED = {backend: language_found(backend) for backend in LANGUAGE}
-"""The frameworks whose fused kernels can be compiled here. Looked up once, since a graph of torch.compile cannot."""
+INSTALLED = {way: language.found for way, language in LANGUAGES.items()}
+"""The fused kernels that can be compiled here. Looked up once, since a graph of torch.compile cannot."""
 
 
 def kernel_used(
@@ -51,29 +67,31 @@ def kernel_used(
     block_size: int,
     layout: str,
     installed: bool,
-) -> Literal["fused", "composed"]:
-    """What runs, for records; AttentionError where the fused kernels are asked for and cannot.
+) -> Used:
+    """What runs, for records; AttentionError where fused kernels are asked for and cannot.
 
-    device: "cpu", or "gpu" or "cuda"; dtype: as NumPy spells it; installed: whether the fused kernels' language is.
+    device: "cpu", or "gpu" or "cuda"; dtype: as NumPy spells it; installed: whether what those kernels need is.
     """
     if kernel == "composed":
         return "composed"
+    asked: Used = "jax_triton" if kernel == "jax_triton" else "fused"
     fits = device != "cpu" and layout == "1d" and block_size in BLOCK_SIZES and head_dim <= MOST_FEATURES.get(dtype, 0)
-    fits = fits and head_dim in WIDTHS.get(backend, (head_dim,))
+    fits = fits and head_dim in WIDTHS.get((asked, backend), (head_dim,))
     if kernel == "auto":
         return "fused" if fits and installed else "composed"
-    if backend not in LANGUAGE:
-        raise AttentionError(f"kernel 'fused' given, which {backend} does not have: take composed, or auto")
+    if (asked, backend) not in LANGUAGES:
+        has = ", ".join([*(name for name, framework in LANGUAGES if framework == backend), "composed"])
+        raise AttentionError(f"kernel {asked!r} given, which {backend} does not have: take {has}, or auto")
     if not fits:
+        widths = ", in jax 16, 32, 64 or 128" if asked == "fused" else ""
         raise AttentionError(
-            f"kernel 'fused' given for {dtype} on the {device}, layout {layout}, blocks of {block_size}, {head_dim} "
+            f"kernel {asked!r} given for {dtype} on the {device}, layout {layout}, blocks of {block_size}, {head_dim} "
             "features a head: it needs a GPU, layout 1d, blocks of 16 to 512, and bfloat16 with at most 128 features "
-            "or float32 with at most 64, in jax 16, 32, 64 or 128; take auto"
+            f"or float32 with at most 64{widths}; take auto"
         )
     if not installed:
-        package, (major, minor), _ = LANGUAGE[backend]
-        wanted = f"{package}>={major}.{minor}"
+        wanted = LANGUAGES[asked, backend]
         raise AttentionError(
-            f"kernel 'fused' given, but {wanted} is not installed: pip install '{wanted}', or take auto"
+            f"kernel {asked!r} given, but {wanted} is not installed: pip install '{wanted}', or take auto"
         )
-    return "fused"
+    return asked

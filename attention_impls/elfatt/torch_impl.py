@@ -58,7 +58,7 @@ def _blocked(q: Heads, k: Heads, v: Heads, layer: Layer[Options], blocks: Tiling
 
 
 def _fused(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
-    from attention_impls.elfatt.triton_attend import attend_fused  # Triton comes with PyTorch's CUDA builds only
+    from attention_impls.elfatt.triton.torch_attend import attend_fused  # Triton comes with PyTorch's CUDA builds only
 
     return attend_fused(
         q,

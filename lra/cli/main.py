@@ -77,6 +77,7 @@ TYPED = (
     Verb("sweep", "lra.sweep.command", "sweep", "SweepFlags"),
     Verb("tune", "lra.sweep.tune", "tune", "TuneFlags"),
     Verb("cost", "lra.sweep.cost", "cost", "CostFlags"),
+    Verb("missing", "lra.sweep.missing", "missing", "MissingFlags"),
     Verb("bench", "lra.cli.bench", "bench", "BenchFlags", computes=True),
     Verb("evaluate", "lra.cli.evaluate", "evaluate", "EvaluateFlags", computes=True),
     Verb("leaderboard", "lra.leaderboard.command", "leaderboard", "LeaderboardFlags"),

@@ -32,6 +32,7 @@ SUMMARIES = {
     "sweep": "many runs side by side, from a plan",
     "tune": "search rates on validation, with less training",
     "cost": "what a plan costs, from measured steps",
+    "missing": "which figures wait for a GPU, and what makes them",
     "bench": "time mechanisms against length",
     "evaluate": "score a finished run on any split, or beside another",
     "leaderboard": "tables and plots of all records",

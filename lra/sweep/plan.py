@@ -1,7 +1,8 @@
 """A sweep's plan: which runs, and which benchmarks. It knows nothing of who runs them, nor of what is done already.
 
 A plan is a list of blocks under `sweep`. One of runs names tasks, mechanisms, frameworks, a preset, how many seeds, and
-values for fields of the configuration; every combination is a run. One of a benchmark has the flags of `bench`.
+values for fields of the configuration; every combination is a run. One of a benchmark has the flags of `bench`, and
+may say in words which figures come of it.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Timed:
 
     words: tuple[str, ...]
     """The flags of `bench`."""
+    figures: str = ""
+    """What it measures, in words; empty where the plan says nothing."""
 
     @property
     def title(self) -> str:
@@ -128,10 +131,11 @@ def axes(texts: Sequence[str]) -> dict[str, list[Any]]:
 
 def _timed(values: Mapping[str, Any], where: str) -> Timed:
     words = values["bench"]
-    if not isinstance(words, str) or len(values) > 1:
-        raise UserError(f"{where}: expected bench and its flags as one text, and no other key")
+    figures = values.get("figures", "")
+    if not isinstance(words, str) or not isinstance(figures, str) or not values.keys() <= {"bench", "figures"}:
+        raise UserError(f"{where}: expected bench and its flags as one text, figures as another, and no other key")
     try:
-        return Timed(words=tuple(shlex.split(words)))
+        return Timed(words=tuple(shlex.split(words)), figures=figures)
     except ValueError as error:
         raise UserError(f"{where}: bench: {error}") from error
 

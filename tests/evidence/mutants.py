@@ -44,6 +44,12 @@ def _named(name: str, path: str, old: str, new: str, tests: str) -> Mutant:
 
 
 TORCH_OPS, ELFATT = "attention_impls/ops/torch_ops.py", "attention_impls/elfatt/torch_impl.py"
+BLOCKS, GLOBALS, TILES, PLAN, IN_JAX = (
+    f"attention_impls/elfatt/triton/{name}.py"
+    for name in ("block_heads", "global_heads", "tiles", "plan", "jax_attend")
+)
+TRITON, BY_JAX = "tests/test_elfatt_fused_torch.py", "tests/test_elfatt_jax_triton.py"
+PALLAS = "tests/test_elfatt_fused_jax.py"
 BATCHES, LOSS = "lra/model/batches.py", "lra/backends/torch/step.py"
 NAMED = (
     _named("a mask dropped", TORCH_OPS, "attn_mask=mask", "attn_mask=None", f"{LAWS} softmax"),
@@ -70,6 +76,56 @@ NAMED = (
         "heads = slice(-q.shape[2], None)",
         "heads = slice(None, q.shape[2])",
         f"{LAWS} elfatt",
+    ),
+    _named("no running maximum", BLOCKS, "mixed = mixed * shrink[:, None] +", "mixed = mixed +", TRITON),
+    _named("a tile past its block", BLOCKS, "end = tl.minimum(first + block, tokens)", "end = tokens", TRITON),
+    _named("one tile's rows for all", BLOCKS, "tl.program_id(0) % tiles * ROWS", "tl.program_id(0) % tiles", TRITON),
+    _named("a column of keys forgotten", BLOCKS, "by_k += product(tl.trans(by_score.to(x.dtype)), x)", "pass", TRITON),
+    _named("a split without its maximum", GLOBALS, "matrix = matrix * shrink[:, None] +", "matrix = matrix +", TRITON),
+    _named("splits added as they are", GLOBALS, "matrices * share[:, :, None]", "matrices", TRITON),
+    _named("no correction of the keys", GLOBALS, " - mean[None, :])", ")", TRITON),
+    _named(
+        "the last split's padding", GLOBALS, 'tl.where((rows < last)[:, None], found, float("-inf"))', "found", TRITON
+    ),
+    _named(
+        "taps of the first heads",
+        TILES,
+        "(tl.program_id(1) + FIRST) * D + features) * 3",
+        "tl.program_id(1) * D + features) * 3",
+        TRITON,
+    ),
+    _named("a border crossed", TILES, "(rows >= first) & (rows < last)", "rows < last", TRITON),
+    _named(
+        "a grid of whole blocks alone",
+        PLAN,
+        "_ceil(sizes.tokens, sizes.block) *",
+        "sizes.tokens // sizes.block *",
+        TRITON,
+    ),
+    _named(
+        "the statistics of one split",
+        PLAN,
+        "splits = sizes.width, _ceil(sizes.tokens, split)\n    most",
+        "splits = sizes.width, 1\n    most",
+        TRITON,
+    ),
+    _named(
+        "an alias by its name's place",
+        IN_JAX,
+        "{places.index(name): order.index(name)",
+        "{order.index(name): order.index(name)",
+        BY_JAX,
+    ),
+    _named("gradients of taps turned", IN_JAX, ".swapaxes(1, 2)", ".swapaxes(1, 2)[..., ::-1]", BY_JAX),
+    _named(
+        "a fade forgotten in Pallas", "attention_impls/elfatt/pallas_global.py", "fade[:, None] * sums", "sums", PALLAS
+    ),
+    _named(
+        "a block's border in Pallas",
+        "attention_impls/elfatt/pallas_block.py",
+        "jnp.minimum(self.border, length[...])",
+        "length[...]",
+        PALLAS,
     ),
     _named(
         "padding not zeroed",

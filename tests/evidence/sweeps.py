@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,13 +50,9 @@ SLOWEST = 900.0  # seconds that a campaign may take
 
 
 @dataclass
-class Campaign:
-    """What was done to the processes, and what they left."""
+class Outcome:
+    """What broken sweeps left, beside the unbroken runs."""
 
-    runs: int
-    kills: Counter[str] = field(default_factory=Counter)
-    begun: int = 0
-    """Sweeps that were started."""
     continued: int = 0
     """Times that a run went on from a snapshot."""
     lost: int = 0
@@ -70,34 +66,49 @@ class Campaign:
         return not (self.lost or self.doubled or self.other)
 
 
+@dataclass
+class Campaign(Outcome):
+    """What was done to the processes too."""
+
+    runs: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    begun: int = 0
+    """Sweeps that were started."""
+
+
 def campaign(folder: Path, runs: int, kills: int, seed: int) -> Campaign:
     """Kill so many processes of sweeps over so many runs, let them finish, and compare with unbroken runs."""
-    path, rng, found = folder / "plan.yaml", random.Random(seed), Campaign(runs)
+    path, rng, killed, begun = folder / "plan.yaml", random.Random(seed), Counter[str](), 0
     path.write_text(BLOCK % runs, encoding="utf-8")
-    # In a process of its own: a test's would check every annotation of every step.
-    subprocess.run([sys.executable, "-c", WHOLE, str(path), str(folder / "whole")], cwd=ROOT, check=True)
-    whole = {each.run_id: numbers(each) for each in _records(folder / "whole")}
+    whole = unbroken_apart(path, folder / "whole")
     until = time.monotonic() + SLOWEST
     with _sweeps() as sweeps:
         while True:
-            assert time.monotonic() < until, f"not finished after {SLOWEST:.0f} s: {found}"
+            assert time.monotonic() < until, f"not finished after {SLOWEST:.0f} s: {killed}"
             if all(each is not None and each.poll() == 0 for each in sweeps):
                 break
             for number, each in enumerate(sweeps):
                 if each is None or each.poll() not in (None, 0):
                     sweeps[number] = _begin(path, folder / "broken")
-                    found.begun += 1
+                    begun += 1
             time.sleep(rng.uniform(0.05, 0.5))
             living = [each for each in sweeps if each is not None and each.poll() is None]
-            if found.kills.total() < kills and _kill(KINDS[found.kills.total() % 3], rng, living, folder / "broken"):
-                found.kills[KINDS[found.kills.total() % 3]] += 1
-    left = _records(folder / "broken")
-    found.doubled = len(left) - len({each.run_id for each in left})
-    found.lost = len(whole.keys() - {each.run_id for each in left})
-    found.other = sum(numbers(each) != whole.get(each.run_id) for each in left)
-    logs = (each.read_text(encoding="utf-8") for each in (folder / "broken").glob(".work/*/sweep.log"))
-    found.continued = sum(text.count("resumed at step") for text in logs)
-    return found
+            kind = KINDS[killed.total() % 3]
+            if killed.total() < kills and _kill(kind, rng, living, folder / "broken"):
+                killed[kind] += 1
+    return Campaign(**vars(compared(whole, folder / "broken")), runs=runs, kills=killed, begun=begun)
+
+
+def compared(whole: Mapping[str, Any], broken: Path) -> Outcome:
+    """The records under `broken` against the unbroken runs' numbers, by the run's id."""
+    left = _records(broken)
+    logs = (each.read_text(encoding="utf-8") for each in broken.glob(".work/*/sweep.log"))
+    return Outcome(
+        continued=sum(text.count("resumed at step") for text in logs),
+        doubled=len(left) - len({each.run_id for each in left}),
+        lost=len(whole.keys() - {each.run_id for each in left}),
+        other=sum(numbers(each) != whole.get(each.run_id) for each in left),
+    )
 
 
 def _records(results: Path) -> list[record.Record]:
@@ -107,6 +118,12 @@ def _records(results: Path) -> list[record.Record]:
 def numbers(each: record.Record) -> tuple[Any, ...]:
     """What a run's breaks may not change."""
     return each.curve, each.first_losses, each.test_accuracy, each.test_accuracy_last, each.best_step
+
+
+def unbroken_apart(path: Path, results: Path) -> dict[str, Any]:
+    """The numbers of a plan's unbroken runs, by id, trained by another process: a test's would check annotations."""
+    subprocess.run([sys.executable, "-c", WHOLE, str(path), str(results)], cwd=ROOT, check=True)
+    return {each.run_id: numbers(each) for each in _records(results)}
 
 
 def unbroken(path: Path, results: Path) -> None:
@@ -165,19 +182,33 @@ def _children(pid: int) -> list[psutil.Process]:
 
 def page(found: Campaign, seconds: float, seed: int) -> str:
     """The campaign in Markdown."""
-    commit = git_state()
-    version = f"{(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
     killed = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kills.items()))
     return (
         "# Sweeps that are killed\n\n"
         f"{SWEEPS} sweeps with {JOBS} jobs each work on one folder of results: {found.runs} runs. At random moments "
         "SIGKILL ends a worker or a sweep; a sweep is then started again. Each run has to have exactly one record. Its "
-        "curve, first losses and accuracies have to be those of the run that nothing broke, bit for bit. Made by "
-        f"`python -m tests.evidence.sweeps {found.runs} {found.kills.total()} {seed}` in {seconds / 60:.0f} minutes on "
-        f"{environment()['cpu']}, commit {version}.\n\n"
+        "curve, first losses and accuracies have to be those of the run that nothing broke, bit for bit. "
+        f"{made_by('sweeps', found.runs, found.kills.total(), seed, seconds)}\n\n"
         "| | |\n|---|---:|\n"
         f"| killed | {killed} |\n"
         f"| sweeps started | {found.begun} |\n"
+        f"{outcome_rows(found)}"
+    )
+
+
+def made_by(module: str, runs: int, kills: int, seed: int, seconds: float) -> str:
+    """What made a page, when and where."""
+    commit = git_state()
+    version = f"{(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
+    return (
+        f"Made by `python -m tests.evidence.{module} {runs} {kills} {seed}` in {seconds / 60:.0f} minutes on "
+        f"{environment()['cpu']}, commit {version}."
+    )
+
+
+def outcome_rows(found: Outcome) -> str:
+    """The last rows of a table."""
+    return (
         f"| runs continued from a snapshot | {found.continued} times |\n"
         f"| runs without a record | {found.lost} |\n"
         f"| runs with two records | {found.doubled} |\n"

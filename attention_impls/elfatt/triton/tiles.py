@@ -2,6 +2,10 @@
 
 A tile has a power of two of rows, tokens, and WIDTH ≥ D features, a power of two. What a tile has beyond the tokens
 that are asked for, or beyond the D features, is read as zero and never written, so padding may hold anything.
+
+Programs are (place, head, example). The heads of one launch are those from FIRST on of q, k, v and what is like them:
+contiguous (B, N, H, D), or three that share the strides of an example, a token and a head. Everything else that a
+kernel reads or writes has these heads only.
 """
 
 # pyright: reportGeneralTypeIssues=false
@@ -25,19 +29,18 @@ def product(a, b) -> tl.tensor:
 
 
 @triton.jit
-def real_tokens(lengths, example, tokens) -> tl.tensor:
-    """How many tokens of an example are real: all of them where no lengths are given."""
+def real_tokens(lengths, tokens, RAGGED: tl.constexpr) -> tl.tensor:
+    """How many tokens of this program's example are real: all of them unless RAGGED."""
     length = tokens
-    if lengths is not None:
-        length = tl.minimum(tl.load(lengths + example).to(tl.int32), tokens)
+    if RAGGED:
+        length = tl.minimum(tl.load(lengths + tl.program_id(2)).to(tl.int32), tokens)
     return length
 
 
 @triton.jit
-def places(strides, tokens, width, D: tl.constexpr) -> tuple:
+def places(batch_stride, head_stride, tokens, width, D: tl.constexpr, FIRST: tl.constexpr) -> tuple:
     """Where this program's example and head begin: in q, k, v by their strides, and in contiguous (B, N, H, D)."""
-    batch_stride, _, head_stride = strides
-    head, example = tl.program_id(1), tl.program_id(2).to(tl.int64)
+    head, example = tl.program_id(1) + FIRST, tl.program_id(2).to(tl.int64)
     return example * batch_stride + head * head_stride, example * tokens * width + head * D
 
 
@@ -68,10 +71,10 @@ def neighbours(pointer, rows, stride, first, last, D: tl.constexpr, WIDTH: tl.co
 
 
 @triton.jit
-def taps(weight, D: tl.constexpr, WIDTH: tl.constexpr) -> tuple:
-    """w₋₁, w₀ and w₁ of this program's head, from its weights (H, D, 3)."""
+def taps(weight, D: tl.constexpr, WIDTH: tl.constexpr, FIRST: tl.constexpr) -> tuple:
+    """w₋₁, w₀ and w₁ of this program's head, from the weights (H, D, 3) of all heads."""
     features = tl.arange(0, WIDTH)
-    pointers = weight + (tl.program_id(1) * D + features) * 3
+    pointers = weight + ((tl.program_id(1) + FIRST) * D + features) * 3
     seen = features < D
     first = tl.load(pointers, mask=seen, other=0.0).to(tl.float32)
     second = tl.load(pointers + 1, mask=seen, other=0.0).to(tl.float32)
@@ -80,19 +83,22 @@ def taps(weight, D: tl.constexpr, WIDTH: tl.constexpr) -> tuple:
 
 
 @triton.jit
-def convolved(v, rows, stride, first, last, weight, bias, D: tl.constexpr, WIDTH: tl.constexpr) -> tl.tensor:
+def convolved(
+    v, rows, stride, first, last, weight, bias, D: tl.constexpr, WIDTH: tl.constexpr, FIRST: tl.constexpr
+) -> tl.tensor:
     """L(V): w₋₁ v[i − 1] + w₀ v[i] + w₁ v[i + 1] + β, with zeros for v outside of first ≤ i < last."""
     features = tl.arange(0, WIDTH)
-    shift = tl.load(bias + tl.program_id(1) * D + features, mask=features < D, other=0.0).to(tl.float32)
+    pointers = bias + (tl.program_id(1) + FIRST) * D + features
+    shift = tl.load(pointers, mask=features < D, other=0.0).to(tl.float32)
     before, here, after = neighbours(v, rows, stride, first, last, D, WIDTH)
-    left, middle, right = taps(weight, D, WIDTH)
+    left, middle, right = taps(weight, D, WIDTH, FIRST)
     return left * before + middle * here + right * after + shift[None, :]
 
 
 @triton.jit
-def convolved_back(before, here, after, weight, D: tl.constexpr, WIDTH: tl.constexpr) -> tl.tensor:
+def convolved_back(before, here, after, weight, D: tl.constexpr, WIDTH: tl.constexpr, FIRST: tl.constexpr) -> tl.tensor:
     """Lᵀ(dO), from the neighbours of dO: w₋₁ dO[i + 1] + w₀ dO[i] + w₁ dO[i − 1]."""
-    left, middle, right = taps(weight, D, WIDTH)
+    left, middle, right = taps(weight, D, WIDTH, FIRST)
     return left * after + middle * here + right * before
 
 
@@ -104,8 +110,16 @@ def tap_sums(before, here, after, v) -> tuple:
 
 
 @triton.jit
-def store_sums(pointer, left, middle, right, shift, WIDTH: tl.constexpr) -> None:
-    """Write this program's sums into its (4, WIDTH) part of (B, programs, H, 4, WIDTH)."""
+def no_sums(WIDTH: tl.constexpr) -> tuple:
+    """Four sums to which nothing was added yet."""
+    none = tl.zeros([WIDTH], tl.float32)
+    return none, none, none, none
+
+
+@triton.jit
+def store_sums(pointer, found, WIDTH: tl.constexpr) -> None:
+    """Write this program's four sums into its (4, WIDTH) part of (B, programs, heads, 4, WIDTH)."""
+    left, middle, right, shift = found
     # In 64 bits: short blocks of a large batch leave more than 2³¹ numbers.
     program = tl.program_id(2).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
     features = (program * tl.num_programs(1) + tl.program_id(1)) * 4 * WIDTH + tl.arange(0, WIDTH)

@@ -21,11 +21,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from attention_impls.elfatt.triton_tiles import (
+from attention_impls.elfatt.triton.tiles import (
     convolved,
     convolved_back,
     load_rows,
     neighbours,
+    no_sums,
     places,
     product,
     real_tokens,
@@ -57,6 +58,21 @@ def _softmax_features(x, D: tl.constexpr, WIDTH: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
+def _split(lengths, tokens, SPLIT: tl.constexpr, RAGGED: tl.constexpr) -> tuple:
+    """This program's split: its first token, its end, and the end of its real tokens."""
+    begin = tl.program_id(0) * SPLIT
+    end = tl.minimum(begin + SPLIT, tokens)
+    return begin, end, tl.minimum(end, real_tokens(lengths, tokens, RAGGED))
+
+
+@triton.jit
+def _load_keys(k, rows, stride, first, last, D: tl.constexpr, WIDTH: tl.constexpr) -> tl.tensor:
+    """Rows of K in float32, −∞ at padding."""
+    found = load_rows(k, rows, stride, first, last, D, WIDTH).to(tl.float32)
+    return tl.where((rows < last)[:, None], found, float("-inf"))
+
+
+@triton.jit
 def global_partial(
     k,
     v,
@@ -64,35 +80,37 @@ def global_partial(
     totals,
     contexts,
     lengths,
-    strides,
+    batch_stride,
+    row_stride,
+    head_stride,
     tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     SPLIT: tl.constexpr,
+    FIRST: tl.constexpr,
+    RAGGED: tl.constexpr,
 ) -> None:
     """One split: column maxima and sums, and unnormalised context, rescaled whenever a maximum grows."""
-    begin = tl.program_id(0) * SPLIT
-    last = tl.minimum(begin + SPLIT, real_tokens(lengths, tl.program_id(2), tokens))
-    here, _ = places(strides, tokens, 0, D)
-    top = tl.full([WIDTH], float("-inf"), tl.float32)
-    total = tl.zeros([WIDTH], tl.float32)
-    context = tl.zeros([WIDTH, WIDTH], tl.float32)
+    begin, _, last = _split(lengths, tokens, SPLIT, RAGGED)
+    here, _ = places(batch_stride, head_stride, tokens, 0, D, FIRST)
+    peak = tl.full([WIDTH], float("-inf"), tl.float32)
+    amount = tl.zeros([WIDTH], tl.float32)
+    matrix = tl.zeros([WIDTH, WIDTH], tl.float32)
     for start in range(begin, last, ROWS):
         rows = start + tl.arange(0, ROWS)
-        y = load_rows(k + here, rows, strides[1], begin, last, D, WIDTH).to(tl.float32)
-        z = load_rows(v + here, rows, strides[1], begin, last, D, WIDTH)
-        y = tl.where((rows < last)[:, None], y, float("-inf"))
-        higher = tl.maximum(top, tl.max(y, 0))
+        y = _load_keys(k + here, rows, row_stride, begin, last, D, WIDTH)
+        z = load_rows(v + here, rows, row_stride, begin, last, D, WIDTH)
+        higher = tl.maximum(peak, tl.max(y, 0))
         grown = tl.exp(y - higher[None, :]).to(z.dtype)
-        shrink = tl.exp(top - higher)
-        total = total * shrink + tl.sum(grown.to(tl.float32), 0)
-        context = context * shrink[:, None] + product(tl.trans(grown), z)
-        top = higher
+        shrink = tl.exp(peak - higher)
+        amount = amount * shrink + tl.sum(grown.to(tl.float32), 0)
+        matrix = matrix * shrink[:, None] + product(tl.trans(grown), z)
+        peak = higher
     number = _head() * tl.num_programs(0) + tl.program_id(0)
-    tl.store(tops + number * WIDTH + tl.arange(0, WIDTH), top)
-    tl.store(totals + number * WIDTH + tl.arange(0, WIDTH), total)
-    tl.store(_square(contexts, number, WIDTH), context)
+    tl.store(tops + number * WIDTH + tl.arange(0, WIDTH), peak)
+    tl.store(totals + number * WIDTH + tl.arange(0, WIDTH), amount)
+    tl.store(_square(contexts, number, WIDTH), matrix)
 
 
 @triton.jit
@@ -100,9 +118,9 @@ def global_combine(
     tops,
     totals,
     contexts,
-    top_out,
-    total_out,
-    context_out,
+    top,
+    total,
+    context,
     splits,
     WIDTH: tl.constexpr,
     FEATURES: tl.constexpr,
@@ -112,21 +130,21 @@ def global_combine(
     split = tl.arange(0, SPLITS)
     features = tl.program_id(0) * FEATURES + tl.arange(0, FEATURES)
     seen = split < splits
-    places = ((_head() * splits + split) * WIDTH)[:, None] + features[None, :]
-    top = tl.load(tops + places, mask=seen[:, None], other=float("-inf"))
-    total = tl.load(totals + places, mask=seen[:, None], other=0.0)
-    matrices = contexts + places.to(tl.int64)[:, :, None] * WIDTH + tl.arange(0, WIDTH)[None, None, :]
-    context = tl.load(matrices, mask=seen[:, None, None], other=0.0)
-    highest = tl.max(top, 0)
+    numbers = ((_head() * splits + split) * WIDTH)[:, None] + features[None, :]
+    peaks = tl.load(tops + numbers, mask=seen[:, None], other=float("-inf"))
+    amounts = tl.load(totals + numbers, mask=seen[:, None], other=0.0)
+    pointers = contexts + numbers.to(tl.int64)[:, :, None] * WIDTH + tl.arange(0, WIDTH)[None, None, :]
+    matrices = tl.load(pointers, mask=seen[:, None, None], other=0.0)
+    highest = tl.max(peaks, 0)
     highest = tl.where(highest == float("-inf"), 0.0, highest)
-    share = tl.exp(top - highest[None, :])
-    total = tl.sum(total * share, 0)
-    total = tl.where(total > 0, total, 1.0)
-    context = tl.sum(context * share[:, :, None], 0) / total[:, None]
+    share = tl.exp(peaks - highest[None, :])
+    amount = tl.sum(amounts * share, 0)
+    amount = tl.where(amount > 0, amount, 1.0)
+    matrix = tl.sum(matrices * share[:, :, None], 0) / amount[:, None]
     own = _head() * WIDTH + features
-    tl.store(top_out + own, highest)
-    tl.store(total_out + own, total)
-    tl.store(context_out + own[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :], context)
+    tl.store(top + own, highest)
+    tl.store(total + own, amount)
+    tl.store(context + own[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :], matrix)
 
 
 @triton.jit
@@ -138,25 +156,30 @@ def global_output(
     lengths,
     weight,
     bias,
-    strides,
+    batch_stride,
+    row_stride,
+    head_stride,
     width,
     tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
+    FIRST: tl.constexpr,
+    RAGGED: tl.constexpr,
+    CONV: tl.constexpr,
 ) -> None:
     """One tile of rows of the output."""
     start = tl.program_id(0) * ROWS
     rows = start + tl.arange(0, ROWS)
-    last = real_tokens(lengths, tl.program_id(2), tokens)
-    here, there = places(strides, tokens, width, D)
+    last = real_tokens(lengths, tokens, RAGGED)
+    here, there = places(batch_stride, head_stride, tokens, width, D, FIRST)
     mixed = tl.zeros([ROWS, WIDTH], tl.float32)
     if start < last:
-        x = load_rows(q + here, rows, strides[1], 0, last, D, WIDTH)
+        x = load_rows(q + here, rows, row_stride, 0, last, D, WIDTH)
         shares = _softmax_features(x, D, WIDTH).to(x.dtype)
         mixed += product(shares, tl.load(_square(context, _head(), WIDTH)).to(x.dtype))
-        if weight is not None:
-            mixed += convolved(v + here, rows, strides[1], 0, last, weight, bias, D, WIDTH)
+        if CONV:
+            mixed += convolved(v + here, rows, row_stride, 0, last, weight, bias, D, WIDTH, FIRST)
     store_rows(out + there, rows, width, last, tokens, mixed, D, WIDTH)
 
 
@@ -168,26 +191,28 @@ def global_backward_queries(
     context,
     by_contexts,
     lengths,
-    strides,
+    batch_stride,
+    row_stride,
+    head_stride,
     width,
     tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     SPLIT: tl.constexpr,
+    FIRST: tl.constexpr,
+    RAGGED: tl.constexpr,
 ) -> None:
     """One split: with A = softmax(Q) and P = dO Cᵀ, dQ = A ∘ (P − rowsum(A ∘ P)) and its part of dC = Aᵀ dO."""
-    begin = tl.program_id(0) * SPLIT
-    end = tl.minimum(begin + SPLIT, tokens)
-    last = tl.minimum(end, real_tokens(lengths, tl.program_id(2), tokens))
-    here, there = places(strides, tokens, width, D)
+    begin, end, last = _split(lengths, tokens, SPLIT, RAGGED)
+    here, there = places(batch_stride, head_stride, tokens, width, D, FIRST)
     mixing = tl.trans(tl.load(_square(context, _head(), WIDTH)).to(q.dtype.element_ty))
     by_context = tl.zeros([WIDTH, WIDTH], tl.float32)
     for start in range(begin, end, ROWS):
         rows = start + tl.arange(0, ROWS)
         by_q = tl.zeros([ROWS, WIDTH], tl.float32)
         if start < last:
-            x = load_rows(q + here, rows, strides[1], begin, last, D, WIDTH)
+            x = load_rows(q + here, rows, row_stride, begin, last, D, WIDTH)
             g = load_rows(gradient + there, rows, width, begin, last, D, WIDTH)
             shares = _softmax_features(x, D, WIDTH)
             p = product(g, mixing)
@@ -199,12 +224,14 @@ def global_backward_queries(
 
 
 @triton.jit
-def _mixing(by_context, context, total, dtype: tl.constexpr, WIDTH: tl.constexpr) -> tuple:
-    """dC and dC / l as operands, and rowsum(dC ∘ C) of dC as rounded: columns of dK then sum to 0 as in the formula."""
+def _mixing(top, total, context, by_context, dtype: tl.constexpr, WIDTH: tl.constexpr) -> tuple:
+    """m, l, dC and dC / l as operands, and rowsum(dC ∘ C) of dC as rounded: dK's columns then sum to 0."""
+    features = _head() * WIDTH + tl.arange(0, WIDTH)
+    peak, amount = tl.load(top + features), tl.load(total + features)
     whole = tl.load(_square(by_context, _head(), WIDTH))
     rounded = whole.to(dtype)
     mean = tl.sum(rounded.to(tl.float32) * tl.load(_square(context, _head(), WIDTH)), 1)
-    return rounded, (whole / total[:, None]).to(dtype), mean
+    return peak, amount, rounded, (whole / amount[:, None]).to(dtype), mean
 
 
 @triton.jit
@@ -214,47 +241,47 @@ def global_backward_keys(
     gradient,
     dk,
     dv,
-    tops,
-    totals,
+    top,
+    total,
     context,
     by_context,
     lengths,
     weight,
     sums,
-    strides,
+    batch_stride,
+    row_stride,
+    head_stride,
     width,
     tokens,
     D: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     SPLIT: tl.constexpr,
+    FIRST: tl.constexpr,
+    RAGGED: tl.constexpr,
+    CONV: tl.constexpr,
 ) -> None:
     """One split: with A = softmax(K), dK = A ∘ (V dCᵀ − 1·rowsum(dC ∘ C)ᵀ) and dV = A dC + Lᵀ(dO)."""
-    begin = tl.program_id(0) * SPLIT
-    end = tl.minimum(begin + SPLIT, tokens)
-    length = real_tokens(lengths, tl.program_id(2), tokens)
-    here, there = places(strides, tokens, width, D)
-    features = _head() * WIDTH + tl.arange(0, WIDTH)
-    top, total = tl.load(tops + features), tl.load(totals + features)
-    mixing, shared, mean = _mixing(by_context, context, total, v.dtype.element_ty, WIDTH)
-    left, middle = tl.zeros([WIDTH], tl.float32), tl.zeros([WIDTH], tl.float32)
-    right, shift = tl.zeros([WIDTH], tl.float32), tl.zeros([WIDTH], tl.float32)
+    begin, end, _ = _split(lengths, tokens, SPLIT, RAGGED)
+    here, there = places(batch_stride, head_stride, tokens, width, D, FIRST)
+    length = real_tokens(lengths, tokens, RAGGED)
+    peak, amount, mixing, shared, mean = _mixing(top, total, context, by_context, v.dtype.element_ty, WIDTH)
+    left, middle, right, shift = no_sums(WIDTH)
     for start in range(begin, end, ROWS):
         rows = start + tl.arange(0, ROWS)
         by_k, by_v = tl.zeros([ROWS, WIDTH], tl.float32), tl.zeros([ROWS, WIDTH], tl.float32)
         if start < length:
-            y = load_rows(k + here, rows, strides[1], begin, length, D, WIDTH).to(tl.float32)
-            z = load_rows(v + here, rows, strides[1], begin, length, D, WIDTH)
-            y = tl.where((rows < length)[:, None], y, float("-inf"))
-            grown = tl.exp(y - top[None, :]).to(z.dtype)
-            by_k += grown.to(tl.float32) / total[None, :] * (product(z, tl.trans(mixing)) - mean[None, :])
+            y = _load_keys(k + here, rows, row_stride, begin, length, D, WIDTH)
+            z = load_rows(v + here, rows, row_stride, begin, length, D, WIDTH)
+            grown = tl.exp(y - peak[None, :]).to(z.dtype)
+            by_k += grown.to(tl.float32) / amount[None, :] * (product(z, tl.trans(mixing)) - mean[None, :])
             by_v += product(grown, shared)
-            if weight is not None:
+            if CONV:
                 before, same, after = neighbours(gradient + there, rows, width, 0, length, D, WIDTH)
-                by_v += convolved_back(before, same, after, weight, D, WIDTH)
+                by_v += convolved_back(before, same, after, weight, D, WIDTH, FIRST)
                 more = tap_sums(before, same, after, z)
                 left, middle, right, shift = left + more[0], middle + more[1], right + more[2], shift + more[3]
         store_rows(dk + there, rows, width, length, end, by_k, D, WIDTH)
         store_rows(dv + there, rows, width, length, end, by_v, D, WIDTH)
-    if weight is not None:
-        store_sums(sums, left, middle, right, shift, WIDTH)
+    if CONV:
+        store_sums(sums, (left, middle, right, shift), WIDTH)

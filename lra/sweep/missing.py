@@ -1,0 +1,126 @@
+"""`run_lra.py missing`: which figures of a plan have no record yet, and the command that makes each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from lra.bench import record as bench_record
+from lra.core.config import settled
+from lra.core.environment import DATA, RESULTS
+from lra.core.errors import UserError
+from lra.core.files import require_writable, write_atomically
+from lra.core.markup import in_code, in_markdown
+from lra.sweep import plan
+from lra.sweep.items import same
+from lra.sweep.plan import Piece, Planned, Timed
+from lra.sweep.work import elsewhere
+from lra.terminal.arguments import Where
+from lra.terminal.console import console, errors
+from lra.terminal.flags import command_of
+
+DESCRIPTION = (
+    "Say which figures of a plan for a GPU have no record yet, and write results/MISSING.md: each with the command "
+    "that makes it. Exit code 1 of --check: the page is not what the plan and the records say."
+)
+PLAN = DATA / "configs" / "sweeps" / "gpu.yaml"
+FILE = "MISSING.md"
+LONG = 1000  # characters of one command
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingFlags:
+    """The arguments of the command."""
+
+    plan: tyro.conf.Positional[Path] = PLAN
+    """A plan's YAML, whose runs are meant for a GPU."""
+    check: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write nothing; fail where the page is not what it should be."""
+    results: Where = RESULTS
+    """Whose records are read, and where the page goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One piece of the plan."""
+
+    title: str
+    command: str
+    record: str
+    """Its record's path under results; empty where there is none."""
+
+
+def missing(flags: MissingFlags) -> int:
+    """Run the command; the exit code."""
+    text = page(figures(plan.load(flags.plan), flags.results), flags.plan.name)
+    path = flags.results / FILE
+    if flags.check:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            errors.print(f"stale: {FILE}: run run_lra.py missing and commit what it writes", markup=False)
+            return 1
+        console.print(f"{FILE} is what the plan and the records say")
+        return 0
+    require_writable(flags.results, "name another folder with --results")
+    write_atomically(text.encode(), path)
+    console.print(text, markup=False)
+    console.print(f"wrote {path}", markup=False)
+    return 0
+
+
+def figures(pieces: Sequence[Piece], results: Path) -> list[Figure]:
+    """What each piece makes, in the plan's order; without those that cannot be."""
+    timed = _timed(results)
+    found = []
+    for each in pieces:
+        if isinstance(each, Timed):
+            command = shlex.join(["python", "run_lra.py", "bench", *each.words, *elsewhere(results)])
+            found.append(Figure(title=each.figures or "benchmark", command=command, record=timed.get(command, "")))
+        elif each.run is not None:
+            found.append(_trained(each, results))
+    return found
+
+
+def page(found: Sequence[Figure], name: str) -> str:
+    """The page in Markdown."""
+    left = [each for each in found if not each.record]
+    parts = [
+        f"# What {name} still has to measure",
+        "Written by `python run_lra.py missing` from the plan and the records; edit none of it. "
+        f"{len(found) - len(left)} of {len(found)} figures have a record. `make gpu` first runs the tests that need a "
+        "GPU (`make test-gpu`), which leave no record. Then it makes what is missing, in this order and in pieces.",
+    ]
+    if left:
+        parts.append("## Missing\n\n" + _table(("figures", "command"), [(each.title, each.command) for each in left]))
+    if done := [each for each in found if each.record]:
+        rows = [f"| {in_markdown(each.title)} | [{in_markdown(each.record)}]({each.record}) |" for each in done]
+        parts.append("## There\n\n" + "\n".join(["| figures | record |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _timed(results: Path) -> dict[str, str]:
+    """Every complete benchmark's record by its command; a file that is none is left out."""
+    found = {}
+    for path in sorted((results / "bench").glob("[!.]*.json")):
+        try:
+            each = bench_record.load(path)
+        except UserError:
+            continue
+        if each.complete:
+            found[each.command] = f"bench/{path.name}"
+    return found
+
+
+def _trained(piece: Planned, results: Path) -> Figure:
+    assert piece.run is not None
+    record = same(settled(piece.run, on_gpu=True), results)
+    command = f"{command_of(piece.run)} --device gpu {shlex.join(elsewhere(results))}".strip()
+    return Figure(title=piece.title, command=command, record=f"runs/{record.name}" if record else "")
+
+
+def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
+    lines = [f"| {in_markdown(title)} | {in_code(command, LONG)} |" for title, command in rows]
+    return "\n".join([f"| {' | '.join(head)} |", "| --- | --- |", *lines])

@@ -1,0 +1,85 @@
+"""Which figures of a plan have no record: each is told with its command, until a record of that command is there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from bench_records import bench_record
+
+from lra.cli.main import main
+from lra.core.config import resolve, settled
+from lra.core.identity import run_id
+from lra.sweep import missing, plan
+from lra.training import record
+from tests.board_records import write
+from tests.test_sweep_estimate import earlier
+
+PLAN = """sweep:
+  - bench: --attn elfatt,flash --device gpu
+    figures: attention | alone
+  - {task: listops, attn: linear, backend: torch, preset: standard}
+"""
+RUN = resolve("listops", "linear", backend="torch", preset="standard")
+
+
+def shown(results: Path) -> str:
+    path = results / "plan.yaml"
+    path.write_text(PLAN, encoding="utf-8")
+    return missing.page(missing.figures(plan.load(path), results), path.name)
+
+
+def timed(results: Path, **changes: object) -> None:
+    (results / "bench").mkdir(exist_ok=True)
+    command = shlex.join(["python", "run_lra.py", "bench", "--attn", "elfatt,flash", "--device", "gpu"])
+    found = bench_record(command=f"{command} --results {results}", **changes)
+    (results / "bench" / "one.json").write_text(json.dumps(asdict(found)), encoding="utf-8")
+
+
+def test_without_records_everything_is_missing_and_has_its_command(tmp_path: Path) -> None:
+    text = shown(tmp_path)
+    assert "0 of 2 figures have a record" in text
+    assert (
+        f"| attention \\| alone | `python run_lra.py bench --attn elfatt,flash --device gpu --results {tmp_path}` |"
+        in text
+    )
+    assert (
+        "`python run_lra.py --task listops --attn linear --backend torch --preset standard --seed 0 --device gpu"
+        in text
+    )
+    assert "## There" not in text
+
+
+def test_a_complete_record_of_that_command_is_what_was_missing(tmp_path: Path) -> None:
+    timed(tmp_path, complete=False)
+    assert "0 of 2" in shown(tmp_path)
+    timed(tmp_path, complete=True)
+    assert "| attention \\| alone | [bench/one.json](bench/one.json) |" in shown(tmp_path)
+
+
+def test_a_run_counts_in_a_gpus_arithmetic_alone(tmp_path: Path) -> None:
+    for run, there in ((RUN, 0), (settled(RUN, on_gpu=True), 1)):
+        base = earlier(run)
+        own = run_id(run, base.data_hash)
+        write(replace(base, run_id=own), tmp_path, f"{record.name(run, own)}.json")
+        assert f"{there} of 2 figures" in shown(tmp_path)
+
+
+def test_the_page_of_the_repository_is_what_its_plan_and_records_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["missing", "--check"]) == 0, capsys.readouterr().err
+    shown(tmp_path)
+    words = ["missing", str(tmp_path / "plan.yaml"), "--results", str(tmp_path)]
+    assert main([*words, "--check"]) == 1
+    assert "stale: MISSING.md: run run_lra.py missing" in capsys.readouterr().err
+    assert [main(words), main([*words, "--check"])] == [0, 0]
+
+
+def test_every_benchmark_for_a_gpu_says_in_words_what_it_measures() -> None:
+    blocks = yaml.safe_load(missing.PLAN.read_text(encoding="utf-8"))["sweep"]
+    assert [each for each in blocks if "bench" in each and not each.get("figures")] == []
