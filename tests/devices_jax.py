@@ -64,9 +64,10 @@ def failure(backend: JaxBackend, state: Any, chunk: Chunk, said: str) -> str:
     def fail(*given: Any) -> None:
         raise jax.errors.JaxRuntimeError(said)
 
-    backend._gradients = fail
+    failing: Any = backend
+    failing._gradients = fail
     try:
-        backend.train_steps(state, [chunk])
+        failing.train_steps(state, [chunk])
     except (DeviceFailed, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     return "none"

@@ -31,7 +31,7 @@ SHORTEST, LONGEST = 100, 400  # tokens
 ATTN = "elfatt"
 SHARED: dict[BackendName, tuple[Sharing, ...]] = {
     "torch": (Sharing(2), Sharing(4), Sharing(1, 4), Sharing(2, 2)),
-    "jax": (Sharing(2), Sharing(8), Sharing(1, 4), Sharing(2, 2)),
+    "jax": (Sharing(2), Sharing(8), Sharing(1, 4)),
 }
 PAGE = ROOT / "results" / "evidence" / "devices.md"
 HEAD = (
