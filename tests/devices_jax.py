@@ -16,12 +16,13 @@ from lra.backends.jax.switches import pinned
 from lra.core.errors import DeviceFailed
 from lra.model.batches import Chunk, gatherers
 from lra.model.padding import WHOLE
-from lra.model.weights import initial_weights
+from lra.model.weights import Weights, initial_weights, within
 from tests.small import MODEL, TRAIN, blueprint, chunks, split
 
 PLAN = replace(TRAIN, batch_size=16, steps=50, evaluate_every=50, chunk=10, learning_rate=1e-4)
 MODEL_OF_ONE = replace(MODEL, depth=1, dropout=0.1)
 SCORED = 21
+KINDS = ("adam.mu/", "adam.nu/")
 FAILURES = ("INTERNAL: a GPU fell off the bus", "RESOURCE_EXHAUSTED: out of memory")
 
 
@@ -49,15 +50,24 @@ def scored(backend: JaxBackend, state: Any) -> tuple[float, int, list[float]]:
     )
 
 
+def apart(ours: Weights, theirs: Weights) -> float:
+    """The greatest difference of moments, over the greatest moment of its kind."""
+    both = [
+        [np.concatenate([a.ravel() for a in within(each, kind).values()]) for each in (ours, theirs)] for kind in KINDS
+    ]
+    return max(float(np.abs(own - other).max() / np.abs(own).max()) for own, other in both)
+
+
 def failure(backend: JaxBackend, state: Any, chunk: Chunk, said: str) -> str:
     """How a failure of XLA is told, whose words these are."""
 
     def fail(*given: Any) -> None:
         raise jax.errors.JaxRuntimeError(said)
 
-    backend._gradients = fail
+    failing: Any = backend
+    failing._gradients = fail
     try:
-        backend.train_steps(state, [chunk])
+        failing.train_steps(state, [chunk])
     except (DeviceFailed, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     return "none"
@@ -85,6 +95,7 @@ if __name__ == "__main__":
             "on one, on eight, on one": [*alone[:20], *middle, *last],
             "in parts": trained(JaxBackend([plan], *devices[:2], scanned=False, accumulate=2), halves)[0],
             "two seeds, one program a chunk": trained(JaxBackend(plans_of_two, *devices[:2], scanned=True), halves)[0],
+            "moments": apart(one.snapshots(of_one)[0], eight.snapshots(of_eight)[0]),
             "scored": [scored(one, of_one), scored(eight, of_eight)],
             "names": eight.environment()["device_names"],
             "devices": len(jax.tree.leaves(of_eight.weights)[0].sharding.device_set),

@@ -24,6 +24,7 @@ def test_any_number_of_devices_learns_what_one_does() -> None:
     told = json.loads(process.stdout)
     alone = told.pop("alone")
     assert abs(alone[0] - alone[-1]) > 1e-3, "it learns"
+    assert told.pop("moments") < 1e-4, "Adam would take the same steps if all gradients were twice as large"
     (loss, count, logits), (other, as_many, others) = told.pop("scored")
     assert (count, as_many) == (21, 21)
     np.testing.assert_allclose([other, *others], [loss, *logits], rtol=0, atol=1e-4)

@@ -62,7 +62,7 @@ def test_two_devices_learn_what_one_does_and_each_continues_the_other(
     with pytest.raises(DeviceFailed) as failed:  # on two from step 4 on
         train(run, ready, place(results, resume=True, sharing=TWO), Quiet({14: kill}))
     assert str(failed.value) == (
-        "device 2 of 2 (cpu) failed: its process was ended by SIGKILL; "
+        "device 2 of 2 (cpu) failed: its process was ended by SIGKILL; run the same command again; "
         "with --resume it continues from its last snapshot"
     )
     assert len(killed) == 1

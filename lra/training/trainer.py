@@ -234,7 +234,7 @@ def _unsaved_told(works: Sequence[Path]) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except DeviceFailed as error:
-        raise DeviceFailed(f"{error}; {_then(works)}") from error
+        raise DeviceFailed(f"{error}; run the same command again; {_then(works)}") from error
     except OSError as error:
         what = f"{error.filename or works[0]}: {error.strerror or error}"
         raise OSError(
