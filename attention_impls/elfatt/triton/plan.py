@@ -1,7 +1,7 @@
 """The launches of ELFATT's Triton kernels, for PyTorch and JAX: order, grids, tiles, splits, scratch memory.
 
-A launch is a `KernelStep`. A kernel gets arrays, numbers and constants by the names of its parameters. They come from one
-description of the call, `Sizes`. A framework only has to `perform` a step on its own arrays.
+A launch is a `KernelStep`. A kernel gets arrays, numbers and constants by the names of its parameters. They come from
+one description of the call, `Sizes`. A framework only has to `perform` a step on its own arrays.
 
 Traffic is counted in tensors of one head's size, E bytes. The forward pass moves 5 E in a global head and 4 E in a
 block head, the backward pass 8 E and 7 E. It moves 12 E if a block is cut into several tiles. That is so for more than
