@@ -42,15 +42,17 @@ class Style:
 
 def problems(found: Iterable[tuple[int, str]], style: Style) -> Iterator[tuple[int, str]]:
     """Line and description of each problem in some passages."""
+    instead = {**style.banned, **style.one_word}
+    longest_first = sorted(map(re.escape, instead), key=len, reverse=True)
+    avoided = re.compile(rf"(?<![\w-])(?:{'|'.join(longest_first)})(?![\w-])", re.IGNORECASE)
     for line, words in found:
         for sentence in END.split(words):
             count = len([word for word in sentence.split() if re.search(r"[\w`]", word)])
             if count > style.sentence_words and not sentence.startswith("Source: "):  # a citation is not a sentence
                 shown = " ".join(sentence.split()[:8])
                 yield line, f"{count} words, at most {style.sentence_words}: make two sentences of {shown!r} …"
-        for avoided, instead in {**style.banned, **style.one_word}.items():
-            if re.search(rf"(?<![\w-]){re.escape(avoided)}(?![\w-])", words, re.IGNORECASE):
-                yield line, f"{avoided!r}: write {instead!r}"
+        for match in avoided.finditer(words):
+            yield line, f"{match[0].lower()!r}: write {instead[match[0].lower()]!r}"
 
 
 def passages(text: str) -> Iterator[tuple[int, str]]:

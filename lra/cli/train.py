@@ -32,7 +32,7 @@ SUMMARIES = {
     "sweep": "train many runs from a plan",
     "tune": "search learning rates by validation accuracy",
     "cost": "what a plan costs, from measured steps",
-    "missing": "which figures wait for a GPU, and what makes them",
+    "missing": "figures without a record, and how to make them",
     "bench": "time mechanisms against length",
     "evaluate": "score a finished run on any split, or compare two",
     "leaderboard": "tables and plots of all records",

@@ -17,12 +17,12 @@ from lra.model.batches import Chunk
 
 @dataclass(frozen=True)
 class Sharing:
-    """How a batch is computed; no number depends on it but in its last digits."""
+    """The way a batch is computed. Numbers depend on it only in their last digits."""
 
     devices: int = 1
-    """That share each batch."""
+    """Devices that share each batch."""
     accumulate: int = 1
-    """Parts of a device's share, which it computes one after the other: each needs that much less memory."""
+    """Parts of a device's share, computed one after the other. Each part needs less memory."""
 
     @property
     def told(self) -> str:
@@ -37,7 +37,7 @@ class Sharing:
         return [word for name, value in given.items() if value > 1 for word in (name, str(value))]
 
     def check(self, batch: int) -> None:
-        """UserError where a batch of so many examples cannot be shared equally."""
+        """Raise UserError if a batch of this many examples cannot be shared equally."""
         _require("devices", self.devices, batch, "")
         each = f" on each of {self.devices} devices" if self.devices > 1 else ""
         _require("accumulate", self.accumulate, batch // self.devices, each)

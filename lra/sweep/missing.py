@@ -1,4 +1,4 @@
-"""`run_lra.py missing`: which figures of a plan have no record yet, and the command that makes each."""
+"""The command `missing`: lists the figures of a plan that have no record yet, with the commands that make them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from lra.terminal.console import console, errors
 from lra.terminal.flags import command_of
 
 DESCRIPTION = (
-    "Say which figures of a plan for a GPU have no record yet, and write results/MISSING.md: each with the command "
-    "that makes it. Exit code 1 of --check: the page is not what the plan and the records say."
+    "List the figures of a plan for a GPU that have no record yet, each with the command that makes it, and write "
+    "results/MISSING.md. With --check, exit code 1 means that the page does not match the plan and the records."
 )
 PLAN = DATA / "configs" / "sweeps" / "gpu.yaml"
 FILE = "MISSING.md"
@@ -37,11 +37,11 @@ class MissingFlags:
     """The arguments of the command."""
 
     plan: tyro.conf.Positional[Path] = PLAN
-    """A plan's YAML, whose runs are meant for a GPU."""
+    """The YAML file of a plan, whose runs are meant for a GPU."""
     check: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Write nothing; fail where the page is not what it should be."""
+    """Write nothing, and fail if the page is stale."""
     results: Where = RESULTS
-    """Whose records are read, and where the page goes."""
+    """The folder whose records are read, and that gets the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,11 @@ class Figure:
     title: str
     command: str
     record: str
-    """Its record's path under results; empty where there is none."""
+    """The path of its record under results; empty without one."""
 
 
 def missing(flags: MissingFlags) -> int:
-    """Run the command; the exit code."""
+    """Run the command. Returns the exit code."""
     text = page(figures(plan.load(flags.plan), flags.results), flags.plan.name)
     path = flags.results / FILE
     if flags.check:

@@ -25,7 +25,7 @@ def answer(order: Any) -> dict[str, Any]:
             follow(Member(order["rank"], order["count"], order["store"], torch.device(order["device"])))
     except DeviceFailed:  # of another rank, which says why
         return _last("", memory=False)
-    except Exception as error:  # whatever it is, rank 0 tells it
+    except Exception as error:  # rank 0 reports any error
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _last(said, memory=is_out_of_memory(error))
     raise AssertionError("it follows until it fails or is ended")
@@ -52,13 +52,13 @@ def follow(ranks: Member) -> None:
 
 
 def _last(error: str, *, memory: bool) -> dict[str, Any]:
-    """An answer after which this process ends: the others notice that it is gone, and read why."""
+    """Send a last answer and end this process. The others notice its end, and read the reason."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # there are no more orders
     return {"error": error, "memory": memory}
 
 
 def _end_with_leader() -> None:
-    """No order follows the second: what ends the wait for one is the end of rank 0, however it ended."""
+    """Wait for the end of rank 0. No order follows the second one."""
     while os.read(0, 1):
         pass
     os._exit(0)
