@@ -92,8 +92,8 @@ def test_the_kernel_is_the_first_that_fits(changes: dict[str, Any], name: str) -
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kernel": "scan"}, "which torch does not have: take flash-attn or sdpa, or auto"),
-        ({"kernel": "sdpa", "backend": "jax"}, "which jax does not have: take cudnn or scan, or auto"),
+        ({"kernel": "scan"}, "which torch does not have: use flash-attn or sdpa, or auto"),
+        ({"kernel": "sdpa", "backend": "jax"}, "which jax does not have: use cudnn or scan, or auto"),
         ({"kernel": "flash-attn"}, "flash_attn is not installed"),
         ({"kernel": "flash-attn", "flash_attn": True, "device": "cpu"}, "needs 16 bits on a GPU"),
         ({"kernel": "cudnn", "backend": "jax", "dtype": "float32"}, "for float32 on the gpu"),

@@ -104,7 +104,7 @@ def test_too_many_cells_are_timed_some_lengths_at_a_time() -> None:
         (["--what", "train", "--chunk", "0"], "chunk is 0, expected at least 1"),
         (["--what", "train", "--dropout", "1"], "dropout is 1.0, expected at least 0 and less than 1"),
         (["--memory", "0"], "memory is 0.0, expected more than 0 and at most 1e+09"),
-        (["--redraw", "/nowhere.json"], "no benchmark's record"),
+        (["--redraw", "/nowhere.json"], "not the record of a benchmark"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -187,7 +187,7 @@ def test_a_record_reads_back_and_another_layout_is_refused(tmp_path: Path) -> No
     (tmp_path / "b.json").write_text(json.dumps(values | {"more": 1}))
     (tmp_path / "c.json").write_text(json.dumps(values | {"schema": 99}))
     (tmp_path / "d.json").write_text("[")
-    for name, said in (("b", "more"), ("c", "schema is 99"), ("d", "no benchmark's record")):
+    for name, said in (("b", "more"), ("c", "schema is 99"), ("d", "not the record of a benchmark")):
         with pytest.raises(UserError, match=said):
             load(tmp_path / f"{name}.json")
 
@@ -219,7 +219,7 @@ def test_what_cannot_have_been_measured_is_refused(
         part = part[step]
     part |= changes
     (tmp_path / "a.json").write_text(json.dumps(values))
-    with pytest.raises(UserError, match=rf"no benchmark's record.*{said}") as refused:
+    with pytest.raises(UserError, match=rf"not the record of a benchmark.*{said}") as refused:
         load(tmp_path / "a.json")
     assert "\n" not in str(refused.value)
 

@@ -106,9 +106,9 @@ def test_counts_take_the_beginning_of_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        (17_436, r"17,436 rows, the released file 17,437 \(was its first row taken for a header\?\)"),
-        (17_435, "17,435 rows, the released file 17,437: restore"),
-        (17_438, "more than 17,437 rows, the released file 17,437: restore"),
+        (17_436, r"17,436 rows, but the released file has 17,437 \(was its first row taken for a header\?\)"),
+        (17_435, "17,435 rows, but the released file has 17,437: restore"),
+        (17_438, "more than 17,437 rows, but the released file has 17,437: restore"),
         (17_437, None),
     ],
 )
@@ -120,7 +120,7 @@ def test_the_released_counts_are_held(tmp_path: Path, rows: int, complaint: str 
     if complaint is None:
         assert len(read(tmp_path, test=17_437)["test"]) == rows
     else:
-        with pytest.raises(TaskError, match=rf"^[^\n]*test\.tsv holds {complaint}[^\n]*$"):
+        with pytest.raises(TaskError, match=rf"^[^\n]*test\.tsv has {complaint}[^\n]*$"):
             read(tmp_path, test=17_437)
 
 

@@ -89,7 +89,7 @@ def test_counts_take_the_beginning(tmp_path: Path) -> None:
     for split in SPLITS:
         assert texts(some[split]) == texts(whole[split])[: len(some[split])]
     many = len(whole["test"])
-    with pytest.raises(TaskError, match=f"has {many} test pairs, {many + 1}: set test lower$"):
+    with pytest.raises(TaskError, match=f"has {many} test pairs, expected {many + 1}: set test lower$"):
         store.prepare(TASK, replace(options, test=many + 1), Source(raw=tmp_path))
 
 

@@ -64,7 +64,7 @@ def test_the_path_of_a_folder_stands_alone(tmp_path: Path) -> None:
         ("elfatt@block_size=", "expected NAME@option=value"),
         ("@x=1", "expected NAME@option=value"),
         ('"elfatt', "expected NAME@option=value"),
-        ("elfatt@a=1@a=2", "option a stands twice"),
+        ("elfatt@a=1@a=2", "option a is given twice: keep one"),
         ("elfatt@a=[1", "expected NAME@option=value"),
         ("elfatt@a={", "--attn elfatt@a={"),
     ],

@@ -98,7 +98,7 @@ def test_a_truncated_file_is_told(form: Callable[[Path], Path], tmp_path: Path) 
 
 
 def test_nothing_here_and_no_network(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match=r"aclImdb_v1\.tar\.gz is needed .* --raw DIR"):
+    with pytest.raises(TaskError, match=r"aclImdb_v1\.tar\.gz is needed, .* --raw DIR"):
         prepare(tmp_path)
 
 

@@ -130,7 +130,7 @@ def load(path: Path) -> BenchRecord:
     try:
         values = read_json(path)
     except UserError as error:
-        raise UserError(f"no benchmark's record: {error}") from error
+        raise UserError(f"not the record of a benchmark: {error}") from error
     try:
         return _trusted(values)
     except UserError as error:

@@ -154,7 +154,7 @@ def _description(base: Run, others: Sequence[str]) -> str:
     commands = [f"  {name:<12} {SUMMARIES.get(name, '')}".rstrip() for name in others]
     return "\n".join(
         [
-            "Train attention mechanisms on one task, score them, and write a record of each run.",
+            "Train attention mechanisms on one task, score them, and record each run.",
             "",
             "  python run_lra.py --task listops --attn elfatt --preset smoke",
             "",
@@ -163,7 +163,8 @@ def _description(base: Run, others: Sequence[str]) -> str:
             "",
             DOCUMENTATION,
             "",
-            f"Shown below: options of --task {base.task} --attn {base.attn} --preset {base.preset}.",
+            f"Options below: --task {base.task} --attn {base.attn} --preset {base.preset}.",
+            "",
             "Name another task, mechanism or preset to see its options.",
         ]
     )

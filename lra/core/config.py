@@ -106,7 +106,7 @@ class Train:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of products and attention. auto: bfloat16 on a GPU, else float32. Weights, norms and loss: float32."""
     schedule: Literal["one_cycle", "cosine"] = field(default="one_cycle", metadata={"neutral": "one_cycle"})
-    """linear: the rate rises and falls in a straight line. cosine: it rises from 0 and falls to 0 along a cosine."""
+    """one_cycle: the rate rises and falls in a straight line. cosine: it rises from 0 and falls to 0 along a cosine."""
     cycle: Steps | None = field(default=None, metadata={"neutral": None})
     """Length of the whole schedule, of which only the first `steps` are taken; none: `steps`."""
     bias_decay: GroupDecay = field(default=None, metadata={"neutral": None})
