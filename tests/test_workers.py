@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -31,6 +32,19 @@ def test_a_child_that_is_still_starting_ends_without_a_word() -> None:
         assert stopped()
     assert child.end() == -signal.SIGTERM
     assert child.last_words() == []
+
+
+def test_a_second_answer_is_seen_by_select(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "echo.py").write_text("from lra.core.workers import serve\nserve(lambda order: order)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = Child("echo", visible=False)
+    for number in (1, 2):
+        child.send({"number": number})
+    time.sleep(1.5)  # both answers are in the pipe
+    assert child.receive() == {"number": 1}
+    assert select.select([child], [], [], 5)[0] == [child]
+    assert child.receive() == {"number": 2}
+    assert child.end() == 0
 
 
 PAUSED = """

@@ -41,7 +41,8 @@ class Child:
         if not visible:
             self._printed = tempfile.TemporaryFile() if log is None else log.open("ab+")  # noqa: SIM115 - read later
         receiving, sending = os.pipe()
-        self._answers = os.fdopen(receiving, "rb")
+        # Without a buffer, which would hide a second answer from `select`.
+        self._answers = os.fdopen(receiving, "rb", buffering=0)
         self._process = subprocess.Popen(
             # -P: a folder named tasks in the user's directory must not be imported
             [sys.executable, "-P", "-m", module, str(sending)],
