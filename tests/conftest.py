@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -25,6 +26,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of a JAX test is compiling; unoptimised code halves that. `make test-slow` tests optimised code too.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0")
 os.environ.setdefault("MPLBACKEND", "agg")
+# A shell lets its background jobs ignore Ctrl-C, and every child process would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Triton decides when it is first imported, which PyTorch does too, whether its kernels are interpreted or compiled.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
