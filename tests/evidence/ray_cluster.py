@@ -181,7 +181,7 @@ def _swept(found: list[Item], place: Place, engine: RayEngine, breaker: Breaker)
 
 def page(found: Outcome, broken: Breaker, runs: int, seconds: float, seed: int) -> str:
     """The campaign in Markdown."""
-    killed = ", ".join(f"{count} {kind}" for kind, count in sorted(broken.done.items()) if kind != "nodes cut off")
+    killed = ", ".join(f"{kind}: {count}" for kind, count in sorted(broken.done.items()) if kind != "nodes cut off")
     return (
         "# A Ray cluster that is broken\n\n"
         f"A sweep trains {runs} runs on two nodes of one core each. At random moments SIGKILL ends a run's process, "
