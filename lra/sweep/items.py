@@ -113,7 +113,7 @@ def identify(found: Sequence[Item], results: Path, prepared: Callable[[Run], sto
     for item in found:
         if not item.finished:
             item.look(results)
-            if item.run is not None and item.work is None and (path := same(item.run, results)):
+            if item.run is not None and item.work is None and (path := record_of(item.run, results)):
                 item.status, item.record = "done", path
             item.before = item.status == "done"
 
@@ -150,7 +150,7 @@ def _item(piece: Piece, on_gpu: Callable[[str], bool]) -> Item:
     return Item(title=piece.title, run=run)
 
 
-def same(run: Run, results: Path) -> Path | None:
+def record_of(run: Run, results: Path) -> Path | None:
     """A record of the run, found without its data's hash, since the data is not prepared."""
     stem = record.name(run, "")
     for path in sorted((results / "runs").glob(f"{stem}*.json")):

@@ -16,7 +16,7 @@ from lra.core.errors import UserError
 from lra.core.files import require_writable, write_atomically
 from lra.core.markup import in_code, in_markdown
 from lra.sweep import plan
-from lra.sweep.items import same
+from lra.sweep.items import record_of
 from lra.sweep.plan import Piece, Planned, Timed
 from lra.sweep.work import elsewhere
 from lra.terminal.arguments import Where
@@ -72,7 +72,7 @@ def missing(flags: MissingFlags) -> int:
 
 
 def figures(pieces: Sequence[Piece], results: Path) -> list[Figure]:
-    """What each piece makes, in the plan's order; without those that cannot be."""
+    """The figures of each piece, in the plan's order, without impossible runs."""
     timed = _timed(results)
     found = []
     for each in pieces:
@@ -89,9 +89,9 @@ def page(found: Sequence[Figure], name: str) -> str:
     left = [each for each in found if not each.record]
     parts = [
         f"# What {name} still has to measure",
-        "Written by `python run_lra.py missing` from the plan and the records; edit none of it. "
+        "`python run_lra.py missing` writes this page from the plan and the records. Do not edit it. "
         f"{len(found) - len(left)} of {len(found)} figures have a record. `make gpu` first runs the tests that need a "
-        "GPU (`make test-gpu`), which leave no record. Then it makes what is missing, in this order and in pieces.",
+        "GPU (`make test-gpu`). They write no record. Then it makes the missing figures, in this order and in pieces.",
     ]
     if left:
         parts.append("## Missing\n\n" + _table(("figures", "command"), [(each.title, each.command) for each in left]))
@@ -102,7 +102,7 @@ def page(found: Sequence[Figure], name: str) -> str:
 
 
 def _timed(results: Path) -> dict[str, str]:
-    """Every complete benchmark's record by its command; a file that is none is left out."""
+    """The records of complete benchmarks, by command. Other files are left out."""
     found = {}
     for path in sorted((results / "bench").glob("[!.]*.json")):
         try:
@@ -116,7 +116,7 @@ def _timed(results: Path) -> dict[str, str]:
 
 def _trained(piece: Planned, results: Path) -> Figure:
     assert piece.run is not None
-    record = same(settled(piece.run, on_gpu=True), results)
+    record = record_of(settled(piece.run, on_gpu=True), results)
     command = f"{command_of(piece.run)} --device gpu {shlex.join(elsewhere(results))}".strip()
     return Figure(title=piece.title, command=command, record=f"runs/{record.name}" if record else "")
 
