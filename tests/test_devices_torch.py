@@ -151,7 +151,8 @@ def test_who_waits_for_a_device_that_is_gone_ends(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert ended.stderr == (
-        "error: device 2 of 2 (cpu): RuntimeError: CUDA out of memory; --resume continues from the last snapshot\n"
+        "error: device 2 of 2 (cpu): RuntimeError: CUDA out of memory; "
+        "--resume continues from the last snapshot, if there is one\n"
     )
 
 

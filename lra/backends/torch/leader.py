@@ -1,4 +1,4 @@
-"""Rank 0 of several: it starts the processes of the others, tells them what to do, and says which one has failed."""
+"""Rank 0 of several: it starts the processes of the other ranks, orders their work, and names one that failed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from lra.model.sharing import Sharing, shares
 from lra.terminal.console import console
 
 PEER = "lra.backends.torch.peer"
-REASON = 5.0  # seconds in which a process that failed has to say why
-GRACE = 60.0  # seconds after which this process ends if it still waits for one that is gone, as NCCL does for ever
+REASON = 5.0  # seconds that a failed process has to report the reason
+GRACE = 60.0  # seconds until this process ends if it waits for a rank that ended; NCCL would wait for ever
 
 
 class Leader(Member):
@@ -72,7 +72,7 @@ class Leader(Member):
         self._folder.cleanup()
 
     def _start(self, devices: Sequence[torch.device]) -> None:
-        """Start a process for each of the other devices, and meet them."""
+        """Start a process for each of the other devices, and join their group."""
         store = str(Path(self._folder.name) / "store")
         threads = {"OMP_NUM_THREADS": str(self.cores)}
         self._children += [Child(PEER, visible=False, environment=threads) for _ in devices[1:]]
@@ -86,7 +86,7 @@ class Leader(Member):
         super().__init__(0, len(devices), store, devices[0])
 
     def _reason(self) -> Exception | None:
-        """Why the first of the others has failed that says so, or has died; None where none does."""
+        """The reason of the first other rank that failed or ended; None if there is none."""
         deadline, waiting = time.monotonic() + REASON, dict(enumerate(self._children, start=1))
         while waiting and (left := deadline - time.monotonic()) > 0:
             ready, _, _ = select.select(list(waiting.values()), [], [], left)
@@ -111,7 +111,7 @@ class Leader(Member):
         return f"device {rank + 1} of {len(self.names)} ({self.names[rank]})"
 
     def _end_if_stuck(self) -> None:
-        """End this process where one of the others is gone, and the main thread does not come back from waiting."""
+        """End this process if another rank ended and the main thread still waits for it."""
         select.select(self._children, [], [])
         deadline = time.monotonic() + GRACE
         while time.monotonic() < deadline:
@@ -122,17 +122,19 @@ class Leader(Member):
         for child in self._children:
             child.kill()
         console.show_cursor(True)
-        print(f"error: {reason}; --resume continues from the last snapshot", file=sys.stderr, flush=True)
+        print(
+            f"error: {reason}; --resume continues from the last snapshot, if there is one", file=sys.stderr, flush=True
+        )
         os._exit(1)
 
 
 def name_of(device: torch.device) -> str:
-    """What a record calls a device."""
+    """The name of a device in a record."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _require_free() -> None:
-    """UserError where this process cannot lead others."""
+    """Raise UserError if this process cannot lead others."""
     if not dist.is_available():
         raise UserError("--devices needs torch.distributed, which this build of PyTorch lacks: leave --devices out")
     if dist.is_initialized():
