@@ -160,7 +160,7 @@ def on_gpu(name: str, device: Device | None) -> bool:
 
 
 def require_devices(name: str, device: Device | None, count: int) -> None:
-    """UserError where this machine has not so many of that kind for the framework; ask before anything else of it."""
+    """Raise UserError if the framework sees fewer devices of that kind. Call it before the framework opens any."""
     if count > 1:
         require_installed(name)
         import_module(f"lra.backends.{name}.device").require_devices(device, count)

@@ -26,13 +26,13 @@ class Sharing:
 
     @property
     def told(self) -> str:
-        """How a batch is computed, in words that follow its size."""
+        """Words for messages, to follow the batch size."""
         parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
         return (f" on {self.devices} devices" if self.devices > 1 else "") + parts
 
     @property
     def flags(self) -> list[str]:
-        """The flags that share a batch so."""
+        """The command-line flags of this sharing."""
         given = {"--devices": self.devices, "--accumulate": self.accumulate}
         return [word for name, value in given.items() if value > 1 for word in (name, str(value))]
 
@@ -56,7 +56,7 @@ def _require(flag: str, given: int, rows: int, where: str) -> None:
 
 
 def by_device(chunk: Chunk, devices: int) -> Chunk:
-    """The chunk with the rows of each batch in the order of the devices: of every group each takes as many."""
+    """The chunk with rows ordered by device. Every device has an equal number of rows of each group."""
     if devices == 1:
         return chunk
     groups = chunk.size_of.shape[1]
@@ -69,7 +69,7 @@ def by_device(chunk: Chunk, devices: int) -> Chunk:
 
 
 def shares(chunk: Chunk, devices: int) -> list[Chunk]:
-    """What each of the devices takes; its groups are those of the chunk, with fewer rows each."""
+    """The chunk of each device. It has the same groups, with fewer rows each."""
     ordered, each = by_device(chunk, devices), chunk.labels.shape[1] // devices
     of = replace(ordered, of=chunk.examples)
     return [_with_rows(of, lambda array, at=at: array[:, at * each : (at + 1) * each]) for at in range(devices)]

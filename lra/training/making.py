@@ -1,4 +1,4 @@
-"""The record of a run that has ended: what it was, what it scored, and on what."""
+"""The record of a finished run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.store import Prepared
 def make_record(
     lane: Lane, data: Prepared, backend: Backend, sharing: Sharing, best: float, last: float
 ) -> record.Record:
-    """A record with no checksum yet; `best` and `last` are the accuracies on the test split."""
+    """Make a record without a checksum. `best` and `last` are accuracies on the test split, fractions."""
     run, history, task = lane.run, lane.history, tasks.load(lane.run.task)
     facts = environment() | with_kernel(backend.environment(), lane.blueprint)
     return record.Record(
@@ -71,6 +71,6 @@ def make_record(
 
 
 def _timing(lane: Lane) -> str:
-    """Whether the run's seconds are a timing: not where they are of different numbers of devices."""
+    """The reason why the times are no timing, such as a changed number of devices; empty if they are."""
     counts = ", then ".join(map(str, lane.devices))
     return f"on {counts} devices" if len(lane.devices) > 1 else lane.history.disturbance.words()

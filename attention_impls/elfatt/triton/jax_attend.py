@@ -1,4 +1,4 @@
-"""ELFATT in JAX by the Triton kernels of PyTorch, which jax-triton puts into compiled JAX code.
+"""ELFATT in JAX with the Triton kernels of PyTorch, which jax-triton puts into compiled JAX code.
 
 Launches, scratch memory and saved arrays are those of plan.py. This file has the custom derivative and the arguments
 for jax-triton's triton_call. Its versions differ:
@@ -8,7 +8,7 @@ for jax-triton's triton_call. Its versions differ:
     0.4   arguments by name, outputs (`out_type`) in the places that are left; a kernel gets such an array once
 
 Sources: jax_triton/triton_lib.py of v0.3.1 and v0.4.0. No GPU has run this yet; tests hold it on a CPU, with Triton's
-interpreter behind both ways of calling. `--attn.kernel jax_triton` takes it, Pallas stays what JAX takes by itself.
+interpreter behind both ways of calling. `--attn.kernel jax_triton` selects it; the default in JAX is Pallas.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def open_device(device: Device | None) -> Any:
 
 
 def open_devices(device: Device | None, count: int) -> list[Any]:
-    """So many of that kind, or of JAX's own choice: GPUs where there are some. UserError where JAX sees fewer."""
+    """`count` devices of that kind, by default GPUs if there are some. UserError if JAX sees fewer."""
     config: Any = jax.config  # whose fields its type does not know
     if config.jax_compilation_cache_dir is None and (kept := cache("xla")):  # else the user has chosen one
         config.update("jax_compilation_cache_dir", str(kept))
@@ -49,12 +49,12 @@ def open_devices(device: Device | None, count: int) -> list[Any]:
         raise UserError(f"JAX would take a {kind}, which is not supported: use --device cpu")
     if count > (there := len(found)):
         more = f"; XLA_FLAGS={SIMULATED}={count} simulates more on a CPU" if kind == "cpu" else ""
-        raise UserError(f"--devices is {count}, expected at most {there}: so many devices does JAX see{more}")
+        raise UserError(f"--devices is {count}, expected at most {there}: JAX sees no more{more}")
     return found[:count]
 
 
 def require_devices(device: Device | None, count: int) -> None:
-    """UserError where there are not so many; asked before JAX opens any, a CPU becomes a device a core."""
+    """Raise UserError if JAX sees fewer devices than `count`. Called first, it makes each core of a CPU a device."""
     config: Any = jax.config
     if SIMULATED not in os.environ.get("XLA_FLAGS", "") and config.jax_num_cpu_devices < 0:
         with suppress(RuntimeError):  # of a process in which JAX has opened its devices already

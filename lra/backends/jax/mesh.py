@@ -49,7 +49,7 @@ class Devices:
         return jax.shard_map(call, mesh=self._mesh, in_specs=given, out_specs=found, check_vma=False)
 
     def apart(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call whose results get a first axis, for EACH."""
+        """The call, with a first axis added to its results, for EACH."""
         if not self.several:
             return call
         return lambda *given: jax.tree.map(lambda array: array[None], call(*given))
@@ -70,7 +70,7 @@ class Devices:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Inside, one of several devices that fails raises DeviceFailed. A lack of memory is told as on one."""
+        """Within this context, a failed device raises DeviceFailed. A lack of memory is raised unchanged."""
         try:
             yield
         except jax.errors.JaxRuntimeError as error:

@@ -15,9 +15,9 @@ def sees_gpu() -> bool:
 
 
 def open_devices(device: Device | None, count: int) -> list[torch.device]:
-    """So many of the wanted kind, GPUs where there is one; UserError where PyTorch does not see them.
+    """`count` devices of the wanted kind, by default GPUs if there is one. UserError if PyTorch sees fewer.
 
-    On a CPU a device is a process; there may be more of them than cores.
+    On a CPU a device is a process, and there may be more processes than cores.
     """
     if device == "gpu" and not sees_gpu():
         raise UserError("--device gpu was asked for, but PyTorch sees no CUDA device: use --device cpu")
@@ -26,15 +26,15 @@ def open_devices(device: Device | None, count: int) -> list[torch.device]:
     if count == 1:
         return [torch.device("cuda")]
     if (there := torch.cuda.device_count()) < count:
-        raise UserError(f"--devices is {count}, expected at most {there}: so many GPUs does PyTorch see")
+        raise UserError(f"--devices is {count}, expected at most {there}: PyTorch sees no more GPUs")
     return [torch.device("cuda", number) for number in range(count)]
 
 
 def require_devices(device: Device | None, count: int) -> None:
-    """UserError where there are not so many; on a CPU each is to have a core."""
+    """Raise UserError if there are fewer devices than `count`; on a CPU, fewer cores."""
     [first, *_] = open_devices(device, count)
     if first.type == "cpu" and count > (cores := limits.usable_cores()):
         raise UserError(
-            f"--devices is {count}, expected at most {cores}: without GPUs each device is a core, and this process may "
-            f"use {cores}"
+            f"--devices is {count}, expected at most {cores}: without GPUs each device is a core, and this process "
+            f"may use {cores}"
         )

@@ -16,14 +16,14 @@ from lra.core.workers import serve
 
 
 def answer(order: Any) -> dict[str, Any]:
-    """To the first order, that it is ready; to the second, which names its rank, why it failed."""
+    """Answer the first order with readiness, and the second, which has the rank, with the reason of a failure."""
     if "ready" in order:
         return order
     threading.Thread(target=_end_with_leader, daemon=True).start()
     try:
         with pinned():
             follow(Member(order["rank"], order["count"], order["store"], torch.device(order["device"])))
-    except DeviceFailed:  # of another rank, which says why
+    except DeviceFailed:  # another rank failed, and reports why
         return _last("", memory=False)
     except Exception as error:  # rank 0 reports any error
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -32,7 +32,7 @@ def answer(order: Any) -> dict[str, Any]:
 
 
 def follow(ranks: Member) -> None:
-    """Call what rank 0 calls, each time on this rank's share."""
+    """Repeat the calls of rank 0, each on this rank's share."""
     blueprint, sharing = ranks.exchange([])
     backend = TorchBackend(blueprint, ranks.device, sharing=sharing, ranks=ranks)
     states: dict[int, State] = {}

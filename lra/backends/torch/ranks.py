@@ -24,17 +24,17 @@ from lra.core.errors import DeviceFailed
 from lra.model.batches import Chunk
 
 PATIENCE = timedelta(days=30)
-"""Of a rank that waits for another: it may be stopped for hours. One that is gone is noticed otherwise."""
+"""The time that a rank waits for another, which may be stopped for hours. A rank that ended is noticed at once."""
 LOOPBACK = "127.0.0.1"
 INTERFACE = "GLOO_SOCKET_IFNAME"
 
 
 class Ranks:
-    """One process alone: there is nobody to tell, and nothing to add."""
+    """One process alone. There are no other ranks, so nothing is sent or added."""
 
     count = 1
     names: tuple[str, ...] = ()
-    """Of the devices, by rank; nothing for one that is alone."""
+    """Names of the devices, by rank. Empty for one process alone."""
 
     @property
     def cores(self) -> int:
@@ -42,24 +42,24 @@ class Ranks:
         return torch.get_num_threads()
 
     def tell(self, method: str, *values: Any) -> None:
-        """Have every other rank call that method of its backend with these values."""
+        """Make every other rank call that method of its backend with these values."""
 
     def share(self, method: str, number: int, chunk: Chunk) -> Chunk:
-        """Have every rank call that method with the state of that number and its share of a chunk; this one's share."""
+        """Make every rank call that method with state `number` and its share of the chunk. Returns the own share."""
         return chunk
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Sum each of the tensors over the ranks, in place."""
 
     def close(self) -> None:
-        """End the others."""
+        """End the other ranks."""
 
 
 class Member(Ranks):
     """One of several ranks. All of them add the same tensors in the same order."""
 
     def __init__(self, rank: int, count: int, store: str, device: torch.device) -> None:
-        """`store`: a file that all ranks name, through which they find each other."""
+        """Join the group. `store` is the path of a file through which the ranks find each other."""
         self.count, self.rank, self.device = count, rank, device
         backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
         if device.type == "cuda":
@@ -75,7 +75,7 @@ class Member(Ranks):
                 each.copy_(part.view_as(each))
 
     def exchange(self, messages: Sequence[Any]) -> Any:
-        """What rank 0, whose `messages` has one for each rank, has for this one; elsewhere they are not read."""
+        """Receive this rank's message. Rank 0 gives one for each rank; the `messages` of others are ignored."""
         found: list[Any] = [None]
         with self.joined():
             dist.scatter_object_list(found, list(messages), src=0)
@@ -83,14 +83,14 @@ class Member(Ranks):
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """Inside, a rank that is gone raises DeviceFailed."""
+        """Within this context, a rank that ended raises DeviceFailed."""
         try:
             yield
-        except RuntimeError as error:  # what gloo and NCCL raise, with addresses that tell nobody anything
+        except RuntimeError as error:  # from gloo or NCCL; its text has only addresses
             raise self.lost(error) from error
 
     def lost(self, error: RuntimeError) -> Exception:
-        """Why the ranks do not hear each other any more."""
+        """The exception to raise after a lost connection."""
         return DeviceFailed(f"rank {self.rank} lost the others: {error}")
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Member(Ranks):
 
 @contextmanager
 def local_sockets() -> Iterator[None]:
-    """Inside, gloo opens its sockets where no other machine sees them: what it reads from them it unpickles."""
+    """Within this context, gloo's sockets are local. It unpickles what it receives, so no other machine may connect."""
     names = [name for name, found in psutil.net_if_addrs().items() if any(each.address == LOOPBACK for each in found)]
     before = os.environ.get(INTERFACE)
     if names:
