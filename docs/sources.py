@@ -1,4 +1,4 @@
-"""The texts in Python files that users read: docstrings, and messages of errors and of printed lines."""
+"""The texts in Python files that users read: docstrings, messages of errors and of printed lines, cards, plots."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("lra", "attention_impls", "tasks")
+CARDS = {"differs", "rounding", "why", "library_softmax", "DIFFERS", "ROUNDING", "RAGGED_ROUNDING"}
+NAMES = {*CARDS, "label", "title", "caption", "help", "description", "epilog"}  # of texts in cards, plots and flags
 CODE = "`"  # replaces a piece of code or a value; it counts as one word
 ITEM = re.compile(r"(?:- |\*{0,2}[\w.]+: )")  # the beginning of a list item, or of an argument in a docstring
 SECTION = re.compile(r"(?:Args|Returns|Raises|Yields):$")
@@ -28,17 +30,35 @@ def passages(code: str) -> Iterator[tuple[int, str]]:
             yield from _messages(node.exc)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "print":
             yield from _messages(node)
+        elif isinstance(node, ast.keyword | ast.Assign) and _name(node) in NAMES:
+            yield from _texts(node.value)
+
+
+def _name(node: ast.keyword | ast.Assign) -> str | None:
+    """The name that gets a value."""
+    if isinstance(node, ast.keyword):
+        return node.arg
+    return node.targets[0].id if isinstance(node.targets[0], ast.Name) else None
 
 
 def _messages(call: ast.Call) -> Iterator[tuple[int, str]]:
-    """The texts among the arguments of a call; a value inside a text counts as one word."""
+    """The texts among the arguments of a call. A colon begins what to do, as a full stop does in a page."""
     for argument in call.args:
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-            yield argument.lineno, argument.value
-        elif isinstance(argument, ast.JoinedStr):
-            parts = (each.value if isinstance(each, ast.Constant) else CODE for each in argument.values)
-            # A colon in a message begins what to do, as a full stop does in a page.
-            yield argument.lineno, "".join(map(str, parts)).replace(": ", ". `")
+        yield from ((line, text.replace(": ", ". `")) for line, text in _texts(argument))
+
+
+def _texts(value: ast.expr) -> Iterator[tuple[int, str]]:
+    """The parts of a text or of a sum of texts; a value inside a text counts as one word."""
+    if isinstance(value, ast.BinOp):
+        yield from _texts(value.left)
+        yield from _texts(value.right)
+    elif isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield value.lineno, value.value
+    elif isinstance(value, ast.JoinedStr):
+        yield (
+            value.lineno,
+            "".join(str(each.value) if isinstance(each, ast.Constant) else CODE for each in value.values),
+        )
 
 
 def _paragraphs(line: int, docstring: str) -> Iterator[tuple[int, str]]:

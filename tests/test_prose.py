@@ -51,6 +51,8 @@ def test_a_problem_is_named_with_its_line(text: str, found: str, tmp_path: Path)
         ('raise ValueError(f"{x} would cry wolf: wait")\n', "1: 'cry wolf': write 'give a false alarm'"),
         ('console.print("a dataset")\n', "1: 'dataset': write 'data set'"),
         ('x = "cry wolf"  # cry wolf\n', ""),
+        (f'Card(differs="Short. " + "{LONG} sixteen.")\n', "1: 26 words"),
+        ('Figure(caption=f"{x}: a dataset")\n', "1: 'dataset': write 'data set'"),
     ],
 )
 def test_docstrings_and_messages_are_checked(code: str, found: str, tmp_path: Path) -> None:

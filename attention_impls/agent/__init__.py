@@ -65,10 +65,10 @@ CARD = Attention(
     variants=(Options(agents=8, bias_positions=5), Options(agents=24, bias_positions=16, local_conv=False)),
     params=params,
     differs=(
-        "Made for sequences, where the authors have images of a fixed size: agents are means over segments of the true "
-        "length, ⌊i·L/n⌋ … ⌊(i+1)·L/n⌋ − 1, without overlap, and empty ones are masked; the convolution has one axis. "
-        "The authors' biases are a 7 × 7 map an agent, stretched over the image, plus one number a row and a column, "
-        "tied to the image's size; here a row of p = 49 numbers an agent is stretched over the example's true length "
-        "by linear interpolation: token t stands at (t + ½) p / L − ½. No class token, so none of its biases."
+        "The authors have images of one size; this form is for sequences. Agents are means over segments of the true "
+        "length, ⌊i·L/n⌋ … ⌊(i+1)·L/n⌋ − 1. Segments do not overlap, and empty ones are masked. The convolution has "
+        "one axis. The authors' bias of an agent is a 7 × 7 map, stretched over the image, and one number a row and "
+        "a column. Here it is a row of p = 49 numbers. Linear interpolation stretches it over the example's true "
+        "length: token t stands at (t + ½) p / L − ½. There is no class token, so its biases are left out."
     ),
 )

@@ -78,9 +78,10 @@ CARD = Attention(
     ),
     constants=constants,
     differs=(
-        "n_b is the number of blocks that hold real tokens of the example, so the last block is the last real one. "
-        "The random blocks are drawn once for every layer and head, without repetition, from the blocks that are not "
-        "seen anyway, where LRA's code draws them from the first 1024 tokens only. A key in several sets counts once."
+        "n_b counts the blocks that hold real tokens of the example, so the last block is the last real one. The "
+        "random blocks are drawn once for every layer and head, without repetition. They come from the blocks that "
+        "are not seen otherwise; LRA's code draws from the first 1024 tokens only. A key in several sets counts "
+        "once."
     ),
     equals_softmax_when=(
         Equality(

@@ -55,8 +55,8 @@ CARD = Attention(
     options=Options,
     variants=(Options(),),
     differs=(
-        "M, which the paper wants to be at least the length, is the length of each example without padding; the "
-        "authors take the padded length of the batch, so that padding changes the output. max_length would do as "
-        "well, but nearly flatten the cosine for short examples."
+        "M is the length of each example without padding. The paper asks for at least the length. The authors take "
+        "the padded length of the batch, so their output depends on padding. M = max_length would be possible, but "
+        "its cosine is nearly flat for short examples."
     ),
 )

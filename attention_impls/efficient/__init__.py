@@ -48,5 +48,5 @@ CARD = Attention(
     options=Options,
     variants=(Options(), Options(local_conv=True)),
     params=optional_params,
-    differs="Attention alone: the module's reprojection and residual are the encoder's.",
+    differs="Attention alone: the encoder has the module's reprojection and residual.",
 )

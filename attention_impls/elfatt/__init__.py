@@ -130,11 +130,11 @@ CARD = Attention(
     params=params,
     check=check,
     differs=(
-        "For sequences only the formula and a figure are public. The softmax axes of the global heads are those of "
-        "efficient attention: only with them do the formula's rows sum to 1. The formula fixes the number of blocks; "
-        "here their size is fixed, so that the cost is linear and padding moves no border. Heads are never split: with "
-        "an odd number the blocks get the extra one, and a single head is a block head, where the formula would give "
-        "half of its channels to each side."
+        "For sequences only the formula and a figure are public. The global heads take their softmaxes over the axes "
+        "of efficient attention, the only ones for which the formula's rows sum to 1. The formula fixes the number "
+        "of blocks. Here their size is fixed: the cost is linear, and padding moves no border. A head is never "
+        "split: an odd head goes to the blocks, and a single head is a block head. The formula would give half of "
+        "its channels to each side."
     ),
     equals_softmax_when=(
         Equality(

@@ -76,10 +76,11 @@ CARD = Attention(
     options=Options,
     variants=(Options(block_size=16), Options(block_size=24)),
     differs=(
-        "The kernel is a library's. PyTorch: flash-attn where it is installed and the inputs are 16-bit on a GPU, its "
-        "variable-length form for ragged batches; else PyTorch's own: its flash kernel for 16-bit batches, from 2.10 "
-        "on for ragged ones too, its memory-efficient one, with a mask, for others; on a CPU its CPU kernel. JAX: "
-        "cuDNN for 16-bit inputs on a GPU, else a scan over blocks, which recomputes the scores in the backward pass."
+        "The kernel is a library's. PyTorch takes flash-attn where it is installed and the inputs are 16-bit on a "
+        "GPU; ragged batches take its variable-length form. Otherwise PyTorch takes its own kernels. 16-bit batches "
+        "take its flash kernel, from 2.10 on ragged ones too. Other batches take its memory-efficient kernel with a "
+        "mask, and on a CPU its CPU kernel. JAX takes cuDNN for 16-bit inputs on a GPU. Otherwise it scans over "
+        "blocks and recomputes the scores in the backward pass."
     ),
     equals_softmax_when=(
         Equality(options=Options(block_size=16), lengths=(1, 33, 130), tolerance=1e-12, why="always"),

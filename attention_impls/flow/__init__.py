@@ -62,8 +62,9 @@ CARD = Attention(
     options=Options,
     variants=(Options(),),
     differs=(
-        "The paper's equations with φ = sigmoid, as in the authors' general module, which also clips Ô to ±1, although "
-        "its mean is 1: about half of the sources would then compete on equal terms. Their release for this benchmark "
-        "has φ = ReLU, and its softmax runs over the heads instead of the sources."
+        "The paper's equations with φ = sigmoid, as in the authors' general module. That module also clips Ô to ±1. "
+        "This is left out: Ô has a mean of 1, so about half of the sources would compete on equal terms. The "
+        "authors' release for this benchmark has φ = ReLU, and its softmax runs over the heads instead of the "
+        "sources."
     ),
 )

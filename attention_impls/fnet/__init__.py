@@ -50,9 +50,9 @@ CARD = Attention(
     variants=(Options(),),
     inputs=("x",),
     differs=(
-        "Each sequence is transformed over its own length, by Bluestein's algorithm, so that padding changes nothing; "
-        "the authors transform the padded array, whose frequencies move with its length. The encoder's output "
-        "projection and dropout follow, which the paper's block has not."
+        "Each sequence is transformed over its own length, by Bluestein's algorithm, so padding changes nothing. The "
+        "authors transform the padded array, whose frequencies depend on its length. The encoder's output projection "
+        "and dropout follow; the paper's block has neither."
     ),
     rounding=RAGGED_ROUNDING,
 )

@@ -88,8 +88,8 @@ CARD = Attention(
     params=params,
     check=check,
     differs=(
-        "The convolution has five taps along the sequence instead of 5×5 over an image. Features are divided by their "
-        "largest before they are raised to a power, which changes no value and overflows nowhere; the authors' code "
-        "takes the power as it is. Nothing is sub-sampled, and the positions have max_length rows."
+        "The convolution has five taps along the sequence instead of 5×5 over an image. Features are divided by "
+        "their largest before they are raised to a power. This changes no value and never overflows; the authors' "
+        "code has no such division. Nothing is sub-sampled, and the positions have max_length rows."
     ),
 )

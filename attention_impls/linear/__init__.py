@@ -53,5 +53,5 @@ CARD = Attention(
     options=Options,
     variants=(Options(), Options(local_conv=True)),
     params=optional_params,
-    differs="None known: the non-causal form, ε and the missing scale of Q as in the authors' library.",
+    differs=("None known. The form without causality, ε and the missing scale of Q are those of the authors' library."),
 )

@@ -64,8 +64,8 @@ CARD = Attention(
     variants=(Options(rank=16), Options(rank=16, share_projections=False)),
     params=params,
     differs=(
-        "E is made for max_length tokens; an example of n uses its first n columns, and padding adds nothing, where "
-        "suites let padded keys and values in or share one E among all layers. With k mixtures of any n tokens there "
-        "is nothing to mask in the softmax. Each layer has an E of its own."
+        "E has max_length columns; an example of n tokens uses the first n. Padding adds nothing, where other suites "
+        "let padded keys and values in. The softmax needs no mask: each of its k columns is a mixture of real "
+        "tokens. Each layer has its own E, where other suites share one."
     ),
 )

@@ -48,9 +48,9 @@ CARD = Attention(
     options=Options,
     variants=(Options(block_size=16), Options(block_size=5)),
     differs=(
-        "LRA's code reshapes tokens so that a block holds every n-th token of the sequence, adds a block of padding "
-        "where the length is a multiple of b, and lets padding be seen. Here a block is what the paper says it is, "
-        "begins at a multiple of b, and only its real tokens are seen."
+        "A block is what the paper describes: it begins at a multiple of b, and only its real tokens are seen. LRA's "
+        "code reshapes tokens so that a block holds every n-th token of the sequence. It adds a block of padding "
+        "where the length is a multiple of b, and it attends to padding."
     ),
     equals_softmax_when=(
         Equality(

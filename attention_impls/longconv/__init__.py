@@ -77,8 +77,8 @@ CARD = Attention(
     params=params,
     groups={KERNEL: "kernel"},
     differs=(
-        "Kernels are made for max_length tokens, of which a sequence uses its own lags. The kernel is not dropped out "
-        "and not smoothed. Both directions." + DIFFERS
+        "Kernels have max_length lags; a sequence uses those below its length. The kernel has no dropout and no "
+        "smoothing. Both directions." + DIFFERS
     ),
     rounding=ROUNDING,
 )

@@ -87,10 +87,10 @@ CARD = Attention(
     params=params,
     check=check,
     differs=(
-        "A key that is global and inside the window counts once. The global projections start like the encoder's, not "
-        "as copies of Q, K, V, since there is no pretrained model to copy, and K_g has no bias, which softmax would "
-        "cancel. No dilation, which the authors use for language models only. LRA's code has a window of 512 and no "
-        "global token, and computes the full matrix."
+        "A key that is global and inside the window counts once. The global projections start like the encoder's. "
+        "The authors copy Q, K and V, but here is no pretrained model to copy. K_g has no bias, because softmax "
+        "would cancel it. There is no dilation; the authors use it for language models only. LRA's code has a window "
+        "of 512, no global token, and computes the full matrix."
     ),
     equals_softmax_when=(
         Equality(

@@ -103,7 +103,7 @@ CARD = Attention(
     groups={DECAY: "state", PHASE: "state", GAIN: "state", "b": "state"},
     check=check,
     differs=(
-        "Both directions by default, which the paper has for Pathfinder and Path-X only and describes no further. Here "
-        "they share all but C, as in S5, and a token's own input is in both." + DIFFERS
+        "Both directions by default. The paper has them for Pathfinder and Path-X only and does not describe them. "
+        "Here they share everything except C, as in S5, and both include a token's own input." + DIFFERS
     ),
 )

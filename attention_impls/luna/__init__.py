@@ -91,9 +91,9 @@ CARD = Attention(
     params=params,
     check=check,
     differs=(
-        "Keys and values are one projection, the authors' default. Norms stand before each attention, as in the "
-        "encoder here; the authors have a switch for that, and put them behind. No dropout within the softmaxes. "
-        "The packed sequence has no positions. The encoder's projections begin as its own, not as the authors'."
+        "Keys and values are one projection, the authors' default. Norms come before each attention, as in the "
+        "encoder here; the authors' default puts them after it. There is no dropout within the softmaxes. The packed "
+        "sequence has no positions. The encoder initialises its projections in its own way, not the authors'."
     ),
     carries=True,
     starts=(START,),

@@ -159,9 +159,9 @@ CARD = Attention(
     groups={DECAY: "state", SKIP: "state"},
     check=check,
     differs=(
-        "Both directions by default, as in Vision Mamba: each has its own convolution, selection and recurrence, and "
-        "they share the projections and the gate. Published results on this benchmark do not say their direction. B is "
-        "multiplied by Δ, as in the authors' code, where the paper's text has a zero-order hold. The encoder's output "
+        "Both directions by default, as in Vision Mamba. Each has its own convolution, selection and recurrence; "
+        "they share the projections and the gate. Published results on this benchmark do not state their direction. "
+        "B is multiplied by Δ, as in the authors' code; the paper's text has a zero-order hold. The encoder's output "
         "projection follows, where the authors' block ends."
     ),
 )

@@ -160,10 +160,10 @@ CARD = Attention(
     inputs=("x",),
     params=params,
     differs=(
-        "The encoder's output projection follows unless the model has none; the authors' layer ends with the "
-        "gate. Their feed-forward layer has a SiLU, the encoder's a GELU, and their norms are the encoder's. Dropout "
-        "falls on the candidate ĥ alone. Positions are made for max_length or for a chunk. "
-        "Without a stream, outside the encoder, y is x. A chunk's c counts its real tokens."
+        "The encoder's output projection follows unless the model has none; the authors' layer ends with the gate. "
+        "Their feed-forward layer has a SiLU, the encoder's a GELU. Norms are the encoder's. Dropout applies to the "
+        "candidate ĥ alone. Positions cover max_length or a chunk. Outside the encoder there is no residual stream, "
+        "and y is x. A chunk's c counts its real tokens."
     ),
     rounding=ROUNDING,
 )

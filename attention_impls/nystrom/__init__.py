@@ -85,12 +85,12 @@ CARD = Attention(
     params=params,
     check=check,
     differs=(
-        "Segment i of m covers tokens ⌊i·n/m⌋ … ⌊(i+1)·n/m⌋ − 1 of an example's true length n; the authors cut the "
-        "padded length, count padding into the means, and let landmarks of nothing but padding take part, which here "
-        "are masked. The norms of Z₀ are each example's and head's own; the authors take one maximum over the batch, "
-        "so that examples depend on one another. With as many landmarks as padded tokens the authors take exact "
-        "softmax; here the iteration runs all the same. The convolution, one filter a head without bias as theirs, is "
-        "computed as products with banded matrices."
+        "Segment i of m covers tokens ⌊i·n/m⌋ … ⌊(i+1)·n/m⌋ − 1 of an example's true length n. The authors cut the "
+        "padded length and count padding in the means. Their landmarks of padding alone take part; here they are "
+        "masked. The norms of Z₀ belong to one example and head. The authors take one maximum over the batch, so "
+        "their examples depend on one another. With as many landmarks as padded tokens the authors take exact "
+        "softmax; here the iteration still runs. The convolution has one filter a head without bias, as theirs. It "
+        "is computed as products with banded matrices."
     ),
     equals_softmax_when=(
         Equality(

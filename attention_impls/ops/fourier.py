@@ -25,12 +25,13 @@ from attention_impls.equation import Equation
 
 ROUNDING = (
     "An FFT of length M makes results, and their change with the padded length, uncertain by 7 u log₂ M · (2 ‖k‖₂ + "
-    "max |K|) ‖x‖₂, with u half of the dtype's epsilon, k the kernel and K its spectrum: attention_impls/ops/fourier.py"
+    "max |K|) ‖x‖₂. Here u is half of the dtype's epsilon, k the kernel and K its spectrum. The derivation is in "
+    "attention_impls/ops/fourier.py."
 )
 RAGGED_ROUNDING = (
-    "A transform over an example's own tokens takes FFTs of length M, so results, and their change with the padded "
-    "length, are uncertain by 70 u log₂ M of their 2-norm, with u half of the dtype's epsilon: "
-    "attention_impls/ops/fourier.py"
+    "A transform over an example's own tokens takes FFTs of length M. Results, and their change with the padded "
+    "length, are uncertain by 70 u log₂ M of their 2-norm, with u half of the dtype's epsilon. The derivation is in "
+    "attention_impls/ops/fourier.py."
 )
 SMOOTH = (2, 3, 5)
 

@@ -96,13 +96,14 @@ CARD = Attention(
     variants=(Options(features=20), Options(features=16, kind="relu")),
     constants=constants,
     differs=(
-        "W is drawn once for a seed and layer; the authors' code draws it again in every call unless told otherwise. "
-        "Here W's rotations are uniform; their code keeps the signs of its QR decomposition. s is the maximum of the "
-        "whole exponent. The authors leave out −‖x‖²/2 in it, so that their ε outweighs the features of a long "
-        "vector. They add 2e-6 to a denominator of at most 1e-6; here it is at least ε times the number of keys, and "
-        "nothing is added. Gradients flow through s, as in their code; performer-pytorch stops them. The ReLU kind is "
-        "that of performer-pytorch, which divides x by D^¼. The authors' code does not, and has W only when asked. "
-        "LRA's runs take ReLU(x) + 1e-3 without W, except on ListOps: the softmax kind with m = 2."
+        "W is drawn once for a seed and layer; the authors' code draws it in every call by default. W's rotations "
+        "are uniform here; their code keeps the signs of its QR decomposition. s is the maximum of the whole "
+        "exponent. The authors leave −‖x‖²/2 out of s, so that their ε outweighs the features of a long vector. They "
+        "add 2e-6 to a denominator of at most 1e-6. Here nothing is added, because the denominator is at least ε "
+        "times the number of keys. Gradients flow through s, as in their code; performer-pytorch stops them. The "
+        "ReLU kind is that of performer-pytorch, which divides x by D^¼. The authors' code does not divide, and has "
+        "W only on request. LRA's runs take ReLU(x) + 1e-3 without W. On ListOps they take the softmax kind with m = "
+        "2."
     ),
     equals_softmax_when=(
         Equality(options=Options(), lengths=(1,), tolerance=1e-12, why="a single token attends to itself"),

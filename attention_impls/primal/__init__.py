@@ -112,11 +112,12 @@ CARD = Attention(
     params=params,
     check=check,
     differs=(
-        "Means and samples are over an example's real tokens; the authors sample the padded sequence and average over "
-        "its padding. J² is of each example, and the batch takes the mean; the authors square the mean over the "
-        "batch. On Retrieval the penalty is the mean of the two documents' J². Theirs is the square of their mean J, "
-        "with η = 0 in the authors' runs. The penalties of the layers are added. The authors' code takes their mean, "
-        "so that its η = 0.1 with two layers is eta = 0.05 here. The trace is that of their runs (`trace_no_x`)."
+        "Means and samples are over an example's real tokens. The authors sample the padded sequence and average "
+        "over its padding. J² belongs to one example, and the batch takes the mean; the authors square the mean over "
+        "the batch. On Retrieval the penalty is the mean of the two documents' J². The authors take the square of "
+        "their mean J, with η = 0 in their runs. The penalties of the layers are added. The authors' code takes "
+        "their mean, so its η = 0.1 with two layers is eta = 0.05 here. The trace is that of their runs "
+        "(`trace_no_x`)."
     ),
     penalty=True,
 )

@@ -93,13 +93,13 @@ CARD = Attention(
     inputs=("q", "v"),
     constants=constants,
     differs=(
-        "The paper's formulas, without causality: the first chunk sees itself alone, where the code joins it to the "
-        "last one of another round; a token seen in several rounds counts once, where the code counts it each time. "
-        "Rotations are drawn once, not at every step. The number of buckets is the greatest power of two up to "
-        "2·⌊N/chunk⌋, N the true length; above 2·chunk several hashes share it, which the code does above 128. A "
-        "token attends to itself only where it is the only one; the code subtracts 1e5 from that score, which huge "
-        "queries outweigh. LRA's code has ten chunks at any length and lets padding be seen. It does not normalise "
-        "keys, and it multiplies the scores by √D."
+        "The paper's formulas without causality. The first chunk sees itself alone, where the code joins it to the "
+        "last chunk of another round. A token seen in several rounds counts once, where the code counts it each "
+        "time. Rotations are drawn once, not at every step. The number of buckets is the greatest power of two up to "
+        "2·⌊N/chunk⌋, with N the true length. Above 2·chunk, several hashes share it; the code does this above 128. "
+        "A token attends to itself only where no other token is seen. The code subtracts 1e5 from that score, which "
+        "huge queries outweigh. LRA's code has ten chunks at any length and attends to padding. It does not "
+        "normalise keys, and it multiplies the scores by √D."
     ),
     equals_softmax_when=(
         Equality(

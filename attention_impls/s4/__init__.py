@@ -180,9 +180,10 @@ CARD = Attention(
     check=check,
     differs=(
         "Both directions, as in the authors' configurations for this benchmark. The step size is a softplus, as in "
-        "their newest code; the paper has an exponential. A kernel always has the M lags of the longest sequence, and "
-        "a shorter sequence uses its first ones; theirs grows with the lengths it meets. B and P of LegS are real at "
-        "first, where the code clips an imaginary part of B that depends on the linear algebra library." + DIFFERS
+        "their newest code; the paper has an exponential. A kernel always has the M lags of the longest sequence, "
+        "and a shorter sequence uses its first ones. The authors' kernel grows with the lengths it meets. B and P of "
+        "LegS are real at the start. The code clips an imaginary part of B that depends on the linear algebra "
+        "library." + DIFFERS
     ),
     rounding=ROUNDING,
 )

@@ -135,8 +135,8 @@ CARD = Attention(
     check=check,
     differs=(
         "Both directions, as in the authors' configurations for this benchmark. The step size is e^parameter, as in "
-        "the paper; their newest code has a softplus there. Zero-order hold only. Every channel has a state matrix of "
-        "its own; the code may tie them. The B of LegS is real at first, where the code clips an imaginary part that "
+        "the paper; their newest code has a softplus there. Zero-order hold only. Every channel has its own state "
+        "matrix; the code can tie them. The B of LegS is real at the start. The code clips an imaginary part that "
         "depends on the linear algebra library." + DIFFERS
     ),
     rounding=ROUNDING,

@@ -154,7 +154,7 @@ CARD = Attention(
     check=check,
     differs=(
         "Zero-order hold only. B trains with the state matrix, as in the authors' standard mode. Eigenvectors are "
-        "turned so that LegS's B is real, which changes no output. No batch normalisation: the encoder's own norm "
-        "stands before." + DIFFERS
+        "rotated so that LegS's B is real, which changes no output. There is no batch normalisation: the encoder's "
+        "own norm comes first." + DIFFERS
     ),
 )

@@ -123,10 +123,10 @@ CARD = Attention(
     params=params,
     groups={KERNEL: "kernel"},
     differs=(
-        "The authors divide by the kernel's norm as their first forward pass finds it. Here Z is that norm's "
-        "expectation, and the first taps are scaled so that each kernel has norm 1: no batch decides it. One decay "
-        "serves all channels, as in their default. The number of pieces follows from max_length; a sequence uses its "
-        "own lags. Both directions." + DIFFERS
+        "The authors divide by the kernel's norm in their first forward pass. Here Z is the expectation of that "
+        "norm, and the first taps are scaled so that each kernel has norm 1. No batch decides it. One decay serves "
+        "all channels, as in their default. The number of pieces follows from max_length; a sequence uses the lags "
+        "below its length. Both directions." + DIFFERS
     ),
     rounding=ROUNDING,
 )

@@ -79,14 +79,14 @@ CARD = Attention(
     measured=(Options(block_size=64), Options(block_size=128)),
     params=params,
     differs=(
-        "No Gumbel noise: every mechanism here is deterministic. One softmax spans a block's own keys and the sorted "
-        "ones, as in lucidrains' sinkhorn-transformer, which also has this temperature and these iterations. LRA's "
-        "code adds the results of two softmaxes, one over each. The sorting network is that of LRA's code, one linear "
-        "layer on the sum of a block's keys, with three changes. Each head has its own; there is no bias, which "
-        "normalising the columns takes out; it has an output for each block of the longest input, where LRA has 25. "
-        "LRA's code normalises by one softmax and contracts the wrong axis, so that nothing is sorted. Its blocks "
-        "hold every n-th token. An example with fewer blocks sorts those it has. Where its last block ends early, the "
-        "missing tokens are zero vectors in the sum of sorted blocks."
+        "There is no Gumbel noise: every mechanism here is deterministic. One softmax spans a block's own keys and "
+        "the sorted ones. lucidrains' sinkhorn-transformer does this too, with this temperature and these "
+        "iterations. LRA's code adds the results of two softmaxes, one over each. The sorting network is that of "
+        "LRA's code, one linear layer on the sum of a block's keys, with three changes. Each head has its own. There "
+        "is no bias, because normalising the columns removes it. It has an output for each block of the longest "
+        "input, where LRA has 25. LRA's code normalises by one softmax and contracts the wrong axis, so that nothing "
+        "is sorted. Its blocks hold every n-th token. An example with fewer blocks sorts those it has. Where its "
+        "last block is incomplete, the missing tokens are zero vectors in the sum of sorted blocks."
     ),
     equals_softmax_when=(
         Equality(

@@ -70,10 +70,10 @@ CARD = Attention(
     variants=(Options(features=16), Options(features=9, iterations=3, regularizer=0.5)),
     constants=constants,
     differs=(
-        "The points are drawn once, as parts of an example's true length with repetition, the same for every example "
-        "and head; the authors draw anew in each call, in evaluation too. A's eigenvalues lie in (0, 1], so Z starts "
-        "at I; the authors' code starts at Aᵀ over a maximum of the batch, which couples examples and leaves six "
-        "steps far from the inverse. κ(X, X) is computed from differences, so that rounding never makes it "
+        "The points are drawn once, as fractions of an example's true length with repetition, the same for every "
+        "example and head. The authors draw them in each call, in evaluation too. A's eigenvalues lie in (0, 1], so "
+        "Z starts at I. The authors' code starts at Aᵀ over a maximum of the batch. That couples examples, and six "
+        "steps end far from the inverse. κ(X, X) is computed from differences, so rounding never makes it "
         "indefinite. The scale is D^(−1/4) for the layer's own D, in their code 32^(−1/4)."
     ),
 )

@@ -74,11 +74,11 @@ CARD = Attention(
     quadratic=True,
     check=check,
     differs=(
-        "Made bidirectional, since the tasks classify whole sequences: the authors' sets without their j ≤ i, and the "
-        "strided pattern's s tokens behind i laid around it. All heads see the union of both sets, as the paper's "
-        "merged heads. LRA's runs take the fixed pattern with this s and c. LRA's code is causal, also opens the "
-        "columns j mod s = 0, and masks the full matrix. Here only the pairs of the two sets are scored. With a fixed "
-        "stride these are still a c/s (fixed) or 1/s (strided) part of all pairs."
+        "Bidirectional, because the tasks classify whole sequences. The sets are the authors' without their j ≤ i, "
+        "and the strided pattern's window of s tokens lies around i instead of before it. All heads see the union of "
+        "both sets, as the paper's merged heads. LRA's runs take the fixed pattern with this s and c. LRA's code is "
+        "causal, also opens the columns j mod s = 0, and masks the full matrix. Here only the pairs of the two sets "
+        "are scored. With a fixed stride these are still a c/s (fixed) or 1/s (strided) part of all pairs."
     ),
     equals_softmax_when=(
         Equality(

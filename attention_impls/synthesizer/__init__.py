@@ -108,10 +108,10 @@ CARD = Attention(
     inputs=inputs,
     params=params,
     differs=(
-        "The encoder's query projection is the first layer of the dense kinds' MLP, as in the authors' Mesh TensorFlow "
-        "code; the dot product shares it. Each head has its own second layer, as the paper's equations, where the code "
-        "shares one. The shorter outputs of factorised-dense are tiled in opposite orders, so that every column is "
-        "another pair. The mixture's alpha is the Mesh TensorFlow one; Long Range Arena's code just adds the logits. "
-        "Parameters hold max_length rows and columns, of which a sequence uses its own."
+        "The encoder's query projection is the first layer of the dense kinds' MLP, as in the authors' Mesh "
+        "TensorFlow code. The dot product shares it. Each head has its own second layer, as in the paper's "
+        "equations; the code shares one. The shorter outputs of factorised-dense are tiled in opposite orders, so "
+        "that every column is another pair. The mixture's alpha is the Mesh TensorFlow one; Long Range Arena's code "
+        "only adds the logits. Parameters hold max_length rows and columns; a sequence uses those below its length."
     ),
 )

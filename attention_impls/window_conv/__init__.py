@@ -75,9 +75,8 @@ CARD = Attention(
     params=params,
     check=check,
     differs=(
-        "A control, not a method: what it reaches on a task needs no token farther away than its layers' windows. The "
-        "paper bounds the kernels of its own convolution model to 61 or 5 taps; this is the house's block with such a "
-        "kernel, and with the unit that the long convolutions here have behind theirs. The encoder's output projection "
-        "follows."
+        "A control, not a method: what it reaches on a task needs no token outside its layers' windows. The paper "
+        "bounds the kernels of its own convolution model to 61 or 5 taps. This is the block of the long convolutions "
+        "here, with such a kernel and with their gated unit. The encoder's output projection follows."
     ),
 )

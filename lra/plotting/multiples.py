@@ -73,7 +73,7 @@ def _curve(axes: Axes, line: Line, dashes: Any) -> None:
 def _name_variants(axes: Axes, variants: Sequence[str]) -> None:
     """A legend of the dashes, where a mechanism has several sets of options."""
     named = [
-        Line2D([], [], color=MUTED, ls=DASHES[index % len(DASHES)], label=short(name).partition(" ")[2] or "as it is")
+        Line2D([], [], color=MUTED, ls=DASHES[index % len(DASHES)], label=short(name).partition(" ")[2] or "default options")
         for index, name in enumerate(variants)
     ]
     box = {"frameon": True, "facecolor": PAPER, "edgecolor": FAINT}
@@ -129,7 +129,7 @@ def _grow(axes: Axes, line: Growth, names: Sequence[str]) -> None:
     """One line, with the power that it grows by; options are named where the mechanism has several lines."""
     colour = COLOURS[line.backend]
     fit = "" if line.exponent is None else f"$N^{{{line.exponent:.2f}}}$"
-    variant = short(line.name).partition(" ")[2] or ("as it is" if len(names) > 1 else "")
+    variant = short(line.name).partition(" ")[2] or ("default options" if len(names) > 1 else "")
     axes.plot(
         line.lengths, line.values, color=colour, marker=MARKERS[line.backend], ms=3, lw=1.5,
         ls=DASHES[names.index(line.name) % len(DASHES)], label=" ".join(filter(None, (fit, variant))) or "one length",
