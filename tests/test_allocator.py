@@ -72,6 +72,7 @@ def test_what_the_user_has_set_stays() -> None:
     assert described.endswith("MALLOC_ARENA_MAX=2")
 
 
+@pytest.mark.slow
 def test_the_library_leaves_the_allocator_of_its_caller_alone() -> None:
     pytest.importorskip("torch")
     code = (

@@ -6,13 +6,13 @@ import itertools
 from typing import Any
 
 import pytest
-from attention_cases import Case, dims_for, measured_implementations, uphold
+from attention_cases import Case, dims_for, in_tiers, measured_implementations, uphold
 from attention_meter import footprint, jaxpr_footprint, live_elements
 
 import attention_impls
 
 
-@pytest.mark.parametrize(("case", "backend"), measured_implementations())
+@pytest.mark.parametrize(("case", "backend"), in_tiers(measured_implementations()))
 def test_cost_grows_as_claimed(case: Case, backend: str) -> None:
     uphold(case, "cost_grows_as_claimed")
     card = case.mechanism.card
@@ -38,7 +38,8 @@ def test_cost_grows_as_claimed(case: Case, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "backend"), [each for each in measured_implementations() if not each.values[0].mechanism.card.quadratic]
+    ("case", "backend"),
+    in_tiers(each for each in measured_implementations() if not each.values[0].mechanism.card.quadratic),
 )
 def test_no_array_of_tokens_by_tokens(case: Case, backend: str) -> None:
     card, dims = case.mechanism.card, dims_for(32768, heads=2)

@@ -24,6 +24,7 @@ from attention_cases import (
     error,
     gradients,
     implementations,
+    in_tiers,
     jax_call,
     measured,
     output,
@@ -37,7 +38,7 @@ from attention_impls.nystrom import Options as Nystrom
 from attention_impls.performer import Options as Performer
 
 MANY_LENGTHS = (1, 63, 64, 65, 1000)
-every_implementation = pytest.mark.parametrize(("case", "backend"), implementations())
+every_implementation = pytest.mark.parametrize(("case", "backend"), in_tiers(implementations()))
 # Where JAX would compile another program for what parity with the reference says of every variant, one variant does.
 default_implementation = pytest.mark.parametrize(("case", "backend"), default_implementations())
 

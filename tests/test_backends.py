@@ -18,6 +18,9 @@ jax = pytest.importorskip("jax")
 
 BOTH = [name for name in attention_impls.names() if len(attention_impls.load(name).backends) == 2]
 
+# One of each kind: whole heads, a penalty, a carry, a residual, groups with a scan. The others' steps are slow tests.
+QUICK = ("elfatt", "softmax", "primal", "luna", "mega", "s5")
+
 # Protocol: 2 layers, 64 wide, 2 heads, FFN 128; (vocabulary, positions, towers, classes) -> parameters as published.
 PUBLISHED = {
     "listops": ((32, 2048, 1, 10), 209_802),
@@ -26,6 +29,10 @@ PUBLISHED = {
     "image": ((512, 1024, 1, 10), 174_986),
     "pathfinder": ((512, 1024, 1, 2), 173_954),
 }
+
+
+def tier(attn: str) -> list[pytest.MarkDecorator]:
+    return [] if attn in QUICK else [pytest.mark.slow]
 
 
 def float64(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -43,8 +50,8 @@ def test_parameter_counts_equal_the_published_ones(task: str) -> None:
 @pytest.mark.parametrize(
     ("attn", "full"),
     [
-        *(pytest.param(name, False, id=f"ragged-{name}") for name in BOTH),
-        *(pytest.param(name, True, id=f"full-{name}") for name in ("elfatt", "nystrom", "softmax")),
+        *(pytest.param(name, False, id=f"ragged-{name}", marks=tier(name)) for name in BOTH),
+        *(pytest.param(name, True, id=f"full-{name}", marks=tier(name)) for name in ("elfatt", "nystrom", "softmax")),
     ],
 )
 def test_six_steps_agree_in_float64(attn: str, full: bool) -> None:

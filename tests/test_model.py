@@ -175,7 +175,7 @@ def test_the_cosine_is_that_of_a_warm_up_and_half_a_period() -> None:
     np.testing.assert_allclose(rates, 0.01 * np.array([0, 0.05, 0.5, 1, 0.5, (1 - np.sqrt(0.5)) / 2, 0]), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("name", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_a_run_of_such_a_model_goes_on_and_its_layers_are_loaded(name: str, tmp_path: Path) -> None:
     """Stopped and resumed it is the run that was never stopped; without positions a file says how long it may be."""
     layers = importlib.import_module({"torch": "attention_impls.torch", "jax": "attention_impls.flax"}[name])

@@ -42,6 +42,7 @@ def test_softmax_is_the_attention_of_flax(kind: str) -> None:
         np.testing.assert_allclose(layer(documents(), mask=mask)[real_rows(kind)], expected, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_mechanism_with_arrays_learns_under_jit() -> None:
     from attention_impls.flax import MultiHeadAttention
 

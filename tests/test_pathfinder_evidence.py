@@ -35,6 +35,7 @@ def test_discs_are_found_where_the_generator_put_them() -> None:
     assert found.sum() < 2.05 * 400
 
 
+@pytest.mark.slow
 def test_straighter_curves_turn_less() -> None:
     usual = turning(generate(settings_for(32), 1, "train", 0, 300).images)
     straighter = turning(generate(replace(settings_for(32), continuity=1.5), 1, "train", 0, 300).images)

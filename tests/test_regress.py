@@ -170,6 +170,7 @@ def test_a_trial_that_fails_is_that_tests_outcome(changes: dict, statuses: list[
     assert [verdict.status for verdict in regress._tried(cell, 1e-9, timed=False)] == statuses
 
 
+@pytest.mark.slow
 def test_seeds_at_chance_make_no_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     idle = replace(CELL, changes={**CELL.changes, "train": {**CELL.changes["train"], "learning_rate": 1e-30}})
     path = save(tmp_path / "b.yaml", idle)

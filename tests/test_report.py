@@ -113,6 +113,7 @@ def test_runs_on_several_devices_stand_apart() -> None:
     assert "devices" not in json.dumps(alone)
 
 
+@pytest.mark.slow
 def test_thousands_of_runs_take_a_few_hundred_bytes_each() -> None:
     few = [made("listops", attn, 0.5, seed) for attn in ("elfatt", "softmax") for seed in range(5)]
     ids = (f"{blake2b(bytes([i % 251, i // 251]), digest_size=6).hexdigest()}" for i in range(3000))

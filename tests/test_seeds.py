@@ -31,7 +31,8 @@ def feed(seed: int, grouping: Grouping, steps: int) -> list[Chunk]:
     return list(training_chunks(gather, Epochs(len(docs), seed), chunk_bounds(0, steps, 10, 10), 8, rate))
 
 
-@pytest.mark.parametrize(("grouping", "dropout"), [pytest.param(GROUPED, 0.1, marks=pytest.mark.slow), (WHOLE, 0.0)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("grouping", "dropout"), [(GROUPED, 0.1), (WHOLE, 0.0)])
 def test_fifty_steps_of_two_seeds_are_those_of_each_alone(grouping: Grouping, dropout: float) -> None:
     pytest.importorskip("jax")
     plans = [replace(blueprint("elfatt", replace(MODEL, dropout=dropout)), seed=seed) for seed in SEEDS]
