@@ -117,16 +117,6 @@ def implementations(chosen: Iterable[Case] | None = None) -> list[Any]:
     ]
 
 
-def in_tiers(chosen: Iterable[Any]) -> list[Any]:
-    """The chosen (case, backend); the first variant of each mechanism is quick, the others are slow."""
-    tiers, first = [], dict[str, Case]()
-    for each in chosen:
-        case = each.values[0]
-        marks = () if first.setdefault(case.name, case) == case else (pytest.mark.slow,)
-        tiers.append(pytest.param(*each.values, id=each.id, marks=marks))
-    return tiers
-
-
 def default_implementations() -> list[Any]:
     """(case, backend) for the first variant of every mechanism."""
     return implementations({case.name: case for case in reversed(cases())}.values())

@@ -6,8 +6,9 @@ import itertools
 from typing import Any
 
 import pytest
-from attention_cases import Case, dims_for, in_tiers, measured_implementations, uphold
+from attention_cases import Case, dims_for, measured_implementations, uphold
 from attention_meter import footprint, jaxpr_footprint, live_elements
+from tiers import in_tiers
 
 import attention_impls
 

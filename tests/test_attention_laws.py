@@ -24,13 +24,13 @@ from attention_cases import (
     error,
     gradients,
     implementations,
-    in_tiers,
     jax_call,
     measured,
     output,
     reference,
     uphold,
 )
+from tiers import in_tiers
 
 import attention_impls
 from attention_impls.base import Laws

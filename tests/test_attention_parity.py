@@ -25,6 +25,7 @@ from attention_cases import (
     reference,
     reference_loss,
 )
+from tiers import in_tiers
 
 from attention_impls.elfatt import Options as Elfatt
 
@@ -88,7 +89,7 @@ def test_output_equals_the_reference(case: Case, backend: str, batch: str) -> No
     assert error(found(case, backend, batch)[0], reference(case, BATCHES[batch](case))) < bound(case, backend)
 
 
-@pytest.mark.parametrize(("case", "backend"), implementations())
+@pytest.mark.parametrize(("case", "backend"), in_tiers(implementations()))
 def test_one_example_with_one_wide_head_equals_the_reference(case: Case, backend: str) -> None:
     inputs = draw(case, 41, (38,), dims=dims_for(64, heads=1, head_dim=128))
     assert output_error(case, backend, inputs) < bound(case, backend)
@@ -112,7 +113,7 @@ def test_gradients_agree_between_frameworks(case: Case, batch: str) -> None:
         assert error(theirs[name], ours[name]) < bound(case, "jax"), name
 
 
-@pytest.mark.parametrize(("case", "backend"), implementations())
+@pytest.mark.parametrize(("case", "backend"), in_tiers(implementations()))
 def test_bfloat16_is_close_to_float32(case: Case, backend: str) -> None:
     drawn = canonical(case)
     inputs = Inputs(drawn.dims, rounded(drawn.arrays), drawn.lengths, rounded(drawn.params), rounded(drawn.constants))

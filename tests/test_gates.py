@@ -157,6 +157,7 @@ def test_totals_add_up_by_variant(monkeypatch: pytest.MonkeyPatch) -> None:
     assert variants([("a-jax", 6), ("b-jax", 6), ("a-jax", 5), ("", 99)]) == {"a-jax": 11}
 
 
+@pytest.mark.slow
 def test_the_named_faults_are_in_the_code_as_it_is() -> None:
     from tests.evidence.kernel_mutants import KERNELS
     from tests.evidence.mutants import NAMED, file_of, random_mutants

@@ -76,6 +76,7 @@ def test_each_seed_leaves_the_record_it_would_have_left_alone(tmp_path: Path) ->
             assert ours.train_loss == pytest.approx(theirs.train_loss, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_interrupted_pair_goes_on_where_it_was(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     base = smoke_run(backend="jax")

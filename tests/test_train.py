@@ -73,7 +73,7 @@ def test_a_run_leaves_a_whole_record(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("how", ["ctrl-c", "crash"])
+@pytest.mark.parametrize("how", [pytest.param("ctrl-c", marks=pytest.mark.slow), "crash"])
 def test_resume_is_bit_exact(backend: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = smoke_run("listops", "elfatt", backend, steps=8, evaluate_every=4, chunk=2)
     whole, _ = train(run, prepared(run), place(tmp_path / "whole"), Quiet())

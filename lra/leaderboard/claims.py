@@ -73,8 +73,8 @@ def _factors(timed: Sequence[Factor]) -> list[str]:
     found = []
     for (rival, what, backend, device), of in groups.items():
         where = f", {in_markdown(device)}" if several else ""
-        figures = "; ".join(f"{_median(each)} at {in_markdown(tokens(each.ours))} tokens" for each in of)
-        found.append(f"against {in_code(rival)}, {what}, {backend}{where}: {figures}")
+        figures = [f"{_median(each)} at {in_markdown(tokens(each.ours))} tokens" for each in of]
+        found.append("<br>".join([f"against {in_code(rival)}, {what}, {backend}{where}:", *figures]))
     return found
 
 
