@@ -73,7 +73,13 @@ def _curve(axes: Axes, line: Line, dashes: Any) -> None:
 def _name_variants(axes: Axes, variants: Sequence[str]) -> None:
     """A legend of the dashes, where a mechanism has several sets of options."""
     named = [
-        Line2D([], [], color=MUTED, ls=DASHES[index % len(DASHES)], label=short(name).partition(" ")[2] or "default options")
+        Line2D(
+            [],
+            [],
+            color=MUTED,
+            ls=DASHES[index % len(DASHES)],
+            label=short(name).partition(" ")[2] or "default options",
+        )
         for index, name in enumerate(variants)
     ]
     box = {"frameon": True, "facecolor": PAPER, "edgecolor": FAINT}
