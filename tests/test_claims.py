@@ -95,7 +95,7 @@ def test_what_is_not_measured_on_the_claims_device_is_told_with_its_command(
     timed = record(("elfatt", [4.0, 4.0]), ("softmax", [1.0, 1.0]), device=device)
     text = page(listed(speed=speed), [("a.json", timed)], [])
     shown = not devices or "Orin" in device
-    assert ("against `softmax`, train, torch:<br>0.250× (0.250–0.250) at 64 tokens" in text) == shown
+    assert ("against `softmax`, train, torch: 0.250× (0.250–0.250) at 64 tokens" in text) == shown
     assert ("(bench/a.json)" in text) == shown
     assert (MISSING in text) == (told is not None)
     assert told is None or f"- {told}\n" in text

@@ -64,7 +64,7 @@ def _many(count: int, noun: str) -> str:
 
 
 def _factors(timed: Sequence[Factor]) -> list[str]:
-    """Median and quartiles at each length, for each rival, kind of step, framework and device."""
+    """Median and quartiles at the least and the most tokens, for each rival, kind of step, framework and device."""
     groups: dict[tuple[str, ...], list[Factor]] = {}
     for each in timed:
         where = (each.record.what, each.ours.backend, each.device)
@@ -73,8 +73,10 @@ def _factors(timed: Sequence[Factor]) -> list[str]:
     found = []
     for (rival, what, backend, device), of in groups.items():
         where = f", {in_markdown(device)}" if several else ""
-        figures = [f"{_median(each)} at {in_markdown(tokens(each.ours))} tokens" for each in of]
-        found.append("<br>".join([f"against {in_code(rival)}, {what}, {backend}{where}:", *figures]))
+        least, *more = sorted(of, key=lambda each: each.ours.length)
+        ends = (least, *more[-1:])  # the table below has every length
+        figures = " to ".join(f"{_median(each)} at {in_markdown(tokens(each.ours))} tokens" for each in ends)
+        found.append(f"against {in_code(rival)}, {what}, {backend}{where}: {figures}")
     return found
 
 

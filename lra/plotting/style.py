@@ -76,7 +76,7 @@ def log_log(axes: Axes, lengths: Sequence[int], named: Mapping[int, str]) -> Non
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     span = np.log10(axes.get_ylim()[1] / axes.get_ylim()[0])
-    within = FuncFormatter(lambda value, _: f"{value:,.3g}") if span < 1.5 else NullFormatter()
+    within = FuncFormatter(lambda value, _: f"{float(f'{value:.3g}'):,g}") if span < 1.5 else NullFormatter()
     axes.yaxis.set_minor_formatter(within)
 
 

@@ -158,13 +158,20 @@ def score(right: int | None, tested: int) -> str:
     return "–" if right is None else f"{100 * right / tested:.1f} ± {100 * standard_error(right / tested, tested):.1f}"
 
 
+def rules(known: Record) -> str:
+    """Chance, and the best rule without learning, on the test set."""
+    name, best = max(known.references.items(), key=lambda each: each[1])
+    chance = known.references["chance"]
+    return f"Chance has {100 * chance:.1f} %, the best rule without learning ({name}) {100 * best:.1f} %"
+
+
 def about(run: Run, known: Record, tested: int) -> str:
     """How the encoder was trained, and on what it is asked here."""
     plan, model = run.train, run.model
     return (
         f"{model.depth} layers, {model.width} wide, {model.heads} heads; {plan.steps:,} steps of {plan.batch_size}, "
         f"best weights at step {known.best_step:,}. Its record has {100 * known.test_accuracy:.1f} % of "
-        f"{known.test_examples:,} test examples right, chance is {100 * known.references['chance']:.1f} %. Here "
+        f"{known.test_examples:,} test examples right. {rules(known)}. Here "
         f"{tested:,} of them are asked. Trained by {in_code(known.command.split(' --results')[0], 1000)}."
     )
 
