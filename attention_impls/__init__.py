@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -104,7 +105,7 @@ def load(name: str) -> Mechanism:
     """
     if "/" in name:
         return _load_folder(_folder(name))
-    if name not in names():
+    if name not in os.listdir(HERE) or not _is_mechanism(HERE / name):
         raise UnknownAttention(f"unknown attention {name!r}: {nearest(name, names())}available: {', '.join(names())}")
     module = f"{__name__}.{name}"
     return Mechanism(name, importlib.import_module(module).CARD, HERE / name, module)

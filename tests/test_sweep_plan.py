@@ -50,7 +50,7 @@ def test_the_plans_of_the_repository_are_possible(path: Path, tmp_path: Path) ->
 
 def test_every_run_of_the_tables_is_in_a_plan() -> None:
     planned: dict[tuple, list] = {}
-    for name in ("quick", "standard"):
+    for name in ("quick", "standard", "s4"):
         for each in plan.load(ROOT / "configs" / "sweeps" / f"{name}.yaml"):
             assert isinstance(each, Planned)
             run = each.run
