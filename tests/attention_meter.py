@@ -104,7 +104,7 @@ def _transforms(equation: Any) -> int:
 
 def _scans(equation: Any) -> int:
     """Multiply-adds of a recurrence, by the name of the function that runs it and the shape of its states."""
-    if equation.params.get("name") != "states_of" or not equation.outvars:
+    if equation.params.get("name") not in ("states_of", "next_state") or not equation.outvars:
         return 0
     states = equation.outvars[0].aval
     return _recurrence(states.shape, of_complex=states.dtype.kind == "c")
@@ -144,7 +144,8 @@ def _torch_footprint(case: Case, inputs: Inputs, tokens: int) -> Footprint:
             attend(*(given[letter] for letter in letters), residual=given.get("residual"), lengths=lengths, **keywords)
     counted = flops.get_flop_counts()["Global"]
     transforms = sum(count for op, count in counted.items() if "_fft_" in str(op))
-    scans = sum(count for op, count in counted.items() if "_scan" in str(op))
+    selective = sum(count for op, count in counted.items() if "selective_scan" in str(op)) // 2  # the rest is products
+    scans = sum(count for op, count in counted.items() if "linear_scan" in str(op)) + selective
     short_convolutions = sum(count for op, count in counted.items() if "convolution" in str(op))
     products = (sum(counted.values()) - transforms - scans - short_convolutions) // 2
     return Footprint(products, transforms, scans // 2, live.largest, live.peak)
@@ -170,13 +171,18 @@ def torch_scans() -> dict[Any, Any]:
     """What PyTorch's counter lacks: linear recurrences, two operations for a multiply-add."""
     import torch
 
-    import attention_impls.ops.scan_torch  # noqa: F401, it defines the operator
+    from attention_impls.ops import scan_torch, selective_torch  # noqa: F401, they define the operators
 
     def count(decay: torch.Tensor, inputs: torch.Tensor, *rest: Any, **keywords: Any) -> int:
         return 2 * _recurrence(inputs.shape, of_complex=inputs.dtype.is_complex)
 
-    count._get_raw = True  # the tensors and not their shapes, for their dtype
-    return {torch.ops.attention_impls.linear_scan: count}
+    def selective(step: torch.Tensor, driven: torch.Tensor, a: torch.Tensor, *rest: Any, **keywords: Any) -> int:
+        """The recurrence, and a product of as many multiply-adds that reads its states."""
+        return 4 * _recurrence((*step.shape, a.shape[-1]), of_complex=False)
+
+    count._get_raw = selective._get_raw = True  # the tensors and not their shapes, for their dtype
+    ops = torch.ops.attention_impls
+    return {ops.linear_scan: count, ops.selective_scan: selective}
 
 
 def live_elements(held: list[Any]) -> Any:

@@ -96,7 +96,9 @@ def test_chunks_change_nothing(backend: str, chunk: int, monkeypatch: pytest.Mon
     case = Case("mamba", Options(state=3, rank=2))
     inputs = draw(case, 37, (37, 20), dims=dims_for(37, heads=1, head_dim=8))
     whole = gradients(case, "torch", inputs, cotangent_for(inputs))
-    monkeypatch.setattr(import_module(f"attention_impls.mamba.{backend}_impl"), "CHUNK", chunk)
+    code = import_module(f"attention_impls.mamba.{backend}_impl")
+    monkeypatch.setattr(code, "CHUNK", chunk)
+    monkeypatch.setattr(code, "selective_scan", code._recurrence)  # as on a GPU
     jax_call.cache_clear()
     pieces = gradients(case, backend, inputs, cotangent_for(inputs))
     jax_call.cache_clear()
@@ -105,11 +107,41 @@ def test_chunks_change_nothing(backend: str, chunk: int, monkeypatch: pytest.Mon
         assert error(pieces[1][name], grad) < 1e-10, name
 
 
-def test_a_training_holds_the_states_of_a_chunk_and_not_of_all() -> None:
+@pytest.mark.parametrize(("backend", "tokens"), [("torch", 1), ("torch", 7), ("torch", 64), ("jax", 7)])
+def test_pieces_on_a_cpu_change_nothing(backend: str, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the outputs nor the gradients, which go from piece to piece."""
+    pytest.importorskip(backend)
+    ops = import_module(f"attention_impls.ops.selective_{backend}")
+    monkeypatch.setattr(ops, *(("PIECE", tokens) if backend == "jax" else ("PIECES", (tokens, tokens))))
+    case = Case("mamba", Options(state=3, rank=2))
+    inputs = draw(case, 37, (37, 20), dims=dims_for(37, heads=1, head_dim=8))
+    jax_call.cache_clear()
+    out, grads = gradients(case, backend, inputs, cotangent_for(inputs))
+    jax_call.cache_clear()
+    monkeypatch.setattr(import_module("attention_impls.mamba.torch_impl"), "selective_scan", selective_by_loop)
+    expected = gradients(case, "torch", inputs, cotangent_for(inputs))
+    assert error(out, reference(case, inputs)) < 1e-12
+    for name, grad in expected[1].items():
+        assert error(grads[name], grad) < 1e-10, name
+
+
+def selective_by_loop(step: Any, driven: Any, a: Any, b: Any, c: Any) -> Any:
+    """The recurrence as it is written, with PyTorch's own gradients."""
+    import torch
+
+    state, outs = step.new_zeros((*step.shape[:2], *a.shape[1:])), []
+    for i in range(step.shape[2]):
+        state = (step[:, :, i, :, None] * a[:, None]).exp() * state + driven[:, :, i, :, None] * b[:, :, i, None]
+        outs.append((state * c[:, :, i, None]).sum(-1))
+    return torch.stack(outs, 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_training_holds_the_states_of_a_chunk_and_not_of_all(device: str) -> None:
     jax = pytest.importorskip("jax")
     from attention_meter import jaxpr_footprint
 
-    from attention_impls.mamba.jax_impl import _recurrence
+    from attention_impls.mamba.jax_impl import _recurrence, selective_scan
 
     tokens, channels, states = 16_384, 16, 16
     shapes = dict.fromkeys(("step", "driven"), (1, 1, tokens, channels)) | {"a": (1, channels, states)}
@@ -117,7 +149,8 @@ def test_a_training_holds_the_states_of_a_chunk_and_not_of_all() -> None:
     given = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
     def loss(given: dict[str, Any]) -> Any:
-        return _recurrence(*(given[name] for name in ("step", "driven", "a", "b", "c"))).sum()
+        recurrence = _recurrence if device == "gpu" else selective_scan
+        return recurrence(*(given[name] for name in ("step", "driven", "a", "b", "c"))).sum()
 
     found = jaxpr_footprint(jax.make_jaxpr(jax.grad(loss))(given).jaxpr)
     assert found.largest < tokens * channels * states / 4

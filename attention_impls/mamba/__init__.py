@@ -20,7 +20,7 @@ SELECT, STEP, STEP_BIAS = "select.weight", "step.weight", "step.bias"
 DECAY, SKIP = "log_decay", "skip"
 
 CHUNK = 256
-"""Tokens whose states are in memory together. All states would take a gigabyte at 64 channels and 65,536 tokens."""
+"""Tokens whose states a GPU holds together. All states would take a gigabyte at 64 channels and 65,536 tokens."""
 
 LEAST_STEP = 1e-4
 """The least initial step size."""
@@ -100,10 +100,8 @@ def scans(options: Options, dims: Dims, length: int) -> int:
 
 
 def memory(options: Options, dims: Dims, length: int) -> int:
-    """A few numbers for each token and inner channel, plus a chunk's states, four or five times."""
-    channels, ways = inner(options, dims), 1 + options.bidirectional
-    states = 9 * ways * channels * options.state * min(CHUNK, length) // 2
-    return channels * max((4 * ways + 5) * length, (4 * ways + 2) * length + states // channels)
+    """A few numbers for each token and inner channel. A GPU holds a chunk's states in addition."""
+    return inner(options, dims) * (4 * (1 + options.bidirectional) + 5) * length
 
 
 CARD = Attention(

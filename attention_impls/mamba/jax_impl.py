@@ -23,6 +23,7 @@ from attention_impls.mamba import (
 )
 from attention_impls.ops.jax_ops import Tokens
 from attention_impls.ops.scan_jax import linear_scan
+from attention_impls.ops.selective_jax import selective_scan
 
 Ways = Float[Array, "W B N E"]
 
@@ -37,7 +38,8 @@ def attend(x: Float[Array, "B N C"], layer: Layer[Options]) -> Tokens:
     steps, states = params[STEP].shape[1], layer.options.state
     low, b, c = jnp.split(v @ params[SELECT][:, None], [steps, steps + states], -1)  # eq. (select)
     step = jax.nn.softplus(low @ params[STEP][:, None] + params[STEP_BIAS][:, None, None])  # eq. (select)
-    y = _recurrence(step, step * v, -jnp.exp(params[DECAY]), b, c)  # eq. (state)
+    recurrence = selective_scan if jax.default_backend() == "cpu" else _recurrence
+    y = recurrence(step, step * v, -jnp.exp(params[DECAY]), b, c)  # eq. (state)
     y = y + params[SKIP][:, None, None] * v  # eq. (read)
     y = y[0] + y[1, :, ::-1] if layer.options.bidirectional else y[0]
     out = (y * jax.nn.silu(z)).astype(x.dtype) @ layer.params[OUT]  # eq. (output)

@@ -23,6 +23,7 @@ from attention_impls.mamba import (
     Options,
 )
 from attention_impls.ops.scan_torch import linear_scan
+from attention_impls.ops.selective_torch import selective_scan
 from attention_impls.ops.torch_ops import Tokens
 
 Ways = Float[Tensor, "W B N E"]
@@ -38,7 +39,8 @@ def attend(x: Float[Tensor, "B N C"], layer: Layer[Options]) -> Tokens:
     steps, states = params[STEP].shape[1], layer.options.state
     low, b, c = (v @ params[SELECT][:, None]).split([steps, states, states], -1)  # eq. (select)
     step = F.softplus(low @ params[STEP][:, None] + params[STEP_BIAS][:, None, None], threshold=50.0)  # eq. (select)
-    y = _recurrence(step, step * v, -params[DECAY].exp(), b, c)  # eq. (state)
+    recurrence = selective_scan if x.is_cpu else _recurrence
+    y = recurrence(step, step * v, -params[DECAY].exp(), b, c)  # eq. (state)
     y = y + params[SKIP][:, None, None] * v  # eq. (read)
     y = y[0] + y[1].flip(1) if layer.options.bidirectional else y[0]
     out = (y * F.silu(z)).to(x.dtype) @ layer.params[OUT]  # eq. (output)
