@@ -178,7 +178,7 @@ def torch_scans() -> dict[Any, Any]:
 
     def selective(step: torch.Tensor, driven: torch.Tensor, a: torch.Tensor, *rest: Any, **keywords: Any) -> int:
         """The recurrence, and a product of as many multiply-adds that reads its states."""
-        return 4 * _recurrence((*step.shape, a.shape[-1]), of_complex=False)
+        return 4 * _recurrence((*step.shape, a.shape[1]), of_complex=False)
 
     count._get_raw = selective._get_raw = True  # the tensors and not their shapes, for their dtype
     ops = torch.ops.attention_impls

@@ -112,7 +112,9 @@ def test_pieces_on_a_cpu_change_nothing(backend: str, tokens: int, monkeypatch: 
     """Neither the outputs nor the gradients, which go from piece to piece."""
     pytest.importorskip(backend)
     ops = import_module(f"attention_impls.ops.selective_{backend}")
-    monkeypatch.setattr(ops, *(("PIECE", tokens) if backend == "jax" else ("PIECES", (tokens, tokens))))
+    sizes = {"PIECE": tokens} if backend == "jax" else {"PIECES": (tokens, tokens), "TILE": 1}  # one example a tile
+    for name, size in sizes.items():
+        monkeypatch.setattr(ops, name, size)
     case = Case("mamba", Options(state=3, rank=2))
     inputs = draw(case, 37, (37, 20), dims=dims_for(37, heads=1, head_dim=8))
     jax_call.cache_clear()

@@ -2,9 +2,10 @@
 
     h_i = e^{Δ_i A} h_{i−1} + d_i B_iᵀ,  y_i = h_i C_i
 
-One token after another, from a state of zero. A piece of tokens has its decays and states in the processor's cache, and
-only the state before each piece is kept. The gradient computes the others again, from the last piece to the first. A
-tree of steps, as in `scan_torch`, goes through memory many times: it is for a GPU, where steps in order would idle.
+One token after another, from a state of zero. A tile, which is a piece of the tokens of some examples, has its decays
+and states in the processor's cache. Only the state before each piece is kept. The gradient computes the others again,
+from the last piece to the first. A tree of steps, as in `scan_torch`, goes through memory many times: it is for a GPU,
+where steps in order would idle.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ Ways = Float[Tensor, "W B N E"]
 Selected = Float[Tensor, "W B N S"]
 Decays = Float[Tensor, "W E S"]
 
-CACHED = 2**19
-"""Numbers of a piece's states; the best of several on a core with 1 MiB of its own and 32 MiB shared."""
+TILE = 2**18
+"""States of a tile for each thread: an array of 1 MiB in float32, of which a gradient has four."""
 
 PIECES = (16, 64)
 """The fewest and the most tokens of a piece. With fewer the states kept would outgrow the outputs."""
@@ -29,13 +30,7 @@ PIECES = (16, 64)
 
 def selective_scan(step: Ways, driven: Ways, a: Decays, b: Selected, c: Selected) -> Ways:
     """The y of every token; `step` has the Δ, `driven` the d."""
-    return torch.ops.attention_impls.selective_scan(step, driven, a, b, c)[0]
-
-
-def piece_of(step: Ways, a: Decays) -> int:
-    """Tokens of a piece."""
-    least, most = PIECES
-    return max(least, min(most, CACHED // max(step.shape[1] * a.numel(), 1)))
+    return torch.ops.attention_impls.selective_scan(step, driven, a.mT.contiguous(), b, c)[0]
 
 
 # An operator of its own: a compiler takes it as it is, and who counts operations sees a recurrence.
@@ -45,23 +40,23 @@ def piece_of(step: Ways, a: Decays) -> int:
     schema="(Tensor step, Tensor driven, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",
 )
 def _selective_scan(step: Tensor, driven: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """The y, and the state before each piece."""
-    outs, before = torch.empty_like(step), []
-    state = step.new_zeros((len(step), step.shape[1], *a.shape[1:]))
-    for where in _pieces(step, a):
-        before.append(state)
-        decay, states = _made(step[:, :, where], driven[:, :, where], a, b[:, :, where])
-        for i in range(len(states)):
-            state = states[i].addcmul_(decay[i], state)
-        state = state.clone()  # the others go
-        outs[:, :, where] = (states @ _first(c[:, :, where])[..., None]).squeeze(-1).movedim(0, 2)
-    return outs, torch.stack(before)
+    """The y, and the states before pieces, (W, pieces, B, S, E). Here and below, a is (W, S, E)."""
+    outs, before = torch.empty_like(step), step.new_zeros(_kept(step, a))
+    for way, rows in _groups(step, a):
+        for index, where in enumerate(_pieces(step, a)):
+            tile = (way, rows, where)
+            decay, states = _made(step[tile], driven[tile], a[way], b[tile], before[way, index, rows])
+            for i in range(1, len(states)):
+                states[i].addcmul_(decay[i - 1], states[i - 1])
+            outs[tile] = _tokens_last(_first(c[tile])[..., None, :] @ states[1:], -2)
+            if index + 1 < before.shape[1]:
+                before[way, index + 1, rows] = states[-1]
+    return outs, before
 
 
 @_selective_scan.register_fake
 def _(step: Tensor, driven: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    count = -(-step.shape[2] // piece_of(step, a))
-    return torch.empty_like(step), step.new_empty((count, len(step), step.shape[1], *a.shape[1:]))
+    return torch.empty_like(step), step.new_empty(_kept(step, a))
 
 
 @torch.library.custom_op(
@@ -74,26 +69,27 @@ def _gradients(
     grads: Tensor, before: Tensor, step: Tensor, driven: Tensor, a: Tensor, b: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Those of step, driven, a, b and c."""
-    given = (step, driven, b, c)
-    of_step, of_driven, of_b, of_c = (torch.empty_like(each) for each in given)
-    of_a, later = torch.zeros_like(a), torch.zeros_like(before[0])
-    for state, where in reversed(list(zip(before, _pieces(step, a), strict=True))):
-        steps, drive, reads = (_first(each[:, :, where]) for each in (step, driven, c))
-        decay, states = _made(step[:, :, where], driven[:, :, where], a, b[:, :, where], state)
-        for i in range(1, len(states)):
-            states[i].addcmul_(decay[i - 1], states[i - 1])
-        of_out = _first(grads[:, :, where])
-        of_c[:, :, where] = (of_out[..., None, :] @ states[1:]).squeeze(-2).movedim(0, 2)
-        of_states = of_out[..., None] * reads[..., None, :]
-        of_states[-1] += later
-        for i in range(len(of_states) - 1, 0, -1):
-            of_states[i - 1].addcmul_(decay[i], of_states[i])
-        later = decay[0] * of_states[0]
-        of_driven[:, :, where] = (of_states @ _first(b[:, :, where])[..., None]).squeeze(-1).movedim(0, 2)
-        of_b[:, :, where] = (drive[..., None, :] @ of_states).squeeze(-2).movedim(0, 2)
-        of_exponent = of_states.mul_(decay).mul_(states[:-1])
-        of_step[:, :, where] = (of_exponent * a[:, None]).sum(-1).movedim(0, 2)
-        of_a += of_exponent.mul_(steps[..., None]).sum((0, 2))
+    of_step, of_driven, of_b, of_c = (torch.empty_like(each) for each in (step, driven, b, c))
+    of_a = torch.zeros_like(a)
+    for way, rows in _groups(step, a):
+        later = torch.zeros_like(before[way, 0, rows])
+        for index, where in reversed(list(enumerate(_pieces(step, a)))):
+            tile = (way, rows, where)
+            decay, states = _made(step[tile], driven[tile], a[way], b[tile], before[way, index, rows])
+            for i in range(1, len(states)):
+                states[i].addcmul_(decay[i - 1], states[i - 1])
+            of_out = _first(grads[tile])
+            of_c[tile] = _tokens_last(states[1:] @ of_out[..., None], -1)
+            of_states = _first(c[tile])[..., None] * of_out[..., None, :]
+            of_states[-1] += later
+            for i in range(len(of_states) - 1, 0, -1):
+                of_states[i - 1].addcmul_(decay[i], of_states[i])
+            later = decay[0] * of_states[0]
+            of_driven[tile] = _tokens_last(_first(b[tile])[..., None, :] @ of_states, -2)
+            of_b[tile] = _tokens_last(of_states @ _first(driven[tile])[..., None], -1)
+            of_exponent = of_states.mul_(decay).mul_(states[:-1])
+            of_step[tile] = torch.mul(of_exponent, a[way], out=decay).sum(-2).movedim(0, 1)
+            of_a[way] += of_exponent.mul_(_first(step[tile])[..., None, :]).sum((0, 1))
     return of_step, of_driven, of_a, of_b, of_c
 
 
@@ -102,24 +98,45 @@ def _(grads: Tensor, before: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(each) for each in given)
 
 
+def _piece(a: Tensor) -> int:
+    """Tokens of a piece."""
+    least, most = PIECES
+    return max(least, min(most, TILE * torch.get_num_threads() // a[0].numel()))
+
+
 def _pieces(step: Tensor, a: Tensor) -> Iterator[slice]:
-    size = piece_of(step, a)
+    """The tokens of each piece."""
+    size = _piece(a)
     return (slice(begin, begin + size) for begin in range(0, step.shape[2], size))
 
 
+def _groups(step: Tensor, a: Tensor) -> Iterator[tuple[int, slice]]:
+    """Directions, and the examples whose pieces make a tile."""
+    size = max(1, TILE * torch.get_num_threads() // (_piece(a) * a[0].numel()))
+    return ((way, slice(row, row + size)) for way in range(len(step)) for row in range(0, step.shape[1], size))
+
+
+def _kept(step: Tensor, a: Tensor) -> tuple[int, ...]:
+    """The shape of the states before pieces."""
+    return (len(a), -(-step.shape[2] // _piece(a)), step.shape[1], *a.shape[1:])
+
+
 def _first(x: Tensor) -> Tensor:
-    """(W, B, N, …) with the tokens first."""
-    return x.movedim(2, 0).contiguous()
+    """(B, N, …) with the tokens first."""
+    return x.movedim(1, 0).contiguous()
 
 
-def _made(step: Tensor, driven: Tensor, a: Tensor, b: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Decays and inputs, (N, W, B, E, S); the state before them, if given, is in front of the inputs."""
-    decay = (_first(step)[..., None] * a[:, None]).exp_()
-    if state is None:
-        return decay, _first(driven)[..., None] * _first(b)[..., None, :]
+def _tokens_last(x: Tensor, one: int) -> Tensor:
+    """(N, B, …) with an axis of one as (B, N, …) without it."""
+    return x.squeeze(one).movedim(0, 1)
+
+
+def _made(step: Tensor, driven: Tensor, a: Tensor, b: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Decays (N, B, S, E), and inputs behind the state before them, (1 + N, B, S, E)."""
+    decay = (_first(step)[..., None, :] * a).exp_()
     inputs = state.new_empty((len(decay) + 1, *state.shape))
     inputs[0] = state
-    torch.mul(_first(driven)[..., None], _first(b)[..., None, :], out=inputs[1:])
+    torch.mul(_first(b)[..., None], _first(driven)[..., None, :], out=inputs[1:])
     return decay, inputs
 
 
@@ -129,7 +146,7 @@ def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -
 
 
 def _backward(ctx: Any, grads: Tensor, _: Any) -> tuple[Tensor, ...]:
-    return torch.ops.attention_impls.selective_scan_backward(grads.contiguous(), *ctx.saved_tensors)
+    return torch.ops.attention_impls.selective_scan_backward(grads, *ctx.saved_tensors)
 
 
 _selective_scan.register_autograd(_backward, setup_context=_keep)
