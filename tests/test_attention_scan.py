@@ -9,7 +9,8 @@ import pytest
 
 from attention_impls.ops.scan import scan_operations
 
-BACKENDS = ("torch", "jax")
+TREE = "jax, as on a GPU"
+BACKENDS = ("torch", "jax", TREE)
 KINDS = {  # shapes of the decays for inputs of (3, tokens, 4), and whether numbers are complex
     "of each token": (lambda tokens: (3, tokens, 4), False),
     "of all tokens": (lambda tokens: (1, 1, 4), True),
@@ -47,7 +48,7 @@ def scan(
     backend: str, decay: np.ndarray, inputs: np.ndarray, reverse: bool, weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, ...]:
     """States, and the gradients of Re Σ conj(weight) · states by decays and inputs: real and imaginary parts."""
-    pytest.importorskip(backend)
+    pytest.importorskip(backend.split(",")[0])
     weight = np.ones_like(inputs) if weight is None else weight
     if backend == "torch":
         import torch
@@ -61,15 +62,21 @@ def scan(
     import jax
     import jax.numpy as jnp
 
-    from attention_impls.ops.scan_jax import linear_scan as of_jax
+    from attention_impls.ops import scan_jax
+
+    compiled: Any = scan_jax.states_of
 
     def loss_of(decay: Any, inputs: Any) -> Any:
-        states = of_jax(decay, inputs, reverse=reverse)
+        states = scan_jax.linear_scan(decay, inputs, reverse=reverse)
         return (jnp.conj(weight) * states).sum().real, states
 
-    with jax.enable_x64(inputs.dtype in (np.float64, np.complex128)):
+    with jax.enable_x64(inputs.dtype in (np.float64, np.complex128)), pytest.MonkeyPatch.context() as patch:
+        if backend == TREE:
+            patch.setattr(jax, "default_backend", lambda: "gpu")
+        compiled.clear_cache()
         given = (jnp.asarray(decay), jnp.asarray(inputs))
         grads, states = jax.grad(loss_of, (0, 1), has_aux=True)(*given)
+        compiled.clear_cache()
         return tuple(np.asarray(each) for each in (states, *(jnp.conj(grad) for grad in grads)))
 
 

@@ -4,7 +4,8 @@
 
 elementwise, from a state of zero. Steps compose: (a, b) and then (a', b') are (a' a, a' b + b'). So a tree of log₂ N
 levels gives every state (Blelloch 1990) from products and sums alone, without divisions and logarithms. So for |a| ≤ 1
-nothing grows, and a state has an error of O(log N) roundings, however fast it forgets.
+nothing grows, and a state has an error of O(log N) roundings, however fast it forgets. JAX on a CPU takes the steps in
+order.
 
 If b is zero at padding, a scan in reverse starts at each example's last real token: its state is zero before it.
 

@@ -28,9 +28,26 @@ def _linear_scan(decay: Decays, inputs: States, reverse: bool) -> States:
 
 @functools.partial(jax.jit, static_argnums=2)
 def states_of(decay: Decays, inputs: States, reverse: bool) -> States:
-    """`linear_scan` without a gradient; a function of its own, so that a reader of a program sees a recurrence."""
+    """`linear_scan` without a gradient; a function of its own, so that a reader of a program sees a recurrence.
+
+    On a CPU, steps in order take a third of a tree's time: they go through memory once.
+    """
+    if jax.default_backend() == "cpu":
+        return _in_order(decay, inputs, reverse)
     decay = jnp.broadcast_to(decay, (len(decay), *inputs.shape[1:]))
     return jax.lax.associative_scan(_then, (decay, inputs), reverse=reverse, axis=1)[1]
+
+
+def _in_order(decay: Decays, inputs: States, reverse: bool) -> States:
+    """One token after another."""
+    each = decay.shape[1] > 1
+
+    def token(state: Array, given: tuple[Array, ...]) -> tuple[Array, Array]:
+        state = (given[1] if each else decay[:, 0]) * state + given[0]
+        return state, state
+
+    given = tuple(jnp.moveaxis(array, 1, 0) for array in ((inputs, decay) if each else (inputs,)))
+    return jnp.moveaxis(jax.lax.scan(token, jnp.zeros_like(inputs[:, 0]), given, reverse=reverse)[1], 0, 1)
 
 
 def _then(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
