@@ -127,6 +127,21 @@ def test_pieces_on_a_cpu_change_nothing(backend: str, tokens: int, monkeypatch: 
         assert error(grads[name], grad) < 1e-10, name
 
 
+def test_the_number_of_threads_may_change_before_the_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from attention_impls.ops.selective_torch import selective_scan
+
+    draw = torch.Generator().manual_seed(0)
+    shapes = [(1, 2, 70, 1024)] * 2 + [(1, 1024, 16)] + [(1, 2, 70, 16)] * 2
+    given = [torch.rand(shape, generator=draw, dtype=torch.float64).requires_grad_() for shape in shapes]
+    given[2] = (-given[2]).detach().requires_grad_()
+    whole = torch.autograd.grad(selective_scan(*given).sum(), given)
+    loss = selective_scan(*given).sum()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for grad, expected in zip(torch.autograd.grad(loss, given), whole, strict=True):
+        torch.testing.assert_close(grad, expected)
+
+
 def selective_by_loop(step: Any, driven: Any, a: Any, b: Any, c: Any) -> Any:
     """The recurrence as it is written, with PyTorch's own gradients."""
     import torch

@@ -99,9 +99,9 @@ def _(grads: Tensor, before: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
 
 
 def _piece(a: Tensor) -> int:
-    """Tokens of a piece."""
+    """Tokens of a piece: as many backward as forward, so the number of threads, which may change, does not count."""
     least, most = PIECES
-    return max(least, min(most, TILE * torch.get_num_threads() // a[0].numel()))
+    return max(least, min(most, TILE // a[0].numel()))
 
 
 def _pieces(step: Tensor, a: Tensor) -> Iterator[slice]:
