@@ -159,9 +159,9 @@ def test_totals_add_up_by_variant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_the_named_faults_are_in_the_code_as_it_is() -> None:
-    from tests.evidence.kernel_mutants import KERNELS
-    from tests.evidence.mutants import NAMED, file_of, random_mutants
+    from tests.evidence.mutants import file_of, random_mutants
+    from tests.evidence.mutations import FAULTS
 
-    for mutant in (*NAMED, *KERNELS, *random_mutants(ROOT, 30, 0)):
+    for mutant in (*FAULTS, *random_mutants(ROOT, 30, 0)):
         source = file_of(mutant, ROOT).read_text(encoding="utf-8")
         assert mutant.applied(source) != source, mutant.name

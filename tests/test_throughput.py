@@ -48,3 +48,20 @@ def test_a_record_without_softmax_has_no_ratio(rows: dict[tuple[str, str], dict[
 
 def test_the_best_ratio_stands_first_and_no_ratio_last(rows: dict[tuple[str, str], dict[str, str]]) -> None:
     assert [name for name, _ in rows] == ["softmax", "elfatt", "linear"]
+
+
+def test_a_row_says_which_code_was_timed(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    for number, (lengths, commit) in enumerate([((100, 200), "1" * 40), ((200,), "2" * 40), ((200,), None)]):
+        values = bench_record(
+            what="train",
+            started=f"2026-01-0{number + 1}",
+            git={"commit": commit, "clean": None},
+        )
+        cells = [each for each in values.cells if each.length in lengths and (each.attn == "elfatt" or number < 2)]
+        record.save(replace(values, cells=cells), tmp_path / "bench" / f"{number}.json")
+    found = speeds.choose(speeds.read(tmp_path)[0])
+    assert found
+    table = throughput(found)
+    commits = {row[0].text: row[table.head.index("commit")].text for row in table.rows}
+    assert commits == {"softmax": "2222222, 1111111", "elfatt": "1111111"}

@@ -27,6 +27,8 @@ class RowSpeed:
     what: What
     started: str
     """The start of the benchmark. The newest of several timings counts."""
+    commit: str | None
+    """The commit of the code that was timed, or None where Git did not tell."""
     over_baseline: float | None
     """Speed relative to softmax in the same record, backend and length: the median over paired rounds."""
 
@@ -116,6 +118,7 @@ def _timing(record: BenchRecord, measured: Measured, usual: Timing | None) -> Ro
         device=f"{device_of(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
         started=record.started,
+        commit=record.git.get("commit"),
         over_baseline=ratio(cell, usual).spread.median if usual else None,
     )
 

@@ -13,8 +13,10 @@ TITLE = "Throughput"
 STEPS: dict[What, str] = {"train": "training", "infer": "inference"}
 ABOUT = f"""The standard model on full sequences. Cells have examples per second by the median step. In brackets is the
 speed relative to `{BASELINE}`, round by round within one benchmark. Benchmarks were made at different hours of one
-machine, so compare the ratios. Memory is the peak of a training step, divided by the examples of the batch. A dash was
-not timed. Rows are sorted by framework, then by their ratio in training at the shortest length."""
+machine, so compare the ratios. A ratio is of the code of its time: the last column has the commits. Memory is the peak
+of a training step, divided by the examples of the batch. A dash was not timed. Rows are sorted by framework, then by
+their ratio in training at the shortest length."""
+COMMIT = 7  # digits of a commit's name
 
 Column = tuple[What, int]
 
@@ -34,6 +36,7 @@ def throughput(speeds: Speeds) -> Grid:
             "backend",
             *(f"{STEPS[what]} examples/s at {length:,}" for what, length in columns),
             *(f"training MB an example at {length:,}" for length in memory),
+            "commit",
         ),
         rows=tuple(_row(found, columns, memory) for found in ordered),
     )
@@ -61,7 +64,8 @@ def _row(found: dict[Column, RowSpeed], columns: list[Column], memory: list[int]
     any_of = next(iter(found.values()))
     texts = [TableText(text=timed_name(any_of), style="code"), TableText(text=any_of.cell.backend)]
     texts += [TableText(text=_speed(found.get(column))) for column in columns]
-    return (*texts, *(TableText(text=_memory(found.get(("train", length)))) for length in memory))
+    texts += [TableText(text=_memory(found.get(("train", length)))) for length in memory]
+    return (*texts, TableText(text=_commits(list(found.values()))))
 
 
 def _speed(each: RowSpeed | None) -> str:
@@ -74,6 +78,12 @@ def _speed(each: RowSpeed | None) -> str:
 def _memory(each: RowSpeed | None) -> str:
     used = each.measured.example_bytes if each else None
     return NONE if used is None else _digits(used / 1e6)
+
+
+def _commits(timed: list[RowSpeed]) -> str:
+    """The commits that were timed, the newest first."""
+    newest = sorted(timed, key=lambda each: each.started, reverse=True)
+    return ", ".join(dict.fromkeys(each.commit[:COMMIT] for each in newest if each.commit)) or NONE
 
 
 def _digits(value: float) -> str:

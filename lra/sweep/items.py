@@ -138,7 +138,7 @@ def benched(words: Sequence[str], results: Path) -> bool:
 
 def _item(piece: Piece, on_gpu: Callable[[str], bool]) -> Item:
     if isinstance(piece, Timed):
-        return Item(title=piece.title, words=piece.words, estimate=RunCost(seconds=60 * MINUTES, source="at most"))
+        return Item(title=piece.title, words=piece.words, estimate=RunCost(seconds=60 * MINUTES, source="reserved"))
     if piece.run is None:
         return Item(title=piece.title, status="failed", why=one_line(piece.why))
     try:

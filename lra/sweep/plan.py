@@ -73,7 +73,7 @@ class Timed:
     @property
     def title(self) -> str:
         """The title in lists."""
-        return shlex.join(["bench", *self.words])
+        return f"bench: {self.figures}" if self.figures else shlex.join(["bench", *self.words])
 
 
 Piece = Planned | Timed

@@ -20,11 +20,13 @@ from pathlib import Path
 from lra.core.environment import ROOT, git_state
 from lra.core.files import write_atomically
 from tests.evidence.kernel_mutants import KERNELS
+from tests.evidence.mixer_mutants import MIXERS
 from tests.evidence.mutants import NAMED, Mutant, file_of, random_mutants
 
 PAGE = ROOT / "results" / "evidence" / "mutations.md"
 SECONDS = 300
 CAUGHT, MISSED, BROKEN = "caught", "missed", "no test ran"
+FAULTS = (*NAMED, *KERNELS, *MIXERS)
 
 
 def attempt(mutant: Mutant, tree: Path) -> str:
@@ -85,7 +87,7 @@ def main(random_count: int = 60, seed: int = 0) -> int:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         subprocess.run(["git", "clone", "-q", ROOT, tree], check=True)
-        named = campaign([*NAMED, *KERNELS], tree)
+        named = campaign(FAULTS, tree)
         drawn = campaign(random_mutants(tree, random_count, seed), tree)
     write_atomically(page(named, drawn, seed, time.monotonic() - started).encode(), PAGE)
     return int(any(outcome != CAUGHT for _, outcome in named))
