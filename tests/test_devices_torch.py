@@ -139,6 +139,9 @@ def test_a_device_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
             train(run, ready, place(tmp_path / "results", sharing=TWO), Quiet())
     finally:
         dist.destroy_process_group()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(UserError, match="start it without torchrun"):
+        train(run, ready, place(tmp_path / "results", sharing=TWO), Quiet())
     assert not others()
 
 

@@ -49,7 +49,7 @@ def find(raw: Path | None) -> Path:
         where = f"not in {raw} or its tsv_data or aan"
     raise TaskError(
         f"retrieval needs {', '.join(FILES.values())} ({where}): unpack {RELEASE} (8 GB) and name it with --raw DIR, "
-        "or use --task retrieval-aan1818, which needs no such download"
+        "or use --task retrieval-aan1818, whose three files are small"
     )
 
 

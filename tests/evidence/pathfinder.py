@@ -135,8 +135,8 @@ def report(raw: Path) -> str:
         "after Holm's adjustment;",
         "- how often a small convolutional network tells originals from others, every image held out once in five "
         "folds (95 % interval);",
-        f"- likeness: a network learns to tell {COUNT:,} of our images from as many of a wrong generator. Then it is p "
-        "that the originals get the same scores as fresh images of each.",
+        f"- likeness: a network learns to tell {COUNT:,} of our images from as many of a wrong generator. The p "
+        "asks whether the originals get the same scores as fresh images of each.",
         "",
     ]
     return "\n".join(lines + _verdicts(judge(raw)))

@@ -187,7 +187,7 @@ def made(path: Path, tested: int) -> str:
     """The command, the machine and the commit."""
     facts, commit = environment(), git_state()
     at = f"commit {(commit['commit'] or 'unknown')[:7]}{'' if commit['clean'] else ' with changes'}"
-    words = f"python -m tests.evidence.swap {path.name} --examples {tested}"
+    words = f"python -m tests.evidence.swap results/runs/{path.name} --examples {tested}"
     return f"`{words}` on {in_markdown(facts['cpu'])}, {facts['cores']} cores, {at}."
 
 

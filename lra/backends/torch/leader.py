@@ -137,8 +137,8 @@ def _require_free() -> None:
     """Raise UserError if this process cannot lead others."""
     if not dist.is_available():
         raise UserError("--devices needs torch.distributed, which this build of PyTorch lacks: leave --devices out")
-    if dist.is_initialized():
+    if dist.is_initialized() or dist.is_torchelastic_launched():
         raise UserError(
-            "--devices starts a process for each device, but this process is in a group of torch.distributed already: "
+            "--devices starts a process for each device, but this process is one of a group of torch.distributed: "
             "start it without torchrun"
         )
