@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import field, make_dataclass
+from dataclasses import field, make_dataclass, replace
 from pathlib import Path
 
 import pytest
-from board_records import made, write, write_timing
+from board_records import made, write
 
 from lra.core.config import Train, from_dict
-from lra.core.errors import UserError
-from lra.leaderboard.page import about_speeds
+from lra.core.presets import preset_options
 from lra.scores import overrides as variant
-from lra.scores import speeds
 from lra.scores.board import FIVE, boards, read
 from lra.scores.tables import grid, labels
 from lra.training.record import Record
@@ -93,6 +90,47 @@ def test_a_seed_trained_twice_counts_once_and_the_newest_holds(tmp_path: Path) -
     write(made("listops", "softmax", 0.5), tmp_path, "a.2.json")
     records, _ = read(tmp_path)
     assert table(*records)[0][2][0].startswith("40.0")
+
+
+@pytest.mark.parametrize("newer", ["a.json", "b.json"])
+def test_of_two_records_of_one_seed_the_later_revision_holds(tmp_path: Path, newer: str) -> None:
+    """A file's name has the hash of the run, which says nothing about its age."""
+    for name in ("a.json", "b.json"):
+        accuracy, revision = (0.4, 2) if name == newer else (0.3, 1)
+        revisions = {"task": 1, "attention": 1, "training": revision}
+        write(made("listops", "softmax", accuracy, revisions=revisions), tmp_path, name)
+    assert table(*read(tmp_path)[0])[0][2][0].startswith("40.0")
+
+
+def test_a_record_of_a_preset_that_is_not_there_is_told_and_hides_no_other(tmp_path: Path) -> None:
+    write(made("listops", "softmax", 0.5), tmp_path)
+    write(made("listops", "softmax", 0.6, seed=1, preset_version=77), tmp_path, "newer.json")
+    write(replace(made("listops", "s4", 0.6, preset="s4"), task="path256"), tmp_path, "odd.json")
+    records, complaints = read(tmp_path)
+    assert table(*records)[0][2][0] == "50.0 ± 1.1† (1)"
+    assert "newer.json: preset quick of version 77 is not in" in complaints[0]
+    assert "odd.json: task path256 has no preset s4" in complaints[1]
+
+
+def test_options_that_a_preset_sets_for_each_task_are_one_row() -> None:
+    records = [
+        made(task, "s4", 0.5, preset="s4", options=preset_options(task, "s4", "s4")) for task in ("listops", "image")
+    ]
+    assert records[0].options["state"] != records[1].options["state"]
+    (board,) = boards(records, None)
+    (row,) = board.rows
+    assert row.name == "s4"
+    assert [cell is not None for cell in row.cells] == [True, True]
+    assert "state" not in row.options
+
+
+def test_a_value_that_was_taken_away_is_a_change() -> None:
+    """None is a value as any other: S4's preset sets the rate of a state matrix."""
+    usual = made("listops", "s4", 0.5, preset="s4")
+    assert usual.config["train"]["state_rate"] is not None
+    taken = made("listops", "s4", 0.4, preset="s4", train={"state_rate": None})
+    assert variant.words(taken) == ("--train.state-rate", "None")
+    assert variant.key(taken) != variant.key(usual)
 
 
 @pytest.mark.parametrize(
@@ -190,84 +228,6 @@ def test_standard_is_ranked_by_its_average_and_quick_is_not() -> None:
         records = [made(task, "efficient", 0.5, preset=preset) for task in FIVE]
         records += [made(task, "softmax", 0.6, preset=preset) for task in FIVE]
         assert [row.name for row in boards(records, None)[0].rows] == order
-
-
-def test_bench_records_of_one_device_and_length_fill_the_speeds(tmp_path: Path) -> None:
-    write_timing(tmp_path, "softmax", 0.5)
-    write_timing(tmp_path, "elfatt", 0.1)
-    write_timing(tmp_path, "elfatt", 0.02, what="infer")
-    write_timing(tmp_path, "softmax", 0.001, length=1024)
-    write_timing(tmp_path, "softmax", 9.0, device="another")
-    write_timing(tmp_path, "softmax", 0.001, dtype="bfloat16")
-    write_timing(tmp_path, "softmax", 0.001, what="attend")
-    write_timing(tmp_path, "softmax", 0.001, started="2025-01-01")
-    write_timing(tmp_path, "linear", 0.001, status="out of memory", samples=[], calls=[])
-    timed, complaints = speeds.read(tmp_path)
-    assert complaints == []
-    chosen = speeds.choose(timed)
-    assert chosen is not None
-    assert (chosen.device, chosen.length) == ("a GPU, float32, 2 heads of 32", 4096)
-    records = [made("listops", name, 0.5) for name in ("elfatt", "softmax", "linear")]
-    records.append(made("listops", "softmax", 0.5, options={"local_conv": True}))
-    (board,) = boards(records, chosen)
-    texts = {row[0].text: [cell.text for cell in row[-3:]] for row in grid(board).rows}
-    assert texts["elfatt"] == ["80.0", "400.0", "500.0"]
-    assert texts["softmax"] == ["16.0", "–", "500.0"]
-    assert texts["linear"] == texts["softmax --attn.local-conv"] == ["–", "–", "–"]
-    ratios = {row[0].text: [cell.text for cell in row[-3:]] for row in grid(board, relative_to="softmax").rows}
-    assert ratios["elfatt"] == ["5.00×", "–", "1.00×"]
-
-
-def test_a_device_can_be_asked_for_by_a_part_of_its_name(tmp_path: Path) -> None:
-    write_timing(tmp_path, "softmax", 0.5)
-    timed, _ = speeds.read(tmp_path)
-    assert speeds.choose(timed, "gpu") is not None
-    with pytest.raises(UserError, match="--device H200: no bench record of it: choose one of a GPU"):
-        speeds.choose(timed, "H200")
-    assert speeds.choose([]) is None
-
-
-def test_the_device_with_most_cells_is_shown_and_the_others_are_named(tmp_path: Path) -> None:
-    for _ in range(5):
-        write_timing(tmp_path, "softmax", 0.5, device="old")  # one cell, however often it was timed
-    write_timing(tmp_path, "softmax", 0.5, device="new", started="2025-01-01")
-    write_timing(tmp_path, "softmax", 0.2, device="new", what="infer", started="2025-01-01")
-    write_timing(tmp_path, "softmax", 0.1, device="new", backend="jax", started="2025-01-01")
-    chosen = speeds.choose(speeds.read(tmp_path)[0])
-    assert chosen is not None
-    assert chosen.device.startswith("new")
-    assert chosen.others == ("old, float32, 2 heads of 32",)
-    assert {each.device for each in chosen.timings} == {chosen.device}
-    about = about_speeds(chosen)
-    assert "At 4,096 tokens the batch is 8." in about
-    assert about.startswith("Device, the one with most bench records: new, float32")
-    assert about.endswith("Other devices, by `--device`: old, float32, 2 heads of 32.")
-
-
-def test_of_devices_with_as_many_cells_the_one_timed_last_is_shown(tmp_path: Path) -> None:
-    write_timing(tmp_path, "softmax", 0.5, device="z", started="2025-01-01")
-    write_timing(tmp_path, "softmax", 0.5, device="a", started="2025-06-01")
-    timed, _ = speeds.read(tmp_path)
-    for order in (timed, timed[::-1]):
-        chosen = speeds.choose(order)
-        assert chosen is not None
-        assert chosen.device.startswith("a,")
-
-
-def test_processors_with_other_cores_are_other_devices(tmp_path: Path) -> None:
-    for cores, threads in ((2, None), (64, None), (2, "1")):
-        path = write_timing(tmp_path, "softmax", 0.5, device="cpu")
-        values = json.loads(path.read_text())
-        values["environment"] |= {"cores": cores, "threads": threads}
-        path.write_text(json.dumps(values))
-    assert {each.device.split(")")[0] for each in speeds.read(tmp_path)[0]} == {
-        "cpu (a CPU, 2 cores",
-        "cpu (a CPU, 64 cores",
-        "cpu (a CPU, 2 cores, OMP_NUM_THREADS=1",
-    }
-    values["environment"] |= {"usable_cores": 1}  # a process that is kept from the other one
-    path.write_text(json.dumps(values))
-    assert "cpu (a CPU, 1 cores, OMP_NUM_THREADS=1" in {each.device.split(")")[0] for each in speeds.read(tmp_path)[0]}
 
 
 def test_differences_are_to_the_same_backend() -> None:

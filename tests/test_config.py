@@ -203,6 +203,8 @@ def test_a_refused_file_leaves_nothing_behind(tmp_path: Path, capsys: pytest.Cap
     ("part", "change", "told"),
     [
         ("train", {"warmup": 6}, "train.warmup is 6, expected less than train.steps=6"),
+        ("train", {"cycle": 5}, "train.cycle is 5, expected at least 6 steps"),
+        ("model", {"dropout": 0, "embedding_dropout": 0.2}, "model.embedding_dropout is 0.2, expected 0 or None, as"),
         ("model", {"heads": 3}, "model.heads is 3, expected a divisor of model.width=64"),
         ("data", {"min_length": 64}, "no ListOps expression has more than 64"),
     ],

@@ -6,25 +6,24 @@ A preset is a named block of a task's YAML. `standard` gives every value; the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-import dacite
 from annotated_types import Interval
 
 import attention_impls
 import tasks
 from attention_impls.base import GROUPS, AttentionError
-from attention_impls.ranges import problems, problems_in, shown
+from attention_impls.ranges import problems, problems_in
 from lra.core import tuning
 from lra.core.errors import UserError, did_you_mean
 from lra.core.frameworks import BackendName, usual
 from lra.core.presets import PRESETS, Preset, preset_options, preset_values
 from lra.core.spec import Spec
+from lra.core.strict import refuse, require_keys, strict
 from tasks.base import SPLITS, TaskError
 
 PARTS = ("data", "options", "model", "train")  # of a run, each a dataclass
-TOLD = 3  # the most problems in one message
 
 # Upper limits are generous. They are finite so that no run starts that no machine can hold or finish.
 Channels = Annotated[int, Interval(ge=1, le=1_000_000)]
@@ -142,10 +141,15 @@ class Run:
     """The search that chose the rates, as the command `tune` writes it; empty: no search."""
 
     def __post_init__(self) -> None:
-        _refuse(problems(self))
+        refuse(problems(self))
         model, train = self.model, self.train
         _require(model.width % model.heads == 0, "model.heads", model.heads, f"a divisor of model.width={model.width}")
         _require(train.warmup < train.steps, "train.warmup", train.warmup, f"less than train.steps={train.steps}")
+        _require(
+            (train.cycle or train.steps) >= train.steps, "train.cycle", train.cycle, f"at least {train.steps} steps"
+        )
+        first = model.embedding_dropout
+        _require(model.dropout > 0 or not first, "model.embedding_dropout", first, "0 or None, as model.dropout is 0")
         task = tasks.load(self.task)
         given, expected = type(self.data).__name__, task.options.__name__
         _require(isinstance(self.data, task.options), "data", f"a {given}", f"a {expected}, as {self.task} has it")
@@ -194,7 +198,7 @@ def resolve(
 def mechanism_options(attn: str, values: dict[str, Any]) -> Any:
     """A mechanism's options: the defaults of its card, with these changes."""
     kind = attention_impls.load(attn).card.options
-    return _strict(kind, values, "options", f"--attn {attn}", asdict(kind()))
+    return strict(kind, values, "options", f"--attn {attn}", asdict(kind()))
 
 
 def spelled(attn: str, options: Any) -> str:
@@ -243,8 +247,8 @@ def neutral(kind: type) -> dict[str, Any]:
 
 def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = lambda kind: {}) -> Run:
     """A run from plain values. A missing field gets its value from `later`, else its default."""
-    _require_keys(Run, values, "", where)
-    _refuse(problems_in({name: value for name, value in values.items() if name not in PARTS}, Run), where)
+    require_keys(Run, values, "", where)
+    refuse(problems_in({name: value for name, value in values.items() if name not in PARTS}, Run), where)
     try:
         kinds = {
             "data": tasks.load(values["task"]).options,
@@ -252,45 +256,13 @@ def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = la
             "model": Model,
             "train": Train,
         }
-        parts = {part: _strict(kind, values[part], part, where, later(kind)) for part, kind in kinds.items()}
+        parts = {part: strict(kind, values[part], part, where, later(kind)) for part, kind in kinds.items()}
     except (TaskError, AttentionError) as error:
         raise UserError(f"{where}: {error}") from error
     try:
         return Run(**{**values, **parts})
     except (UserError, TaskError) as error:  # what its parts cannot be together
         raise UserError(f"{where}: {error}") from error
-
-
-def _strict(kind: type, values: Any, name: str, where: str, later: Mapping[str, Any]) -> Any:
-    """One part of a run from plain values; fields that are missing there come from `later`."""
-    _require_keys(kind, values, name, where)
-    _refuse(problems_in(values, kind, name), where)
-    return dacite.from_dict(kind, {**later, **values}, dacite.Config(cast=[tuple, float]))
-
-
-def _require_keys(kind: type, values: Any, name: str, where: str) -> None:
-    """Raise UserError for values that are not a mapping of the dataclass's fields: unknown or missing keys."""
-    title = f"{where}: {name}" if name else where
-    if not isinstance(values, Mapping):
-        raise UserError(f"{title} is {shown(values)}, expected a mapping of {', '.join(_names(kind))}")
-    if unknown := [key for key in values if key not in _names(kind)]:
-        key = unknown[0]
-        hint = did_you_mean(key, _names(kind))
-        raise UserError(f"{title}: unknown key {shown(key)}:{hint} available: {', '.join(_names(kind))}")
-    needed = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
-    if missing := [key for key in needed if key not in values]:
-        raise UserError(f"{title} has no {', '.join(missing)}, expected {', '.join(_names(kind))}")
-
-
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
-
-
-def _refuse(found: list[str], where: str = "") -> None:
-    """Raise UserError with the problems in one line, if there are any."""
-    if found:
-        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
-        raise UserError(f"{where}{': ' if where else ''}{'; '.join(found[:TOLD])}{more}")
 
 
 def _require(holds: bool, name: str, given: object, expected: str) -> None:

@@ -50,8 +50,7 @@ def preset_values(
     """
     path, blocks = _of(task, preset)
     try:
-        superseded = version is not None and version != _version(blocks, preset)
-        chosen, base = blocks[f"{preset} v{version}" if superseded else preset], blocks["standard"]
+        chosen, base = _block(path, blocks, preset, version), blocks["standard"]
         values = {part: {**base[part], **chosen.get(part, {})} for part in ("data", "model", "train")}
         given = {**base.get("groups", {}), **chosen.get("groups", {})}
         own = {} if attn is None else attention_impls.load(attn).card.groups
@@ -65,9 +64,8 @@ def preset_values(
 def preset_options(task: str, preset: str, attn: str, version: int | None = None) -> dict[str, Any]:
     """The mechanism's options that the preset sets; empty for most presets."""
     path, blocks = _of(task, preset)
-    superseded = version is not None and version != preset_version(task, preset)
     try:
-        return dict(blocks[f"{preset} v{version}" if superseded else preset].get("options", {}).get(attn, {}))
+        return dict(_block(path, blocks, preset, version).get("options", {}).get(attn, {}))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _malformed(path) from error
 
@@ -116,6 +114,15 @@ def _blocks(task: str) -> tuple[Path, Any]:
 def _read(path: Path, changed: int, size: int) -> Any:
     """The content of the file, read again only after a change; plans of many runs ask for it often."""
     return read_yaml(path)
+
+
+def _block(path: Path, blocks: Any, preset: str, version: int | None) -> Any:
+    """The block of a preset, or of an older version of it. UserError for a version that the file does not have."""
+    if version is None or version == _version(blocks, preset):
+        return blocks[preset]
+    if (name := f"{preset} v{version}") not in blocks:
+        raise UserError(f"preset {preset} of version {version} is not in {path}: a newer checkout may have it")
+    return blocks[name]
 
 
 def _version(blocks: Any, preset: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import tasks
 from lra.core.errors import UserError
+from lra.core.presets import preset_options
 from lra.scores import overrides, significance
 from lra.scores.significance import Estimate
 from lra.scores.speeds import RowSpeed, Speeds
@@ -168,16 +169,18 @@ def read(results: Path) -> tuple[list[Record], list[str]]:
     for path in sorted((results / "runs").glob("[!.]*.json"), key=_age):
         try:
             each = record.load(path)
-            tasks.load(each.task)
         except UserError as error:
             complaints.append(str(error))
             continue
-        except TaskError as error:
+        try:
+            preset_options(each.task, each.preset, each.attn, each.preset_version)
+        except (UserError, TaskError) as error:
             complaints.append(f"{path}: {error}")
             continue
         if each.preset in PRESETS:
             records.append(each)
-    return records, complaints
+    # A revision only rises, so of two records of one seed the one with higher revisions is the newer one.
+    return sorted(records, key=lambda each: sum(each.revisions.values())), complaints
 
 
 def boards(records: Sequence[Record], speeds: Speeds | None) -> list[Board]:
@@ -266,7 +269,7 @@ def _averages(columns: list[Column]) -> list[Average]:
 
 def _row(group: list[Record], columns: list[Column], speeds: Speeds | None) -> Row:
     first = group[0]
-    options = overrides.options(first)
+    options = overrides.common_options(group)
     cells = []
     for column in columns:
         mine = [each for each in group if (each.task, each.task_version, each.data_hash) == column.key]

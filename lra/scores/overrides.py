@@ -21,14 +21,14 @@ UNCOUNTED = {"train": ("chunk",), "data": ("source",)}
 
 
 def key(each: Record) -> tuple:
-    """The key of a row: mechanism, options, backend, changes, and the search that chose the rates.
+    """The key of a row: mechanism, backend, what differs from the preset, and the search that chose the rates.
 
-    Searches on two tasks are equal if their grid and their share of the steps are equal: tasks differ in length.
+    A preset may give a mechanism other options on each task. Searches on two tasks are equal if their grid and their
+    share of the steps are equal: tasks differ in length.
     """
-    shown = repr(sorted(options(each).items()))
     found = tuning(each)
     share = found and (str(replace(found, steps=1)), round(found.steps / each.config["train"]["steps"], 3))
-    return each.attn, shown, each.backend, changes(each, "model"), changes(each, "train", chosen=False), share
+    return each.attn, each.backend, words(each), share
 
 
 def words(each: Record) -> tuple[str, ...]:
@@ -65,6 +65,12 @@ def option_words(attn: str, chosen: Mapping[str, Any], preset: Mapping[str, Any]
 def options(each: Record) -> dict[str, Any]:
     """The record's options. Newer options have their neutral values, else their defaults."""
     return defaults(each.attn) | _neutral_options(each.attn) | each.options
+
+
+def common_options(group: Sequence[Record]) -> dict[str, Any]:
+    """The options that all records of a row share."""
+    first, *others = map(options, group)
+    return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
 
 
 @cache
@@ -133,14 +139,16 @@ def changes(each: Record, part: str, *, today: bool = False, chosen: bool = True
         for name, value in stated.items()
         if name not in (*UNCOUNTED.get(part, ()), *searched)
         and name in usual
-        and value not in (usual[name], _of_device(each, name))
+        and value not in (usual[name], *_of_device(each, name))
         for word in _word(part, name, value)
     )
 
 
-def _of_device(each: Record, name: str) -> Any:
-    """The value of "auto" on the record's device, for fields that have "auto"; else None."""
-    return {"precision": "float32" if each.environment["device"] == "cpu" else "bfloat16"}.get(name)
+def _of_device(each: Record, name: str) -> tuple[str, ...]:
+    """The value of "auto" on the record's device, for the field that has "auto"."""
+    if name != "precision":
+        return ()
+    return ("float32",) if each.environment["device"] == "cpu" else ("bfloat16",)
 
 
 @cache
