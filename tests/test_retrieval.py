@@ -11,7 +11,8 @@ import pytest
 from tasks import load, store
 from tasks.base import SPLITS, Source, Split, TaskError
 from tasks.retrieval import Retrieval, official
-from tasks.retrieval.documents import VOCAB, text
+from tasks.retrieval.documents import text
+from tasks.utf8 import VOCAB
 
 TASK = load("retrieval")
 COUNTS: dict[str, Any] = {"train": 40, "validation": 7, "test": 9}

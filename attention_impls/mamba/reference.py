@@ -18,7 +18,7 @@ from attention_impls.mamba import (
     STEP_BIAS,
     Options,
 )
-from attention_impls.ops.reference_ops import Tokens, each_sequence
+from attention_impls.ops.reference_ops import Tokens, each_sequence, silu
 
 WAYS = (CONV, CONV_BIAS, SELECT, STEP, STEP_BIAS, DECAY, SKIP)
 """The arrays of which each direction has its own."""
@@ -32,7 +32,7 @@ def attend(x: Float[np.ndarray, "B N C"], layer: Layer[Options]) -> Tokens:
         y = _one_way(u, layer, 0)
         if layer.options.bidirectional:
             y = y + _one_way(u[::-1], layer, 1)[::-1]
-        return (y * _silu(z)) @ params[OUT]  # eq. (output)
+        return (y * silu(z)) @ params[OUT]  # eq. (output)
 
     return each_sequence(x, layer, mix_one)
 
@@ -43,14 +43,10 @@ def _one_way(u: Float[np.ndarray, "n E"], layer: Layer[Options], way: int) -> Fl
     state, y = np.zeros_like(params[DECAY]), np.empty(u.shape)
     for i in range(len(u)):
         taps = params[CONV][:, ::-1].T[: i + 1]
-        v = _silu(params[CONV_BIAS] + (taps * u[i::-1][: len(taps)]).sum(0))  # eq. (conv)
+        v = silu(params[CONV_BIAS] + (taps * u[i::-1][: len(taps)]).sum(0))  # eq. (conv)
         low, b, c = np.split(v @ params[SELECT], [-2 * states, -states])  # eq. (select)
         step = np.logaddexp(0, low @ params[STEP] + params[STEP_BIAS])  # eq. (select)
         decay = np.exp(-step[:, None] * np.exp(params[DECAY]))
         state = decay * state + np.outer(step * v, b)  # eq. (state)
         y[i] = state @ c + params[SKIP] * v  # eq. (read)
     return y
-
-
-def _silu(x: np.ndarray) -> np.ndarray:
-    return x / (1 + np.exp(-x))

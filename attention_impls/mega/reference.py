@@ -26,7 +26,7 @@ from attention_impls.mega import (
     Options,
     hidden,
 )
-from attention_impls.ops.reference_ops import Tokens, each_sequence, softmax
+from attention_impls.ops.reference_ops import Tokens, each_sequence, sigmoid, silu, softmax
 
 Sequence = Float[np.ndarray, "n C"]
 
@@ -38,9 +38,9 @@ def attend(x: Float[np.ndarray, "B N C"], layer: Layer[Options]) -> Tokens:
 
     def mix_one(both: Float[np.ndarray, "n channels"]) -> Sequence:
         x, stream = both[:, :width], both[:, -width:]
-        moved = _silu(_average(x, layer) + layer.params[OMEGA] * x)  # eq. (moved)
+        moved = silu(_average(x, layer) + layer.params[OMEGA] * x)  # eq. (moved)
         update, shared, reset, candidate = np.split(_dense(moved, BASE, layer), ends, 1)
-        value, shared, reset = _silu(_dense(x, VALUE, layer)), _silu(shared), _silu(reset)  # eq. (base)
+        value, shared, reset = silu(_dense(x, VALUE, layer)), silu(shared), silu(reset)  # eq. (base)
         query, key = (
             shared * scale + offset
             for scale, offset in zip(layer.params[SCALE], layer.params[OFFSET], strict=True)  # eq. (base)
@@ -48,8 +48,8 @@ def attend(x: Float[np.ndarray, "B N C"], layer: Layer[Options]) -> Tokens:
         size = options.chunk or len(x)
         chunks = [slice(first, first + size) for first in range(0, len(x), size)]
         seen = np.concatenate([_weights(query[chunk], key[chunk], layer) @ value[chunk] for chunk in chunks])
-        found = _silu(candidate + _dense(seen * reset, GATED, layer))  # eq. (output)
-        return _sigmoid(update) * (found - stream)  # eq. (output)
+        found = silu(candidate + _dense(seen * reset, GATED, layer))  # eq. (output)
+        return sigmoid(update) * (found - stream)  # eq. (output)
 
     # The stream travels beside x, so that both are cut to the real tokens.
     return each_sequence(both, layer, mix_one)
@@ -58,8 +58,8 @@ def attend(x: Float[np.ndarray, "B N C"], layer: Layer[Options]) -> Tokens:
 def _average(x: Sequence, layer: Layer[Options]) -> Sequence:
     """Both directions, one token after another; what a finite average forgets is a state of so many tokens ago."""
     params, lags = layer.params, layer.options.lags or len(x)
-    share = _sigmoid(params[DELTA])
-    kept, entering = 1 - share * _sigmoid(params[ALPHA]), share * params[BETA]  # eq. (average)
+    share = sigmoid(params[DELTA])
+    kept, entering = 1 - share * sigmoid(params[ALPHA]), share * params[BETA]  # eq. (average)
     out = np.zeros(x.shape)
     for direction, order in enumerate((range(len(x)), range(len(x) - 1, -1, -1))):
         weight = params[GAMMA][direction] / math.sqrt(layer.options.order)
@@ -83,11 +83,3 @@ def _weights(query: np.ndarray, key: np.ndarray, layer: Layer[Options]) -> np.nd
 
 def _dense(x: np.ndarray, name: str, layer: Layer[Options]) -> np.ndarray:
     return x @ layer.params[f"{name}.weight"] + layer.params[f"{name}.bias"]
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def _silu(x: np.ndarray) -> np.ndarray:
-    return x * _sigmoid(x)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from attention_impls.base import Layer
 from attention_impls.ops.gated import BIAS, WEIGHT, unit
-from attention_impls.ops.jax_ops import Tokens
+from attention_impls.ops.jax_ops import Tokens, gelu
 
 
 def gated(y: Float[Array, "B N C"], layer: Layer[Any]) -> Tokens:
@@ -20,8 +18,7 @@ def gated(y: Float[Array, "B N C"], layer: Layer[Any]) -> Tokens:
 
     Half a unit has b = W g + c alone, and g or y as a.
     """
-    kind, wide = unit(layer.options), y.astype(jnp.promote_types(y.dtype, jnp.float32))
-    g = (0.5 * wide * (1 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(y.dtype)
+    kind, g = unit(layer.options), gelu(y)
     g = g if layer.drop is None else layer.drop(g)
     if kind == "full":
         g = jax.nn.glu(g @ layer.params[WEIGHT] + layer.params[BIAS])

@@ -88,3 +88,13 @@ def depthwise_conv(
             if all(0 <= i < size for i, size in zip(there, space, strict=True)):
                 out[here] += weight[:, :, *shift] * v[there]
     return out
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^−x)."""
+    return 1 / (1 + np.exp(-x))
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x σ(x)."""
+    return x * sigmoid(x)

@@ -16,6 +16,7 @@ from attention_impls.ops.fourier_jax import two_sided_conv
 from attention_impls.ops.gated import SKIP
 from attention_impls.ops.gated_jax import gated
 from attention_impls.ops.jax_ops import Tokens
+from attention_impls.ops.pairs import times
 from attention_impls.s4 import (
     B_IMAG,
     B_REAL,
@@ -31,9 +32,6 @@ from attention_impls.s4 import (
     period,
     piece,
 )
-
-Pair = tuple[Array, Array]
-"""Real and imaginary part."""
 
 
 def attend(x: Float[Array, "B N C"], layer: Layer[Options]) -> Tokens:
@@ -59,7 +57,7 @@ def _kernels(params: dict[str, Array], dims: Dims) -> Float[Array, "2 C M"]:
     decay, turn = -jnp.exp(each(DECAY)) * step, each(FREQUENCY) * step  # Δλ
     b, p = (each(B_REAL), each(B_IMAG)), (each(P_REAL), each(P_IMAG))
     lefts = (*zip(params[C_REAL], params[C_IMAG], strict=True), (p[0], -p[1]))
-    products = [_times(left, right) for left in lefts for right in (b, p)]
+    products = [times(left, right) for left in lefts for right in (b, p)]
     plain = jnp.stack([real for real, _ in products], 1)
     turned = jnp.stack([real * decay + imag * turn for real, imag in products], 1)
     weights = jnp.concatenate([plain, turned], 1) * step[:, None]
@@ -98,8 +96,3 @@ def _generating(
     back = cosine * by_b[:, 2] / (1 + cosine * by_p[:, 2])
     made = jax.lax.complex(cosine, sine) * (by_b[:, :2] - by_p[:, :2] * back[:, None])  # eq. (generating)
     return made.swapaxes(0, 1)
-
-
-def _times(left: Pair, right: Pair) -> Pair:
-    """The product of complex numbers."""
-    return left[0] * right[0] - left[1] * right[1], left[0] * right[1] + left[1] * right[0]

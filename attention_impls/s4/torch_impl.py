@@ -14,6 +14,7 @@ from attention_impls.base import Dims, Layer
 from attention_impls.ops.fourier_torch import two_sided_conv
 from attention_impls.ops.gated import SKIP
 from attention_impls.ops.gated_torch import gated
+from attention_impls.ops.pairs import times
 from attention_impls.ops.torch_ops import Tokens
 from attention_impls.s4 import (
     B_IMAG,
@@ -30,9 +31,6 @@ from attention_impls.s4 import (
     period,
     piece,
 )
-
-Pair = tuple[Tensor, Tensor]
-"""Real and imaginary part."""
 
 
 def attend(x: Float[Tensor, "B N C"], layer: Layer[Options]) -> Tokens:
@@ -58,7 +56,7 @@ def _kernels(params: dict[str, Tensor], dims: Dims) -> Float[Tensor, "2 C M"]:
     decay, turn = -each(DECAY).exp() * step, each(FREQUENCY) * step  # Δλ
     b, p = (each(B_REAL), each(B_IMAG)), (each(P_REAL), each(P_IMAG))
     lefts = (*zip(params[C_REAL], params[C_IMAG], strict=True), (p[0], -p[1]))
-    products = [_times(left, right) for left in lefts for right in (b, p)]
+    products = [times(left, right) for left in lefts for right in (b, p)]
     plain = torch.stack([real for real, _ in products], 1)
     turned = torch.stack([real * decay + imag * turn for real, imag in products], 1)
     weights = torch.cat([plain, turned], 1) * step[:, None]
@@ -96,8 +94,3 @@ def _generating(
     back = cosine * by_b[:, 2] / (1 + cosine * by_p[:, 2])
     made = torch.complex(cosine, sine) * (by_b[:, :2] - by_p[:, :2] * back[:, None])  # eq. (generating)
     return made.transpose(0, 1)
-
-
-def _times(left: Pair, right: Pair) -> Pair:
-    """The product of complex numbers."""
-    return left[0] * right[0] - left[1] * right[1], left[0] * right[1] + left[1] * right[0]

@@ -13,10 +13,8 @@ from attention_impls.ops.fourier_jax import two_sided_conv
 from attention_impls.ops.gated import SKIP
 from attention_impls.ops.gated_jax import gated
 from attention_impls.ops.jax_ops import Tokens
+from attention_impls.ops.pairs import Pair, times
 from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, DECAY, FREQUENCY, STEP, Options
-
-Pair = tuple[Array, Array]
-"""Real and imaginary part."""
 
 
 def attend(x: Float[Array, "B N C"], layer: Layer[Options]) -> Tokens:
@@ -34,11 +32,11 @@ def _kernels(params: dict[str, Array], tokens: int) -> Float[Array, "2 C N"]:
     size = piece(tokens)
     step = jnp.exp(params[STEP])[:, None]
     decay, turn = -jnp.exp(params[DECAY]), params[FREQUENCY]  # λ
-    inputs = _times((params[B_REAL], params[B_IMAG]), _held(decay, turn, step))  # eq. (discrete)
-    weights = _times((params[C_REAL], params[C_IMAG]), inputs)
+    inputs = times((params[B_REAL], params[B_IMAG]), _held(decay, turn, step))  # eq. (discrete)
+    weights = times((params[C_REAL], params[C_IMAG]), inputs)
     within = _powers(decay * step, turn * step, jnp.arange(size))
     starts = _powers(decay * step, turn * step, size * jnp.arange(-(-tokens // size)))
-    real, imag = _times((weights[0][..., None], weights[1][..., None]), starts)
+    real, imag = times((weights[0][..., None], weights[1][..., None]), starts)
     parts = jnp.concatenate([real, -imag], 2), jnp.concatenate(within, 1)
     pieces = jnp.einsum("dcnj,cni->dcji", *parts, precision=jax.lax.Precision.HIGHEST)
     return 2 * pieces.reshape(*pieces.shape[:2], -1)[..., :tokens]  # eq. (kernel)
@@ -50,15 +48,10 @@ def _held(decay: Array, turn: Array, step: Array) -> Pair:
     real = jnp.expm1(decay * step) * jnp.cos(turn * step) - 2 * jnp.square(jnp.sin(turn * step / 2))
     imag = grown * jnp.sin(turn * step)
     size = jnp.square(decay) + jnp.square(turn)
-    return _times((real, imag), (decay / size, -turn / size))
+    return times((real, imag), (decay / size, -turn / size))
 
 
 def _powers(decay: Float[Array, "C n"], turn: Float[Array, "C n"], lags: Array) -> Pair:
     """e^{Δλ l} for each of the lags, (C, n, lags)."""
     size, angle = jnp.exp(decay[..., None] * lags), turn[..., None] * lags
     return size * jnp.cos(angle), size * jnp.sin(angle)
-
-
-def _times(left: Pair, right: Pair) -> Pair:
-    """The product of complex numbers."""
-    return left[0] * right[0] - left[1] * right[1], left[0] * right[1] + left[1] * right[0]

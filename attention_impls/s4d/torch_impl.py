@@ -11,11 +11,9 @@ from attention_impls.ops.fourier import piece
 from attention_impls.ops.fourier_torch import two_sided_conv
 from attention_impls.ops.gated import SKIP
 from attention_impls.ops.gated_torch import gated
+from attention_impls.ops.pairs import Pair, times
 from attention_impls.ops.torch_ops import Tokens
 from attention_impls.s4d import B_IMAG, B_REAL, C_IMAG, C_REAL, DECAY, FREQUENCY, STEP, Options
-
-Pair = tuple[Tensor, Tensor]
-"""Real and imaginary part."""
 
 
 def attend(x: Float[Tensor, "B N C"], layer: Layer[Options]) -> Tokens:
@@ -33,11 +31,11 @@ def _kernels(params: dict[str, Tensor], tokens: int) -> Float[Tensor, "2 C N"]:
     size = piece(tokens)
     step = params[STEP].exp()[:, None]
     decay, turn = -params[DECAY].exp(), params[FREQUENCY]  # λ
-    inputs = _times((params[B_REAL], params[B_IMAG]), _held(decay, turn, step))  # eq. (discrete)
-    weights = _times((params[C_REAL], params[C_IMAG]), inputs)
+    inputs = times((params[B_REAL], params[B_IMAG]), _held(decay, turn, step))  # eq. (discrete)
+    weights = times((params[C_REAL], params[C_IMAG]), inputs)
     within = _powers(decay * step, turn * step, torch.arange(size, device=step.device))
     starts = _powers(decay * step, turn * step, size * torch.arange(-(-tokens // size), device=step.device))
-    real, imag = _times((weights[0][..., None], weights[1][..., None]), starts)
+    real, imag = times((weights[0][..., None], weights[1][..., None]), starts)
     pieces = torch.cat([real, -imag], 2).mT @ torch.cat(within, 1)
     return 2 * pieces.flatten(2)[..., :tokens]  # eq. (kernel)
 
@@ -48,15 +46,10 @@ def _held(decay: Tensor, turn: Tensor, step: Tensor) -> Pair:
     real = (decay * step).expm1() * (turn * step).cos() - 2 * (turn * step / 2).sin().square()
     imag = grown * (turn * step).sin()
     size = decay.square() + turn.square()
-    return _times((real, imag), (decay / size, -turn / size))
+    return times((real, imag), (decay / size, -turn / size))
 
 
 def _powers(decay: Float[Tensor, "C n"], turn: Float[Tensor, "C n"], lags: Tensor) -> Pair:
     """e^{Δλ l} for each of the lags, (C, n, lags)."""
     size, angle = (decay[..., None] * lags).exp(), turn[..., None] * lags
     return size * angle.cos(), size * angle.sin()
-
-
-def _times(left: Pair, right: Pair) -> Pair:
-    """The product of complex numbers."""
-    return left[0] * right[0] - left[1] * right[1], left[0] * right[1] + left[1] * right[0]

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
+from tasks.drawing import ACCENT, FAINT, INK, frame
 from tasks.listops.grammar import CLOSE, DIGIT, MIN, WORDS, decode, evaluate
 
-INK, ACCENT, FAINT = "#22303c", "#2f6f9f", "#8a97a3"
 COLOURS = {"[MIN": "#2f6f9f", "[MAX": "#b4532a", "[MED": "#3f7d4e", "[SM": "#7a4f9a"}
 ROWS = 23  # lines of the tree that fit
 BARS = 60  # about as many in the histogram of lengths
@@ -96,7 +96,7 @@ def _lengths(axes: Axes, lengths: np.ndarray, max_length: int) -> None:
     axes.hist(lengths, bins=edges.tolist(), color=ACCENT, alpha=0.85)
     axes.axvline(float(lengths.mean()), color=INK, linewidth=1)
     axes.set_xlim(0, max_length)
-    _frame(
+    frame(
         axes,
         f"Lengths of {len(lengths):,}: mean {lengths.mean():,.0f}, median {np.median(lengths):,.0f}",
         "tokens",
@@ -110,16 +110,7 @@ def _labels(axes: Axes, labels: np.ndarray) -> None:
     axes.bar_label(bars, fmt="%.1f", color=INK, fontsize=9, padding=2)
     axes.set_xticks(range(10))
     axes.margins(y=0.15)
-    _frame(axes, f"Values: most frequent is {share.argmax()}", "value", "% of expressions")
-
-
-def _frame(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", color=INK, fontsize=11, weight="bold")
-    axes.set_xlabel(x, color=FAINT)
-    axes.set_ylabel(y, color=FAINT)
-    axes.tick_params(colors=FAINT, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#c9d1d8")
+    frame(axes, f"Values: most frequent is {share.argmax()}", "value", "% of expressions")
 
 
 def _bare(axes: Axes, title: str) -> None:

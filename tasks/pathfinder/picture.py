@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
+from tasks.drawing import INK
 
-INK = "#22303c"
 COLOURS = ("#b4532a", "#2f6f9f")
 TITLES = ("discs on different curves (label 0)", "discs on one curve (label 1)")
 

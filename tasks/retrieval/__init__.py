@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.base import ExampleBlock, Examples, Length, Shape, Source, Split, Task
-from tasks.retrieval.documents import VOCAB
+from tasks.utf8 import VOCAB
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,6 @@ import numpy as np
 
 from tasks.base import ExampleBlock, Split
 
-LAST_BYTE = 0xF4  # the greatest byte of UTF-8
-VOCAB = LAST_BYTE + 2
-
 
 def block(
     split: str, documents: Sequence[bytes], examples: np.ndarray, labels: np.ndarray, **extras: np.ndarray

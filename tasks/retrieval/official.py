@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import ExampleBlock, Source, TaskError
-from tasks.retrieval.documents import LAST_BYTE, block
+from tasks.retrieval.documents import block
+from tasks.utf8 import LAST_BYTE
 
 FILES = {
     "train": "new_aan_pairs.train.tsv",

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
+from tasks.drawing import ACCENT, FAINT, INK, frame
 from tasks.retrieval.documents import popularity, text
 
-INK, ACCENT, FAINT = "#22303c", "#2f6f9f", "#8a97a3"
 COLOURS = ("#b4532a", "#2f6f9f")
 TITLES = ("no citation (label 0)", "one cites the other (label 1)")
 SHOWN = (1, 0, 1)  # labels of the pairs that are shown
@@ -59,7 +59,7 @@ def _lengths(axes: Axes, lengths: np.ndarray, max_length: int) -> None:
     axes.hist(lengths, bins=np.linspace(0, max_length, BINS + 1).tolist(), color=ACCENT, alpha=0.85)
     axes.set_yscale("log")
     cut = (lengths == max_length).mean()
-    _frame(axes, f"Lengths of {len(lengths):,} documents: {cut:.0%} are cut", "bytes", "documents")
+    frame(axes, f"Lengths of {len(lengths):,} documents: {cut:.0%} are cut", "bytes", "documents")
 
 
 def _popularity(axes: Axes, split: Split) -> None:
@@ -82,13 +82,4 @@ def _popularity(axes: Axes, split: Split) -> None:
     axes.minorticks_off()
     axes.margins(y=0.3)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper left")
-    _frame(axes, "Popularity of the documents of a pair", "pairs that the document is in, at least", "documents")
-
-
-def _frame(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", color=INK, fontsize=11, weight="bold")
-    axes.set_xlabel(x, color=FAINT)
-    axes.set_ylabel(y, color=FAINT)
-    axes.tick_params(colors=FAINT, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#c9d1d8")
+    frame(axes, "Popularity of the documents of a pair", "pairs that the document is in, at least", "documents")

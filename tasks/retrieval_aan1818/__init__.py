@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from tasks.base import ExampleBlock, Examples, Length, Seed, Shape, Source, Split, Task, TaskError
-from tasks.retrieval.documents import VOCAB, block
+from tasks.retrieval.documents import block
 from tasks.retrieval_aan1818.corpus import Corpus, find, read
 from tasks.retrieval_aan1818.pairs import Division, divide, mixed
+from tasks.utf8 import VOCAB
 
 BLOCK = 500
 PAPERS = 1711  # of 1,818: those up to 2012

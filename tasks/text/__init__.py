@@ -16,8 +16,8 @@ from annotated_types import Interval
 
 from tasks.base import ExampleBlock, Length, Seed, Shape, Source, Split, Task, TaskError
 from tasks.text.official import Review, read
+from tasks.utf8 import VOCAB
 
-VOCAB = 0xF4 + 2  # 0 is padding, tokens are byte + 1; the greatest byte of UTF-8 is 0xF4
 HELD_OUT = 2_500  # of the official training set, half of them positive
 BLOCK = 1000
 Reviews = Annotated[int, Interval(ge=1, le=25_000)]  # either half of IMDB

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.base import Split
+from tasks.drawing import INK
 
-INK, FAINT = "#22303c", "#8a97a3"
 COLOURS, NAMES = ("#b4532a", "#2f6f9f"), ("negative (label 0)", "positive (label 1)")
 SHOWN = 3  # reviews of each label
 COLUMNS, ROWS = 84, 9  # characters of a review that are shown
