@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
 from lra.bench.record import TRAINING, BenchRecord, Timing
 from lra.bench.statistics import Crossover, Curve, Spread
 from lra.bench.summary import BASELINE, Measured, Ratio, Summary, parity_error
-from lra.core.markup import in_code, in_csv, in_markdown, one_line
+from lra.core.markup import in_code, in_csv, in_markdown, one_line, pipe_table
 from lra.training.disturbance import ALONE
 
 WHY = 4000  # the most characters of a reason and of a command
@@ -33,7 +32,7 @@ def markdown(summary: Summary) -> str:
     parts = [_title(summary), _cells(summary), _ratios(summary)]
     if growth := growth_rows(summary):
         rows = [(in_code(label), *rest) for label, *rest in growth]
-        parts.append(_table(("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}"), rows))
+        parts.append(pipe_table(("attention", "backend", "time ∝", "memory ∝", f"faster than {BASELINE}"), rows))
     parts += ["\n".join(f"- {_harmless(note)}" for note in notes(summary))]
     parts.append(f"Again: {in_code(summary.record.command, WHY)}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -44,7 +43,7 @@ def _cells(summary: Summary) -> str:
     record, head = summary.record, ("attention", "backend", "tokens", *_shape_column(summary), "batch")
     figures = ("ms", "quartiles", each_second(record), "memory MB", "GFLOP/s", "% of product", "GB/s", "% of copy")
     rows = [_row(cell, got, bool(record.shapes)) for cell, got in zip(record.cells, summary.cells, strict=True)]
-    return _table((*head, *figures, "% of limit"), rows)
+    return pipe_table((*head, *figures, "% of limit"), rows)
 
 
 def _ratios(summary: Summary) -> str:
@@ -58,7 +57,7 @@ def _ratios(summary: Summary) -> str:
         for each in summary.ratios
     ]
     head = ("first", "second", "tokens", *_shape_column(summary), "first is as fast, times", "quartiles of the rounds")
-    return _table(head, rows) if rows else ""
+    return pipe_table(head, rows) if rows else ""
 
 
 def _shape_column(summary: Summary) -> tuple[str, ...]:
@@ -189,10 +188,6 @@ def _row(cell: Timing, got: Measured | None, shaped: bool) -> tuple[str, ...]:
         percent(got.share_of_copy),
         percent(got.share_of_limit),
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def tokens(cell: Timing | Ratio) -> str:

@@ -1,9 +1,10 @@
-"""Escapes for text from files, so that it is not read as markup, as a spreadsheet formula or as a path."""
+"""Tables in Markdown, and escapes for text from files: it is never read as markup, as a formula or as a path."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 LONGEST = 200  # characters of one name in a table
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of Unicode: control, format, surrogates, unassigned
@@ -42,6 +43,13 @@ def in_code(text: str, most: int = LONGEST) -> str:
     runs = [len(run) for run in re.findall("`+", text)]
     fence, blank = "`" * (max(runs, default=0) + 1), " " if runs else ""
     return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def pipe_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int | None = None) -> str:
+    """A Markdown table of cells that are escaped already. Columns after the first `left` are aligned to the right."""
+    left = len(head) if left is None else left
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def in_latex(text: str) -> str:

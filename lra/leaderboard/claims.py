@@ -7,7 +7,7 @@ from functools import partial
 
 from lra.bench.record import BenchRecord
 from lra.bench.table import number, quartiles, tokens
-from lra.core.markup import in_code, in_markdown
+from lra.core.markup import in_code, in_markdown, pipe_table
 from lra.scores import claims
 from lra.scores.board import LEARNING, Board, Row
 from lra.scores.claims import Claim, Claims, Factor, Standing
@@ -38,7 +38,9 @@ def page(listed: Claims, records: Sequence[tuple[str, BenchRecord]], boards: Seq
         summary.append((_link(claim), in_markdown(claim.claim), *_row(claim, timed, scored)))
         sections += _section(claim, timed, scored)
     head = ("claim", "the paper says", "we measured", "on", "from")
-    return "\n\n".join([HEAD, f"Source: {in_markdown(listed.source, LONG)}.", _table(head, summary), *sections]) + "\n"
+    return (
+        "\n\n".join([HEAD, f"Source: {in_markdown(listed.source, LONG)}.", pipe_table(head, summary), *sections]) + "\n"
+    )
 
 
 def _link(claim: Claim) -> str:
@@ -152,10 +154,10 @@ def _section(claim: Claim, timed: Sequence[Factor], scored: Sequence[Standing]) 
     ]
     if timed:
         head = ("elfatt", "against", "step", "tokens", "batch", "heads", "backend", "times as fast", "quartiles")
-        parts += [SPEED, _table((*head, "device", "record"), [_factor(each) for each in timed])]
+        parts += [SPEED, pipe_table((*head, "device", "record"), [_factor(each) for each in timed])]
     if scored:
         head = ("preset", "task", "backend", "elfatt", "best other", "rivals", "not distinguishable from the best")
-        parts += [ACCURACY, _table(head, [_standing(each) for each in scored])]
+        parts += [ACCURACY, pipe_table(head, [_standing(each) for each in scored])]
     missing = _missing(claim, timed, scored)
     return [*parts, *(["\n".join(f"- {each}" for each in missing)] if missing else [])]
 
@@ -189,7 +191,3 @@ def _standing(each: Standing) -> tuple[str, ...]:
 
 def _score(standing: Standing, row: Row) -> str:
     return score(row.cells[standing.column], standing.board.estimate(row, standing.column))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attention_impls
-from lra.core.markup import in_markdown
+from lra.core.markup import in_markdown, pipe_table
 from lra.scores import beside, overrides
 from lra.scores.board import Board, Row
 from lra.scores.published import Table
@@ -107,7 +107,7 @@ def controls(board: Board) -> list[tuple[str, Row | None]]:
     found: list[tuple[str, Row | None]] = []
     for backend in sorted({row.backend for row in board.rows if row.name == "elfatt"}):
         for title, attn, changed in CONTROLS:
-            words = _usual(attn) | changed
+            words = overrides.defaults(attn) | changed
             fitting = [
                 row
                 for row in board.rows
@@ -117,11 +117,6 @@ def controls(board: Board) -> list[tuple[str, Row | None]]:
             ]
             found.append((title, fitting[0]) if fitting else (f"{title} ({backend}, not run)", None))
     return found
-
-
-def _usual(attn: str) -> dict[str, Any]:
-    options = attention_impls.load(attn).card.options()
-    return {name: getattr(options, name) for name in options.__dataclass_fields__}
 
 
 def facts(board: Board) -> list[str]:
@@ -183,9 +178,7 @@ def _published(tables: Sequence[Table]) -> list[str]:
     families = "\n".join(f"- {name}: {text}" for name, text in FAMILIES.items())
     parts = ["## Published numbers", f"{PUBLISHED} Their protocol families:", families]
     for each in tables:
-        head = ["model", *each.columns]
-        rows = [head, ["---", *["---:"] * len(each.columns)], *([name, *cells] for name, cells in each.rows.items())]
-        body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        body = pipe_table(["model", *each.columns], ([name, *cells] for name, cells in each.rows.items()), left=1)
         notes = "".join(f" {note}" for note in each.notes)
         parts += [
             f"### {each.title}",

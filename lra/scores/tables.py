@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lra.core.markup import in_code, in_latex, in_markdown, one_line
+from lra.core.markup import in_code, in_latex, in_markdown, one_line, pipe_table
 from lra.scores.board import LEARNING, RANKED, RECIPE, Board, Cell, Column, Row
 from lra.scores.significance import Estimate
 from lra.scores.speeds import RowSpeed
@@ -207,9 +207,7 @@ def origins(runs: Sequence[Record]) -> dict[str, list[str]]:
 def markdown(table: Grid) -> str:
     """The grid as a Markdown table."""
     head = [in_markdown(name).replace("): ", ")<br>") for name in table.head]
-    rule = ["---", "---", *["---:"] * (len(head) - 2)]
-    rows = [[_marked(cell) for cell in row] for row in table.rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *rows])
+    return pipe_table(head, ([_marked(cell) for cell in row] for row in table.rows), left=2)
 
 
 def _marked(cell: TableText) -> str:
