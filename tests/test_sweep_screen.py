@@ -84,11 +84,13 @@ def test_a_log_has_a_line_for_each_event(tmp_path: Path, capsys: pytest.CaptureF
         found[0].status, found[0].why = "held", "process 7 on n1"
         told.tell(found[0])
         told.tell(found[4])
+        told.tell(Item(title="bench", status="done", why="its record is complete"))
         told.show(Sweep(found, place(tmp_path)))
     assert capsys.readouterr().out.splitlines() == [
         "[2 of 5] cell [0] · seed 0: starts",
         "[2 of 5] cell [0] · seed 0: its process died; it starts again",
         "[2 of 5] cell [0] · seed 0: waits for process 7 on n1",
         "[2 of 5] cell x · seed 0: failed: no",
+        "[2 of 5] bench: done, its record is complete",
     ]
     assert screen.expected(Item(title="a")) == ("?", "?")

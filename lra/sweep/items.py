@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,18 +10,16 @@ from typing import Literal
 
 import tasks
 from attention_impls.base import AttentionError
-from lra.bench import record as bench_record
 from lra.core.config import Run, settled
 from lra.core.errors import UserError
 from lra.core.frameworks import require_installed
 from lra.core.identity import run_id
 from lra.core.markup import one_line
-from lra.sweep import lease
+from lra.sweep import benched, lease
 from lra.sweep.engine import Order
 from lra.sweep.estimate import UNKNOWN, RunCost
 from lra.sweep.lease import Lease
 from lra.sweep.plan import Piece, Timed
-from lra.sweep.work import elsewhere
 from lra.training import checkpoint, record
 from lra.training.session import Job
 from lra.training.trainer import Place, make_blueprint
@@ -41,7 +38,7 @@ class Item:
     title: str
     status: Status = "waiting"
     why: str = ""
-    """The reason of a failure, or the holder of a lease."""
+    """The reason of a failure, the holder of a lease, or a note about what is done."""
     run: Run | None = None
     words: tuple[str, ...] = ()
     """The flags of a benchmark."""
@@ -77,10 +74,11 @@ class Item:
     def look(self, results: Path) -> Lease | None:
         """Update the status from the files of other processes: a record, or a lease."""
         if self.run is None or self.work is None:
-            self.status = "done" if self.words and benched(self.words, results) else self.status
+            if self.words and benched.command(self.words) in benched.complete(results):
+                self.status, self.why = "done", ""
             return None
         if path := record.find(results, self.run, self.work.name):
-            self.status, self.record = "done", path
+            self.status, self.record, self.why = "done", path, ""
             return None
         return lease.held(self.work)
 
@@ -121,19 +119,6 @@ def identify(found: Sequence[Item], results: Path, prepared: Callable[[Run], sto
 def opened(run: Run) -> store.Prepared | None:
     """A run's data if it is prepared, else None."""
     return store.load(tasks.load(run.task), run.data)
-
-
-def benched(words: Sequence[str], results: Path) -> bool:
-    """Whether a complete record of this benchmark exists, recognised by its command."""
-    command = shlex.join(["python", "run_lra.py", "bench", *words, *elsewhere(results)])
-    for path in (results / "bench").glob("[!.]*.json"):
-        try:
-            found = bench_record.load(path)
-        except UserError:
-            continue
-        if found.complete and found.command == command:
-            return True
-    return False
 
 
 def _item(piece: Piece, on_gpu: Callable[[str], bool]) -> Item:

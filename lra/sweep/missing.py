@@ -9,13 +9,11 @@ from pathlib import Path
 
 import tyro
 
-from lra.bench import record as bench_record
 from lra.core.config import settled
 from lra.core.environment import DATA, RESULTS
-from lra.core.errors import UserError
 from lra.core.files import require_writable, write_atomically
 from lra.core.markup import in_code, in_markdown
-from lra.sweep import plan
+from lra.sweep import benched, plan
 from lra.sweep.items import record_of
 from lra.sweep.plan import Piece, Planned, Timed
 from lra.sweep.work import elsewhere
@@ -73,12 +71,14 @@ def missing(flags: MissingFlags) -> int:
 
 def figures(pieces: Sequence[Piece], results: Path) -> list[Figure]:
     """The figures of each piece, in the plan's order, without impossible runs."""
-    timed = _timed(results)
+    timed = benched.complete(results)
     found = []
     for each in pieces:
         if isinstance(each, Timed):
-            command = shlex.join(["python", "run_lra.py", "bench", *each.words, *elsewhere(results)])
-            found.append(Figure(title=each.figures or "benchmark", command=command, record=timed.get(command, "")))
+            path = timed.get(benched.command(each.words))
+            record = f"bench/{path.name}" if path else ""
+            command = benched.command([*each.words, *elsewhere(results)])
+            found.append(Figure(title=each.figures or "benchmark", command=command, record=record))
         elif each.run is not None:
             found.append(_trained(each, results))
     return found
@@ -99,19 +99,6 @@ def page(found: Sequence[Figure], name: str) -> str:
         rows = [f"| {in_markdown(each.title)} | [{in_markdown(each.record)}]({each.record}) |" for each in done]
         parts.append("## There\n\n" + "\n".join(["| figures | record |", "| --- | --- |", *rows]))
     return "\n\n".join(parts) + "\n"
-
-
-def _timed(results: Path) -> dict[str, str]:
-    """The records of complete benchmarks, by command. Other files are left out."""
-    found = {}
-    for path in sorted((results / "bench").glob("[!.]*.json")):
-        try:
-            each = bench_record.load(path)
-        except UserError:
-            continue
-        if each.complete:
-            found[each.command] = f"bench/{path.name}"
-    return found
 
 
 def _trained(piece: Planned, results: Path) -> Figure:

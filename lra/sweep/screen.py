@@ -144,7 +144,8 @@ def _happened(item: Item, split: ScoredSplit) -> str:
     if item.status == "waiting":
         return "saved; it waits" if not item.deaths else "its process died; it starts again"
     took = "" if item.took is None else f" in {duration(item.took)}"
-    return f"{_scored(item.record, split)}{took}"
+    note = f", {item.why}" if item.why else ""
+    return f"{_scored(item.record, split)}{note}{took}"
 
 
 def _scored(path: Path | None, split: ScoredSplit) -> str:
