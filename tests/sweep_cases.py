@@ -27,6 +27,8 @@ class ScriptedEngine:
         self._answers, self._jobs = answers, jobs
         self.running: list[Order] = []
         self.began: list[str] = []
+        self.refused: dict[str, OSError] = {}
+        """The errors with which orders cannot start, by title."""
         self.act: Callable[[], object] = lambda: None
 
     @property
@@ -38,6 +40,8 @@ class ScriptedEngine:
         return not self.running or (len(self.running) < self._jobs and not alone)
 
     def start(self, order: Order) -> None:
+        if order.title in self.refused:
+            raise self.refused[order.title]
         self.running.append(order)
         self.began.append(order.title)
 

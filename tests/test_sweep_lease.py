@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -76,6 +77,30 @@ def test_a_holder_of_another_machine_is_dead_when_it_is_silent(tmp_path: Path) -
     assert held(tmp_path) is None
     written(tmp_path, age=0, released=True)
     assert held(tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_written_has_this_machines_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refused)
+    written(tmp_path, age=lease.SILENT - 30)
+    assert held(tmp_path) is not None
+    written(tmp_path, age=lease.SILENT + 30)
+    assert held(tmp_path) is None
+
+
+def test_a_heart_beats_on_after_a_folder_was_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> list[str]:
+        raise PermissionError
+
+    with claimed(tmp_path) as mine, monkeypatch.context() as patch:
+        assert isinstance(mine, Held)
+        patch.setattr(os, "listdir", refused)
+        mine.beat()
+        mine.require()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 3}', "\0"])

@@ -103,6 +103,17 @@ def test_memory_decides_what_runs_side_by_side(monkeypatch: pytest.MonkeyPatch, 
     assert not engine.accepts(order(memory=1))
 
 
+def test_an_order_that_cannot_start_keeps_no_share(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(local, "Child", _NoProcess)
+    monkeypatch.chdir(tmp_path)
+    engine = LocalEngine([Share(cores=(), threads=1)], memory=100)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        engine.start(Order(key="0", title="a", values={}, log=tmp_path / "file" / "log"))
+    engine.start(order())
+    assert len(engine._running) == 1
+
+
 @pytest.fixture
 def _torch() -> None:
     pytest.importorskip("torch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from itertools import count
 from pathlib import Path
@@ -39,6 +40,21 @@ def test_a_failed_run_stops_no_other_and_is_told(tmp_path: Path, capsys: pytest.
     assert "failed: run 1: the loss is nan" in said.err
     assert "3 of 4 done, 3 of them now; 1 failed; 0 left" in said.out
     assert "again" not in said.err
+
+
+def test_a_folder_that_cannot_be_used_stops_no_other_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = [item(tmp_path, number) for number in range(3)]
+    items[0].work = tmp_path / ("x" * 300)
+    engine = ScriptedEngine({})
+    engine.refused = {"run 1": PermissionError(errno.EACCES, "Permission denied", "log")}
+    told: list[str] = []
+    work = Sweep(items, place(tmp_path), lambda each: told.append(f"{each.title} {each.status}"))
+    work.run(engine, lambda: math.inf)
+    assert told == ["run 0 failed", "run 1 failed", "run 2 running", "run 2 done"]
+    closing(items, tmp_path, "again")
+    said = capsys.readouterr().err
+    assert "failed: run 0: File name too long: /" in said
+    assert "failed: run 1: its process cannot start: Permission denied: log" in said
 
 
 def test_a_run_whose_process_dies_is_started_again_so_often(tmp_path: Path) -> None:
@@ -117,4 +133,11 @@ def test_what_cannot_be_is_failed_before_it_begins(tmp_path: Path) -> None:
 
     queue.identify(found, tmp_path, gone)
     assert (found[0].status, found[0].why) == ("failed", "no raw files")
+    unwritable = queue.items(pieces[:1], lambda backend: False)
+
+    def refused(run: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "data")
+
+    queue.identify(unwritable, tmp_path, refused)
+    assert (unwritable[0].status, unwritable[0].why) == ("failed", "Permission denied: data")
     assert plan_line(found, 2) == "3 in the plan · 0 done · 1 left · 2 impossible: about 6 min 00 s with 2 at a time"

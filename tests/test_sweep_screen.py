@@ -75,6 +75,13 @@ def test_a_running_item_shows_its_step_and_its_time(tmp_path: Path) -> None:
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["cell [0] · seed 0", "3/6", "1 min 00 s", "5 min 00 s"]
 
 
+def test_a_running_item_whose_folder_cannot_be_read_is_shown(tmp_path: Path) -> None:
+    found = items(tmp_path)
+    found[0].work = tmp_path / ("x" * 300)
+    text = shown(SweepScreen(found, 1).table(Sweep(found, place(tmp_path), _began={0: time.monotonic() - 60})))
+    assert "1 min 00 s" in text
+
+
 def test_a_log_has_a_line_for_each_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = items(tmp_path)
     with SweepScreen(found, 1) as told:

@@ -33,6 +33,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} … {text[-250:]}"
 
 
+def of_file(error: OSError) -> str:
+    """The words of an error of the file system: the reason, and the file if one is known."""
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """The words " did you mean 'steps'?" if a known name is similar, else an empty text."""
     near = difflib.get_close_matches(str(name), list(known), n=1)

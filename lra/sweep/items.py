@@ -11,7 +11,7 @@ from typing import Literal
 import tasks
 from attention_impls.base import AttentionError
 from lra.core.config import Run, settled
-from lra.core.errors import UserError
+from lra.core.errors import UserError, of_file
 from lra.core.frameworks import require_installed
 from lra.core.identity import run_id
 from lra.core.markup import one_line
@@ -72,7 +72,20 @@ class Item:
         return Order(key=key, title=self.title, values=values, log=self.log(results), memory=self.estimate.memory)
 
     def look(self, results: Path) -> Lease | None:
-        """Update the status from the files of other processes: a record, or a lease."""
+        """Update the status from the files of other processes: a record, or a lease. Without access it has failed."""
+        try:
+            return self._looked(results)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.fail(of_file(error))
+            return None
+
+    def fail(self, why: str) -> None:
+        """Note that it has failed, with the reason."""
+        self.status, self.why = "failed", one_line(why)
+
+    def _looked(self, results: Path) -> Lease | None:
         if self.run is None or self.work is None:
             if self.words and benched.command(self.words) in benched.complete(results):
                 self.status, self.why = "done", ""
@@ -102,10 +115,14 @@ def identify(found: Sequence[Item], results: Path, prepared: Callable[[Run], sto
             try:
                 known[key] = prepared(item.run)
             except (UserError, TaskError) as error:
-                known[key] = one_line(str(error))
+                known[key] = str(error)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                known[key] = of_file(error)
         data = known[key]
         if isinstance(data, str):
-            item.status, item.why = "failed", data
+            item.fail(data)
         elif data is not None:
             item.work = checkpoint.folder(results, run_id(item.run, data.hash))
     for item in found:

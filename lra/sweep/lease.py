@@ -87,9 +87,9 @@ class Held:
 
     def beat(self) -> None:
         """Write a heartbeat, and check for a newer lease."""
-        self._lost = self._lost or _last(self._work)[0] > self._number
-        if not self._lost:
-            with suppress(OSError):  # the disk is full: the next heartbeat tries again
+        with suppress(OSError):  # the disk is full, or the folder unreadable: the next heartbeat tries again
+            self._lost = self._lost or _last(self._work)[0] > self._number
+            if not self._lost:
                 self._write(released=False)
 
     def release(self) -> None:
@@ -206,9 +206,12 @@ def _runs(lease: Lease) -> bool:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock of the folder's file system, which may be that of a file server."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".now-") as file:
-        return os.fstat(file.fileno()).st_mtime
+    """The time by the clock of the folder's file system, which may be a server's. If it has none, by this machine's."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".now-") as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:  # the folder cannot be written, or its disk is full
+        return time.time()
 
 
 def _machine() -> str:

@@ -113,12 +113,13 @@ class LocalEngine:
 
     def start(self, order: Order) -> None:
         """Start to perform the order in its own process."""
-        share = self._free.pop(0)
+        share = self._free[0]
         order.log.parent.mkdir(parents=True, exist_ok=True)
         # An order that runs alone gets the whole machine.
         environment, cores = ({}, []) if order.alone else (share.environment, list(share.cores))
         child = Child(WORKER, visible=False, log=order.log, environment=environment)
         child.send({**order.values, "cores": cores})
+        self._free.remove(share)
         self._running.append(_Running(order, share, child, self._need(order)))
 
     def ended(self, seconds: float) -> list[tuple[Order, Answer]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lra.core.errors import of_file
 from lra.sweep.engine import Engine, Order
 from lra.sweep.items import MINUTES, Item
 from lra.sweep.work import Answer
@@ -67,7 +68,7 @@ class Sweep:
         return item.status in ("running", "held") or (item.status == "waiting" and not item.why)
 
     def _free(self, number: int, item: Item) -> bool:
-        """Whether the item is neither done nor held. Its files are checked again from time to time."""
+        """Whether the item is neither finished nor held. Its files are checked again from time to time."""
         now = time.monotonic()
         if item.status == "held" and now - self._looked.get(number, -AGAIN) < AGAIN:
             return False
@@ -78,7 +79,7 @@ class Sweep:
             if before != "held":
                 self.tell(item)
             return False
-        if item.status == "done":
+        if item.finished:
             self.tell(item)
             return False
         item.status, item.why = "waiting", ""
@@ -87,9 +88,12 @@ class Sweep:
     def _start(self, engine: Engine, order: Order, number: int, item: Item) -> None:
         if not engine.accepts(order):
             return
-        item.status = "running"
         self._began[number] = time.monotonic()
-        engine.start(order)
+        try:
+            engine.start(order)
+            item.status = "running"
+        except OSError as error:
+            item.fail(f"its process cannot start: {of_file(error)}")
         self.tell(item)
 
     def _note(self, number: int, answer: Answer, *, stopping: bool = False) -> None:

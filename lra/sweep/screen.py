@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -120,7 +122,9 @@ class SweepScreen:
 
 def _progress(item: Item, since: float) -> tuple[tuple[str, str, str], float | None]:
     """Step, elapsed time and time left of a run, as text; and the seconds left."""
-    held = lease.held(item.work) if item.work else None
+    held = None
+    with suppress(OSError):  # the run's own process reports a folder that cannot be read
+        held = lease.held(item.work) if item.work else None
     if item.run is None or held is None:
         return ("", duration(since), ""), _rest(item.estimate.seconds, since)
     steps = item.run.train.steps
@@ -165,7 +169,7 @@ def closing(items: Sequence[Item], results: Path, again: str) -> None:
     for item in items:
         if item.status == "failed":
             path = item.log(results)
-            log = f" (log: {path})" if path.exists() else ""
+            log = f" (log: {path})" if os.path.exists(path) else ""
             errors.print(f"failed: {item.title}: {item.why}{log}")
     if left:
         errors.print(f"the same command continues: {again}")

@@ -17,7 +17,7 @@ import numpy as np
 import tasks
 from attention_impls.base import AttentionError
 from lra.core.environment import ROOT
-from lra.core.errors import UserError, is_out_of_memory
+from lra.core.errors import UserError, is_out_of_memory, of_file
 from lra.core.identity import run_id
 from lra.core.markup import one_line
 from lra.sweep import benched
@@ -143,7 +143,7 @@ def attempted(action: Callable[[], Answer]) -> Answer:
     except (UserError, TaskError, AttentionError, Diverged) as error:
         return _failed(str(error))
     except OSError as error:
-        return _failed(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return _failed(of_file(error))
     except Exception as error:  # no error of a run may end the sweep
         traceback.print_exc()
         if is_out_of_memory(error):

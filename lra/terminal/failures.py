@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from attention_impls.base import AttentionError
-from lra.core.errors import DeviceFailed, UserError, is_out_of_memory, shortened
+from lra.core.errors import DeviceFailed, UserError, is_out_of_memory, of_file, shortened
 from lra.core.workers import ending_signals
 from lra.terminal.console import abandon_streams
 from tasks.base import TaskError
@@ -61,7 +61,7 @@ def _told(action: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return fail("stopped; nothing half-written is left", 130)
     except OSError as error:
-        return fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+        return fail(of_file(error), 1)
 
 
 def fail(message: str, code: int) -> int:
