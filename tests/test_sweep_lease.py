@@ -15,9 +15,18 @@ from typing import Any
 import psutil
 import pytest
 
-from lra.sweep import lease
+from lra.core.config import Run
+from lra.core.identity import run_id
+from lra.sweep import lease, work
 from lra.sweep.lease import Held, Lease, Lost, claimed, held
+from lra.training import checkpoint
+from lra.training.callbacks import Callback
+from lra.training.session import Job
+from lra.training.trainer import Place
+from tasks.store import Prepared
+from tests.small import place
 from tests.stopped import waited_for
+from tests.sweep_cases import RUN
 
 OTHER = "another machine's kernel"
 
@@ -123,6 +132,17 @@ def test_who_was_taken_for_dead_notices_and_writes_no_more(tmp_path: Path) -> No
             mine.require()
     assert later.read_bytes() == before
     assert held(tmp_path) is not None
+
+
+def test_a_run_that_another_process_took_over_has_not_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken_over(run: Run, prepared: Prepared, where: Place, callback: Callback) -> None:
+        written(checkpoint.folder(where.results, run_id(run, prepared.hash)), which=2)
+        raise Lost("another process has taken over this run")
+
+    monkeypatch.setattr(work, "train", taken_over)
+    answer = work.attempted(lambda: work.perform(Job([RUN], place(tmp_path))))
+    assert answer.state == "held"
+    assert answer.why.startswith("process 7 on n1 (since ")
 
 
 def test_a_beat_tells_the_step_and_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

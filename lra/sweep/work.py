@@ -21,7 +21,7 @@ from lra.core.errors import UserError, is_out_of_memory, of_file
 from lra.core.identity import run_id
 from lra.core.markup import one_line
 from lra.sweep import benched
-from lra.sweep.lease import Held, Lease, claimed
+from lra.sweep.lease import Held, Lease, Lost, claimed, held
 from lra.terminal.console import console, errors
 from lra.training import checkpoint, data, record, snapshot
 from lra.training.callbacks import Several, Silent
@@ -79,7 +79,7 @@ class _Beating(Silent):
 
 
 def perform(job: Job, alive: Callable[[], object] = lambda: None) -> Answer:
-    """Train or continue the one run of a job, unless it has a record or another process holds it.
+    """Train or continue the one run of a job, unless it has a record or another process holds it or takes it over.
 
     While the run is claimed, another thread calls `alive` every few seconds.
     """
@@ -98,6 +98,9 @@ def perform(job: Job, alive: Callable[[], object] = lambda: None) -> Answer:
             _, path = train(run, prepared, place, Several(TrainingScreen(run), _Beating(lease)))
         except AlreadyTraining as error:
             return Answer(state="held", why=str(error))
+        except Lost:
+            taker = held(work)
+            return Answer(state="held", why=taker.holder if taker else "another process")
         except Interrupted as stop:
             return Answer(state="stopped", why=str(stop))
         return Answer(state="done", record=str(path))
