@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lra.core.errors import UserError
-from lra.core.files import ABANDONED, HOST, PART, require_writable, write_atomically, write_new
+from lra.core.files import ABANDONED, CLAIMED, HOST, PART, require_writable, write_atomically, write_exactly, write_new
 
 
 def test_only_what_processes_of_this_host_abandoned_is_swept(tmp_path: Path) -> None:
@@ -56,6 +56,21 @@ def test_a_file_system_without_second_names_keeps_every_record(
     assert sorted(path.read_bytes() for path in paths) == sorted(str(n).encode() for n in range(16))
     assert {*tmp_path.iterdir()} == {*paths}
     assert len({*paths}) == 16
+
+
+def test_a_claim_that_a_killed_process_left_blocks_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*paths: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    claim = tmp_path / f".a.json.claim{PART}"
+    claim.write_bytes(b"")
+    assert not write_exactly(b"1", tmp_path / "a.json")
+    assert claim.exists(), "its process may still live"
+    before = time.time() - 2 * CLAIMED
+    os.utime(claim, (before, before))
+    assert [write_exactly(b"1", tmp_path / "a.json") for _ in range(2)] == [False, True]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_folder_that_cannot_be_written_is_told_and_left_as_it_was(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ import psutil
 import pytest
 
 from lra.core.config import Run
+from lra.core.errors import UserError
+from lra.core.files import write_exactly
 from lra.core.identity import run_id
 from lra.sweep import lease, work
 from lra.sweep.lease import Held, Lease, Lost, claimed, held
@@ -175,6 +177,16 @@ def test_of_many_claimants_at_once_one_gets_a_dead_ones_run(tmp_path: Path) -> N
         for each in threads:
             each.join()
         assert sum(isinstance(each, Held) for each in got) == 1
+
+
+def test_a_name_that_stays_claimed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False, False, True])
+    monkeypatch.setattr(lease, "PAUSE", 0.0)
+    monkeypatch.setattr(lease, "write_exactly", lambda content, path: next(answers) and write_exactly(content, path))
+    assert isinstance(lease._claim(tmp_path / "later"), Held)
+    monkeypatch.setattr(lease, "write_exactly", lambda content, path: False)
+    with pytest.raises(UserError, match=r"end that process, or remove \.lease\.\*\.part from the folder"):
+        lease._claim(tmp_path / "never")
 
 
 def test_a_slow_claimant_does_not_take_a_number_that_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from lra.core.errors import UserError
 
 HOST = re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "host"
 PART = ".part"
+CLAIMED = 60  # seconds; a process claims a name for an instant only
 ABANDONED = 600  # seconds; containers may share a host's name but not see its processes
 PROBE = 1 << 16  # bytes that must fit into a folder before a command starts
 
@@ -71,6 +72,7 @@ def _renamed(path: Path, name: Path) -> bool:
     try:
         os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
+        _forget(claim, path)
         return False
     try:
         if os.path.lexists(name):
@@ -79,6 +81,16 @@ def _renamed(path: Path, name: Path) -> bool:
         return True
     finally:
         claim.unlink(missing_ok=True)
+
+
+def _forget(claim: Path, path: Path) -> None:
+    """Remove the claim of a killed process, which would block its name for ever. `path` was just written beside it.
+
+    The caller does not get the name now: another process may see the same dead claim, and remove it a moment later.
+    """
+    with suppress(OSError):  # another process has removed it
+        if path.stat().st_mtime - claim.stat().st_mtime > CLAIMED:
+            claim.unlink()
 
 
 def require_writable(folder: Path, what_to_do: str, room: int = 0) -> None:

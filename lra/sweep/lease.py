@@ -26,12 +26,14 @@ import psutil
 
 from lra.core.documents import read_json
 from lra.core.errors import UserError
-from lra.core.files import replace_fast, write_exactly
+from lra.core.files import CLAIMED, PART, replace_fast, write_exactly
 from lra.core.layout import Line, Whole, built
 from tasks import limits
 
 BEAT = 5.0  # seconds between two heartbeats
 SILENT = 120.0  # seconds without a heartbeat after which a lease of another machine expires
+PAUSE = 0.1  # seconds between two attempts to claim a run
+ATTEMPTS = round(2 * CLAIMED / PAUSE)  # a process that was killed may have left its claim on a name
 _NAME = re.compile(r"lease\.([1-9]\d{0,8})\.json")
 
 
@@ -131,9 +133,22 @@ def claimed(work: Path, alive: Callable[[], object] = lambda: None) -> Iterator[
 
 
 def _claim(work: Path) -> Held | Lease:
-    number, path = _last(work)
-    if path is not None and (holder := _living(path)):
-        return holder
+    """A lease of this process, or the valid lease of another. UserError if there is neither after ATTEMPTS."""
+    for _ in range(ATTEMPTS):
+        number, path = _last(work)
+        if path is not None and (holder := _living(path)):
+            return holder
+        if taken := _taken(work, number):
+            return taken
+        time.sleep(PAUSE)
+    raise UserError(
+        f"{work}: another process claims the name of this run's lease all the time, expected an instant: end that "
+        f"process, or remove .lease.*{PART} from the folder"
+    )
+
+
+def _taken(work: Path, number: int) -> Held | None:
+    """A lease of this process after the one with this number. None if another process was faster."""
     own = Lease(
         host=platform.node() or "this machine",
         machine=_machine(),
@@ -148,7 +163,7 @@ def _claim(work: Path) -> Held | Lease:
         return taken
     if created:  # the number may have been used and removed since the search for the newest one
         taken.path.unlink(missing_ok=True)
-    return _claim(work)
+    return None
 
 
 def _last(work: Path) -> tuple[int, Path | None]:
