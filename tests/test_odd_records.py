@@ -19,6 +19,7 @@ from board_records import made, put, write_few, write_timing
 
 from attention_impls.saved import record_checksum
 from lra.cli.main import main
+from lra.core.config import from_dict
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.files import write_atomically
@@ -29,6 +30,7 @@ from lra.report import command as report
 from lra.report.runs import identities
 from lra.scores import board, speeds
 from lra.scores.tables import grid, latex, markdown
+from lra.sweep.estimate import Known
 from lra.training import record
 
 MISSING = object()
@@ -130,6 +132,8 @@ def test_an_odd_part_of_a_record_is_taken_or_its_file_is_named(schema: int, tmp_
     runs = int(re.findall(r"([\d,]+) runs, each", found["html"])[0].replace(",", ""))
     other_presets = count + 5 - runs - len(lines)  # "preset" at another text is a record of no table
     assert 0 <= other_presets <= 4
+    run = from_dict(committed(schema)["config"], "a record")
+    assert "earlier run" in Known.of(tmp_path, on_gpu=False).estimate(run).source
     assert len(lines) > count / 2
     assert runs > 20
     assert "52.0 ± 2.0 (3)" in found["md"]

@@ -69,6 +69,14 @@ def test_a_record_from_before_a_field_tells_it_too() -> None:
     assert Known([old], [], False).estimate(RUN).source == "1 earlier run"
 
 
+def test_a_record_without_a_processor_or_a_batch_size_is_no_error() -> None:
+    record = earlier()
+    nowhere = replace(record, environment={name: record.environment[name] for name in ("device", "framework")})
+    assert Known([nowhere], [], False).estimate(RUN).source == "1 earlier run on another machine"
+    train = {name: value for name, value in record.config["train"].items() if name != "batch_size"}
+    assert Known([replace(record, config=record.config | {"train": train})], [], False).estimate(RUN) is UNKNOWN
+
+
 def test_another_machine_is_said_and_another_kind_of_device_tells_nothing() -> None:
     there = earlier(cpu="another", steps_per_second=1.0)
     assert Known([there], [], False).estimate(RUN).source == "1 earlier run on another machine"

@@ -76,7 +76,7 @@ class Known:
 
     def _from_runs(self, run: Run) -> RunCost | None:
         like = [each for each in self._runs if each.steps_per_second and _alike(each, run)]
-        here = [each for each in like if self._on_gpu or self._cpu in (None, each.environment["cpu"])]
+        here = [each for each in like if self._on_gpu or self._cpu in (None, each.environment.get("cpu"))]
         if not (found := here or like):
             return None
         each_step = median(1 / each.steps_per_second for each in found)
@@ -152,5 +152,5 @@ def _alike(each: Record, run: Run) -> bool:
     made = {part: neutral(kind) | each.config[part] for part, kind in parts.items()}
     for values in (made, own):
         values["data"] = {name: value for name, value in values["data"].items() if name != "seed"}
-    same_batch = each.config["train"]["batch_size"] == run.train.batch_size
+    same_batch = each.config["train"].get("batch_size") == run.train.batch_size
     return same_batch and all(made[part] == own[part] for part in parts)
