@@ -103,6 +103,17 @@ def test_two_benchmarks_of_one_second_have_a_file_each(tmp_path: Path) -> None:
     assert len(list(path.parent.iterdir())) == 2
 
 
+@pytest.mark.parametrize("sign", ["a", "é", "字"])  # of one, two and three bytes
+def test_a_folder_with_a_long_name_leaves_room_for_the_rest_of_the_records(sign: str, tmp_path: Path) -> None:
+    folder = tmp_path / (sign * (255 // len(sign.encode())))
+    whole = replace(made("listops", "elfatt", 0.5, run_id="0123456789ab"), attn=str(folder))
+    path = record.save(whole, tmp_path)
+    assert path.name.startswith(f"listops-{sign * 33}")
+    assert path.name.endswith("-torch-quick-s0-01234567.json")
+    assert record.load(path).attn == str(folder)
+    assert record.save_once(whole, tmp_path) == path
+
+
 IMPOSSIBLE: dict[str, Any] = {
     "test_accuracy": 1.5,
     "test_accuracy_last": -0.1,

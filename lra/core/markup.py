@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 LONGEST = 200  # characters of one name in a table
+PART = 100  # bytes of one part of a file name, which has 255 with all parts and a temporary suffix
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of Unicode: control, format, surrogates, unassigned
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TEX = {
@@ -62,6 +63,9 @@ def in_csv(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def in_path(text: str) -> str:
-    """The text as part of a file name: letters, digits, dashes, underscores, single dots; none of the latter first."""
-    return re.sub(r"^\.|\.{2,}|[^\w.-]", "-", text)
+def in_path(text: str, most: int = PART) -> str:
+    """The text as part of a file name, cut to a given number of bytes.
+
+    It has letters, digits, dashes, underscores and single dots; none of the latter first.
+    """
+    return re.sub(r"^\.|\.{2,}|[^\w.-]", "-", text).encode()[:most].decode(errors="ignore")
