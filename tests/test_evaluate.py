@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from small import Quiet, place, smoke_run
 
+from lra.cli.evaluate import _short
 from lra.cli.main import main
 from lra.scores.examples import bins, mcnemar
 from lra.training import data, record
@@ -49,8 +51,25 @@ def test_two_runs_meet_on_the_same_examples_of_other_data(tmp_path: Path, capsys
     said = " ".join(capsys.readouterr().out.split())
     assert "8–32 tokens" in said
     assert "on the same 20 examples" in said
-    assert main(["evaluate", str(one), str(one), *words]) == 0
+    folder = tmp_path / "evaluations"
+    (picture,) = folder.glob("*.svg")
+    assert picture.name.startswith(f"{one.stem}-vs-{other.stem}-validation-")
+    assert main(["evaluate", str(other), *words]) == 0
+    assert len(list(folder.glob("*.svg"))) == 2
+    again = shutil.copytree(one.parent, tmp_path / "again") / one.name
+    capsys.readouterr()
+    assert main(["evaluate", str(one), str(again), *words, "--out", str(tmp_path / "out")]) == 0
     assert "+0.0 ± 0.0 points" in " ".join(capsys.readouterr().out.split())
+    assert len(list((tmp_path / "out").glob("*.npz"))) == 2
+
+
+def test_files_of_records_with_long_names_have_names_of_their_own(tmp_path: Path) -> None:
+    stems = [_short(name * 80) for name in ("字", "éa", "éb")]
+    assert len(set(stems)) == 3
+    for stem in stems:
+        assert stem.isprintable()
+        (tmp_path / f".{stem}-validation-01234567.npz.{'h' * 64}.4194304.01234567.part").touch()
+    assert _short("é" * 60) == "é" * 60
 
 
 def test_what_cannot_be_scored_is_refused_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

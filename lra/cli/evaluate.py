@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ DESCRIPTION = (
     "Score the best weights of a finished run, example by example, on any split or other data of its task. Two records "
     "are compared on the same examples. Writes predictions (.npz) and a plot to results/evaluations."
 )
+STEM = 120  # bytes of a stem that leave room for the ending and a temporary suffix
 SplitName = Literal["test", "validation", "train"]
 
 
@@ -135,16 +138,31 @@ def _bins(found: Predictions, trait: str) -> list[Bin]:
 def _write(scored: Sequence[Scored], prepared: Prepared, split: str, folder: Path) -> list[Path]:
     from lra.plotting import plots  # takes a second, which a refused command need not spend
 
-    written = []
-    for each in scored:
-        path = folder / f"{each.path.stem}-{split}-{prepared.hash[:8]}.npz"
+    written, end = [], f"{split}-{prepared.hash[:8]}"
+    stems = _stems([each.path for each in scored])
+    for each, stem in zip(scored, stems, strict=True):
+        path = folder / f"{stem}-{end}.npz"
         each.found.save(path)
         written.append(path)
     for content in plots.draw(_picture(scored, prepared, split), kinds=("svg",)).values():
-        path = written[-1].with_suffix(".svg")
+        path = folder / f"{_short('-vs-'.join(stems))}-{end}.svg"
         write_atomically(content, path)
         written.append(path)
     return written
+
+
+def _stems(records: Sequence[Path]) -> list[str]:
+    """How the names of each record's files begin. Records with the same name in two folders differ by a number."""
+    first, *others = (_short(path.stem) for path in records)
+    return [first, *(f"{each}-2" if each == first else each for each in others)]
+
+
+def _short(stem: str) -> str:
+    """The stem. A long one is cut and ends with a hash, since a file's name has at most 255 bytes."""
+    name = os.fsencode(stem)
+    if len(name) <= STEM:
+        return stem
+    return f"{name[:STEM].decode(errors='ignore')}-{hashlib.sha256(name).hexdigest()[:8]}"
 
 
 def _picture(scored: Sequence[Scored], prepared: Prepared, split: str) -> Picture:
