@@ -98,18 +98,22 @@ def write_strips(folder: Path) -> Path:
 
 def examples(split: str) -> Iterator[bytes]:
     """The serialised examples of a split, in no good order."""
-    from tensorflow_datasets.proto import tf_example_pb2
-
     found = photos()[split]
     for number in reversed(range(len(found.labels))):
         png = io.BytesIO()
         Image.fromarray(found.pixels[number]).save(png, "PNG")
-        example = tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]
-        feature = example.features.feature
-        feature["id"].bytes_list.value.append(f"{split}_{number:05}".encode())
-        feature["image"].bytes_list.value.append(png.getvalue())
-        feature["label"].int64_list.value.append(int(found.labels[number]))
-        yield example.SerializeToString()
+        yield example(id=f"{split}_{number:05}".encode(), image=png.getvalue(), label=int(found.labels[number]))
+
+
+def example(**values: bytes | int | float) -> bytes:
+    """A serialised example with one value in each feature."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    made = tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]
+    lists = {bytes: "bytes_list", int: "int64_list", float: "float_list"}
+    for name, value in values.items():
+        getattr(made.features.feature[name], lists[type(value)]).value.append(value)
+    return made.SerializeToString()
 
 
 def framed(payload: bytes) -> bytes:

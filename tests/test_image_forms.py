@@ -15,6 +15,7 @@ from tasks.base import Archive, Source, TaskError
 from tasks.image.official import ARCHIVE, find, gray, read, split_numbers
 from tests.cifar_forms import (
     BATCH,
+    example,
     framed,
     packed,
     photos,
@@ -203,6 +204,11 @@ def short_labels(folder: Path) -> None:
     np.savez(folder / "labels.npz", **{**found, "train_y": found["train_y"][:-1]})
 
 
+def named_labels(folder: Path) -> None:
+    found = dict(np.load(folder / "labels.npz"))
+    np.savez(folder / "labels.npz", **{**found, "train_y": found["train_y"].astype("U1")})
+
+
 def other_strip(folder: Path) -> None:
     Image.new("L", (32, 32)).save(folder / "rgb_png/test_03.png")
 
@@ -220,6 +226,11 @@ def other_record(payload: bytes) -> Callable[[Path], None]:
     return spoil
 
 
+def other_values(**changes: bytes | int | float) -> Callable[[Path], None]:
+    """Put a single record, with some values changed."""
+    return lambda folder: other_record(example(**{"id": b"test_00000", "image": b"", "label": 1, **changes}))(folder)
+
+
 @pytest.mark.parametrize(
     ("write", "spoil", "message"),
     [
@@ -234,6 +245,7 @@ def other_record(payload: bytes) -> Callable[[Path], None]:
         (write_strips, lambda folder: (folder / "labels.npz").unlink(), r"labels.npz cannot be read"),
         (write_strips, lambda folder: cut(folder / "labels.npz"), r"labels.npz cannot be read"),
         (write_strips, short_labels, r"labels.npz has train_y of shape \(99,\), expected \(100,\)"),
+        (write_strips, named_labels, r"labels.npz has train_y of type <U1, expected integers"),
         (write_strips, lambda folder: cut(folder / "rgb_png/test_03.png"), "test_03.png cannot be read"),
         (write_strips, other_strip, "test_03.png is 32×32 8-bit gray, expected a PNG of 32×64 8-bit RGB"),
         (write_strips, lambda folder: (folder / "rgb_png/train_49.png").unlink(), "train_49.png cannot be read"),
@@ -243,6 +255,14 @@ def other_record(payload: bytes) -> Callable[[Path], None]:
         (write_tfrecords, record_lost, "19 of 20 test images"),
         (write_tfrecords, other_record(b"\xff\xff"), "00000-of-00001 holds a record that is no example"),
         (write_tfrecords, other_record(b""), "a record without an id, image or label"),
+        (
+            write_tfrecords,
+            other_values(label=1.5),
+            r"\(test\) has a record .*the label is 1.5, expected a whole",
+        ),
+        (write_tfrecords, other_values(label=b"cat"), r"\(test\) has a record .*the label is b'cat', expected"),
+        (write_tfrecords, other_values(image=7), r"\(test\) has a record .*the image is 7, expected"),
+        (write_tfrecords, other_values(id=b"test_" + b"9" * 19), r"\(test\) has a record .*too many digits"),
         (write_array_records, lambda f: cut(f / "cifar10-test.array_record-00000-of-00001"), "cannot be read"),
     ],
 )

@@ -43,6 +43,8 @@ def _read_labels(path: Path, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     for split, size in sizes.items():
         if labels[split].shape != (size,):
             raise TaskError(f"{path} has {split}_y of shape {labels[split].shape}, expected ({size:,},): restore it")
+        if labels[split].dtype.kind not in "iu":
+            raise TaskError(f"{path} has {split}_y of type {labels[split].dtype}, expected integers: restore it")
     return labels
 
 
@@ -86,9 +88,20 @@ def _row(record: dict[str, list], file: str) -> tuple[int, np.ndarray, int]:
     try:
         (name,), (png,), (label,) = record["id"], record["image"], record["label"]
         number = int(name.decode().rpartition("_")[2])
+        _require_types(number, png, label)
     except (KeyError, ValueError, AttributeError) as error:
         raise TaskError(f"{file} has a record without an id, image or label ({error}): prepare it again") from None
     return number, _pixels(png, f"{file} {name.decode()}", 1), label
+
+
+def _require_types(number: int, png: object, label: object) -> None:
+    """Raise ValueError unless the values of a record are two whole numbers and a file's content."""
+    if not isinstance(png, bytes):
+        raise ValueError(f"the image is {png!r:.60}, expected a file's content")
+    if not isinstance(label, int):
+        raise ValueError(f"the label is {label!r:.60}, expected a whole number")
+    if abs(number) > np.iinfo(np.int64).max:
+        raise ValueError("the id has too many digits")
 
 
 def _pixels(file: Path | bytes, name: str, count: int) -> np.ndarray:
