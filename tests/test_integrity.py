@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -181,10 +183,15 @@ def test_all_is_compared_once_and_again_where_a_file_is_another(folder: Path) ->
     assert len(told()) == 1
 
 
-def test_a_home_that_cannot_be_written_is_compared_at_every_start(folder: Path) -> None:
+@pytest.mark.parametrize("failing", [(), ("write_text", "unlink")], ids=["taken", "read-only"])
+def test_a_home_that_cannot_be_written_is_compared_at_every_start(
+    failing: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memo = folder.with_name(folder.name + ".checked")
     memo.unlink()
     memo.mkdir()
+    for name in failing:
+        monkeypatch.setattr(Path, name, Mock(side_effect=OSError(errno.EROFS, os.strerror(errno.EROFS))))
     assert len(told()) == len(told()) == 1
 
 

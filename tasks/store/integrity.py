@@ -15,6 +15,7 @@ import stat
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -188,4 +189,5 @@ def _remember(folder: Path, memo: Mapping[str, Any]) -> None:
         beside.write_text(json.dumps(memo))
         beside.replace(_memo(folder))
     except OSError:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses this even where there is no file
+            beside.unlink()
