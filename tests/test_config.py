@@ -206,6 +206,8 @@ def test_a_refused_file_leaves_nothing_behind(tmp_path: Path, capsys: pytest.Cap
         ("train", {"cycle": 5}, "train.cycle is 5, expected at least 6 steps"),
         ("model", {"dropout": 0, "embedding_dropout": 0.2}, "model.embedding_dropout is 0.2, expected 0 or None, as"),
         ("model", {"heads": 3}, "model.heads is 3, expected a divisor of model.width=64"),
+        ("model", {"ffn": 70_000, "dropout": 0.1}, "model.ffn is 70000, expected at most 65,536 with dropout, or m"),
+        ("model", {"width": 65_538, "dropout": 0.1}, "model.width is 65538, expected at most 65,536 with dropout"),
         ("data", {"min_length": 64}, "no ListOps expression has more than 64"),
     ],
 )
@@ -239,7 +241,7 @@ def test_the_size_of_the_encoder_is_that_of_its_matrices(task: str, changes: dic
 
 def test_a_model_that_no_machine_holds_is_refused() -> None:
     run = smoke_run()
-    huge = replace(run, model=replace(run.model, width=100_000, depth=1000, heads=1))
+    huge = replace(run, model=replace(run.model, width=65_000, depth=1000, heads=1))
     with pytest.raises(UserError, match=r"^the initial weights need [\d,.]+ GB, expected at most the [\d,.]+ GB"):
         make_blueprint(huge, tasks.load("listops"))
 

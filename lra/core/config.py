@@ -16,7 +16,7 @@ import tasks
 from attention_impls.base import GROUPS, AttentionError
 from attention_impls.ranges import problems, problems_in
 from lra.core import tuning
-from lra.core.errors import UserError, did_you_mean
+from lra.core.errors import UserError, did_you_mean, require
 from lra.core.frameworks import BackendName, usual
 from lra.core.presets import PRESETS, Preset, preset_options, preset_values
 from lra.core.spec import Spec
@@ -24,6 +24,7 @@ from lra.core.strict import refuse, require_keys, strict
 from tasks.base import SPLITS, TaskError
 
 PARTS = ("data", "options", "model", "train")  # of a run, each a dataclass
+DROPPED = 2**16  # the most channels of an array with dropout
 
 # Upper limits are generous. They are finite so that no run starts that no machine can hold or finish.
 Channels = Annotated[int, Interval(ge=1, le=1_000_000)]
@@ -143,16 +144,18 @@ class Run:
     def __post_init__(self) -> None:
         refuse(problems(self))
         model, train = self.model, self.train
-        _require(model.width % model.heads == 0, "model.heads", model.heads, f"a divisor of model.width={model.width}")
-        _require(train.warmup < train.steps, "train.warmup", train.warmup, f"less than train.steps={train.steps}")
-        _require(
-            (train.cycle or train.steps) >= train.steps, "train.cycle", train.cycle, f"at least {train.steps} steps"
-        )
+        require(model.width % model.heads == 0, "model.heads", model.heads, f"a divisor of model.width={model.width}")
+        for name in ("width", "ffn") if model.dropout else ():
+            channels, expected = getattr(model, name), f"at most {DROPPED:,} with dropout, or model.dropout=0"
+            require(channels <= DROPPED, f"model.{name}", channels, expected)
         first = model.embedding_dropout
-        _require(model.dropout > 0 or not first, "model.embedding_dropout", first, "0 or None, as model.dropout is 0")
+        require(model.dropout > 0 or not first, "model.embedding_dropout", first, "0 or None, as model.dropout is 0")
+        require(train.warmup < train.steps, "train.warmup", train.warmup, f"less than train.steps={train.steps}")
+        cycle = train.cycle or train.steps
+        require(cycle >= train.steps, "train.cycle", cycle, f"at least {train.steps} steps")
         task = tasks.load(self.task)
         given, expected = type(self.data).__name__, task.options.__name__
-        _require(isinstance(self.data, task.options), "data", f"a {given}", f"a {expected}, as {self.task} has it")
+        require(isinstance(self.data, task.options), "data", f"a {given}", f"a {expected}, as {self.task} has it")
         task.check(self.data)
         self._check_groups()
         tuning.check(self.tuned, train)
@@ -163,7 +166,7 @@ class Run:
             for name in (f"{group}_rate", f"{group}_decay"):
                 if (given := getattr(self.train, name)) is not None:
                     has = group in attention_impls.load(self.attn).card.groups.values()
-                    _require(has, f"train.{name}", given, f"none: {self.attn} has no array in group {group}")
+                    require(has, f"train.{name}", given, f"none: {self.attn} has no array in group {group}")
 
 
 def resolve(
@@ -212,7 +215,7 @@ def at_most(run: Run, count: int | None) -> Run:
     """The run with at most `count` examples in each split; None changes nothing."""
     if count is None:
         return run
-    _require(count > 0, "--count", count, "at least 1")
+    require(count > 0, "--count", count, "at least 1")
     counts = {split: getattr(run.data, split) for split in SPLITS}
     return replace(run, data=replace(run.data, **{name: min(count, have or count) for name, have in counts.items()}))
 
@@ -263,8 +266,3 @@ def _built(values: Any, where: str, later: Callable[[type], dict[str, Any]] = la
         return Run(**{**values, **parts})
     except (UserError, TaskError) as error:  # what its parts cannot be together
         raise UserError(f"{where}: {error}") from error
-
-
-def _require(holds: bool, name: str, given: object, expected: str) -> None:
-    if not holds:
-        raise UserError(f"{name} is {given}, expected {expected}")

@@ -28,6 +28,12 @@ class DeviceFailed(Exception):
     """One of several devices that share each batch is gone, and with it the run; its last snapshot stays."""
 
 
+def require(holds: bool, name: str, given: object, expected: str) -> None:
+    """Raise UserError, which names the value and what was expected, unless the condition holds."""
+    if not holds:
+        raise UserError(f"{name} is {given}, expected {expected}")
+
+
 def shortened(text: str) -> str:
     """The text; if it is longer than LONGEST, without its middle."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} … {text[-250:]}"

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, UInt32
 
+from lra.core.config import DROPPED
+
 Words = UInt32[np.ndarray, "..."]
 
 EMBEDDED, ATTENDED, HIDDEN, OUTPUT, WITHIN = range(5)
@@ -26,7 +28,6 @@ EMBEDDED, ATTENDED, HIDDEN, OUTPUT, WITHIN = range(5)
 attention's output, the feed-forward layer's hidden channels, its output, and a site inside the mechanism."""
 
 SITES = 16  # the most sites of a layer
-CHANNELS = 2**16  # the most channels of a site
 
 # Constants of a permutation of the 32-bit words without visible bias, and words that separate the two chains.
 SHIFTS, FACTORS = (16, 15, 16), (0x7FEB352D, 0x846CA68B)
@@ -86,8 +87,8 @@ def row_words(
 def channel_words(layer: int, site: int, channels: int) -> UInt32[np.ndarray, " C"]:
     """The word of each channel of a site."""
     assert site < SITES, f"site {site} given, expected less than {SITES}"
-    assert channels <= CHANNELS, f"{channels} channels given, expected at most {CHANNELS}"
-    first = (layer * SITES + site) * CHANNELS
+    assert channels <= DROPPED, f"{channels} channels given, expected at most {DROPPED}"
+    first = (layer * SITES + site) * DROPPED
     return mix(np.arange(first, first + channels, dtype=np.uint32))
 
 
