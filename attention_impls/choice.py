@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import dacite
@@ -15,7 +14,7 @@ import attention_impls
 from attention_impls import Mechanism
 from attention_impls.base import Arrays, Attention, AttentionError, Dims, nearest
 from attention_impls.ranges import problems_in, shown
-from attention_impls.spec import parse_one
+from attention_impls.spec import is_folder, parse_one
 
 LONGEST = 65_536
 """The longest sequence that any option supports."""
@@ -126,7 +125,7 @@ def find(mechanism: str | Mechanism) -> tuple[Mechanism, dict[str, Any]]:
         return mechanism, {}
     if not isinstance(mechanism, str):
         raise AttentionError(f"mechanism is {shown(mechanism)}, expected a name such as 'elfatt@block_size=64'")
-    if "/" in mechanism and Path(mechanism).expanduser().is_dir():  # its name may have any characters
+    if is_folder(mechanism):
         return attention_impls.load(mechanism), {}
     name, options = parse_one(mechanism)
     return attention_impls.load(name), options

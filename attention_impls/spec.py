@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
@@ -41,6 +42,14 @@ def scalar(text: str) -> Any:
         return yaml.load(text, Scalars)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise AttentionError(f"{text!r} is not a YAML value: correct it, or put it in double quotes") from error
+
+
+def is_folder(text: str) -> bool:
+    """Whether the whole text is the path of a folder, whose name may have any characters."""
+    try:
+        return "/" in text and Path(text).expanduser().is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, or ~ with an unknown user
+        return False
 
 
 def parse_one(text: str) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,8 @@ from attention_cases import cases, dims_for
 import attention_impls
 from attention_impls import UnknownAttention, elfatt
 from attention_impls.base import Dims
+from attention_impls.choice import find
+from lra.core.spec import Spec, parse_specs
 
 FOUR = ("efficient", "elfatt", "linear", "softmax")
 
@@ -55,8 +57,11 @@ def test_a_misspelt_name_is_corrected() -> None:
 
 @pytest.mark.parametrize("name", ["\ud800/x", "a/\0", "x/" + "y" * 5000, "~nobody-of-that-name/x"])
 def test_what_can_be_no_folder_is_told(name: str) -> None:
-    with pytest.raises(UnknownAttention, match="expected the name of a folder"):
-        attention_impls.load(name)
+    for load in (attention_impls.load, find):
+        with pytest.raises(UnknownAttention, match="expected the name of a folder"):
+            load(name)
+    assert parse_specs(f"{name},elfatt") == (Spec(name), Spec("elfatt"))
+    assert parse_specs(name) == (Spec(name),)
 
 
 def test_a_name_unlike_any_other_lists_them_all() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import attention_impls
 from attention_impls.base import AttentionError
-from attention_impls.spec import EXPECTED, parse_at
+from attention_impls.spec import EXPECTED, is_folder, parse_at
 from lra.core.documents import json_text, parse_yaml
 from lra.core.errors import UserError
 
@@ -61,7 +61,7 @@ def parse_specs(text: str) -> Specs:
     """The mechanisms of a comma-separated text, each once; "all" names every mechanism."""
     if text.strip() == "all":
         return Specs(map(Spec, attention_impls.names()))
-    if "/" in text and '"' not in text and Path(text).expanduser().is_dir():  # its name may have any characters
+    if '"' not in text and is_folder(text):
         return Specs((Spec(text),))
     found, at = [], 0
     while at < len(text):
