@@ -133,17 +133,19 @@ def test_matplotlib_keeps_silent_about_its_folder(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(tmp_path / "matplotlib")
 
 
-@pytest.mark.parametrize("name", ["x.xyz", "plain", "folder.png"])
-def test_a_picture_of_no_known_kind_is_told(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["x.xyz", "plain", "folder.png", "figures", ".", "/"])
+def test_a_picture_of_no_known_kind_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = smoke_run()
     data.prepare(run.task, run.data, data.source(None, 1))
-    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for folder in ("folder.png", "figures"):
+        Path(folder).mkdir()
     if name == "plain":
-        data.show(run.task, run.data, tmp_path / name)
-        assert (tmp_path / "plain.png").is_file()
+        data.show(run.task, run.data, Path(name))
+        assert Path("plain.png").is_file()
     else:
         with pytest.raises(UserError, match=r"expected the name of an image file, such as .*\.png"):
-            data.show(run.task, run.data, tmp_path / name)
+            data.show(run.task, run.data, Path(name))
 
 
 def test_many_processes_draw_no_more_than_a_few_blocks_ahead() -> None:

@@ -163,6 +163,10 @@ def _picture(path: Path) -> Path:
     """The file for a picture. UserError for a folder, or for a format that Matplotlib cannot write."""
     from matplotlib.backend_bases import FigureCanvasBase
 
+    if path.is_dir() or not path.name:
+        raise UserError(
+            f"--out {path} is a folder, expected the name of an image file, such as {path / 'examples.png'}"
+        )
     path = path if path.suffix else path.with_name(f"{path.name}.png")
     if path.suffix[1:].lower() not in FigureCanvasBase.filetypes or path.is_dir():
         raise UserError(f"--out {path}: expected the name of an image file, such as {path.with_suffix('.png').name}")
