@@ -12,7 +12,7 @@ import tyro
 from lra.core.config import settled
 from lra.core.environment import DATA, RESULTS
 from lra.core.files import require_writable, write_atomically
-from lra.core.markup import in_code, in_markdown
+from lra.core.markup import in_code, in_markdown, pipe_table
 from lra.sweep import benched, plan
 from lra.sweep.items import record_of
 from lra.sweep.plan import Piece, Planned, Timed
@@ -94,10 +94,11 @@ def page(found: Sequence[Figure], name: str) -> str:
         "GPU (`make test-gpu`). They write no record. Then it makes the missing figures, in this order and in pieces.",
     ]
     if left:
-        parts.append("## Missing\n\n" + _table(("figures", "command"), [(each.title, each.command) for each in left]))
+        commands = [(in_markdown(each.title), in_code(each.command, LONG)) for each in left]
+        parts.append("## Missing\n\n" + pipe_table(("figures", "command"), commands))
     if done := [each for each in found if each.record]:
-        rows = [f"| {in_markdown(each.title)} | [{in_markdown(each.record)}]({each.record}) |" for each in done]
-        parts.append("## There\n\n" + "\n".join(["| figures | record |", "| --- | --- |", *rows]))
+        links = [(in_markdown(each.title), f"[{in_markdown(each.record)}]({each.record})") for each in done]
+        parts.append("## There\n\n" + pipe_table(("figures", "record"), links))
     return "\n\n".join(parts) + "\n"
 
 
@@ -106,8 +107,3 @@ def _trained(piece: Planned, results: Path) -> Figure:
     record = record_of(settled(piece.run, on_gpu=True), results)
     command = f"{command_of(piece.run)} --device gpu {shlex.join(elsewhere(results))}".strip()
     return Figure(title=piece.title, command=command, record=f"runs/{record.name}" if record else "")
-
-
-def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
-    lines = [f"| {in_markdown(title)} | {in_code(command, LONG)} |" for title, command in rows]
-    return "\n".join([f"| {' | '.join(head)} |", "| --- | --- |", *lines])
