@@ -122,6 +122,9 @@ def test_the_page_of_the_repository_is_what_its_plan_and_records_say(
     assert main([*words, "--check"]) == 1
     assert "stale: MISSING.md: run run_lra.py missing" in capsys.readouterr().err
     assert [main(words), main([*words, "--check"])] == [0, 0]
+    (tmp_path / "MISSING.md").write_bytes(b"\xff")
+    assert main([*words, "--check"]) == 1
+    assert "stale: MISSING.md" in capsys.readouterr().err
 
 
 def test_every_benchmark_for_a_gpu_says_in_words_what_it_measures() -> None:

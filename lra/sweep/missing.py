@@ -57,7 +57,7 @@ def missing(flags: MissingFlags) -> int:
     text = page(figures(plan.load(flags.plan), flags.results), flags.plan.name)
     path = flags.results / FILE
     if flags.check:
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             errors.print(f"stale: {FILE}: run run_lra.py missing and commit what it writes", markup=False)
             return 1
         console.print(f"{FILE} is what the plan and the records say")
