@@ -80,6 +80,7 @@ def test_a_process_that_ends_is_an_outcome(monkeypatch: pytest.MonkeyPatch, tmp_
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", OUT_OF_MEMORY),
         ("import os, sys; print('std::bad_alloc', file=sys.stderr, flush=True); os.abort()", OUT_OF_MEMORY),
         ("import os; os.abort()", FAILED),
+        ("import os; os.kill(os.getpid(), 40)", FAILED),
     ],
 )
 def test_a_process_killed_for_want_of_memory_is_told_from_a_crash(

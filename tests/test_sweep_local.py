@@ -119,15 +119,19 @@ def _torch() -> None:
     pytest.importorskip("torch")
 
 
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(signal.SIGKILL, "SIGKILL): perhaps because memory ran out"), (40, "signal 40)")],
+)
 @pytest.mark.usefixtures("_torch")
-def test_a_process_that_dies_is_told_with_its_signal(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_told_with_its_signal(number: int, told: str, tmp_path: Path) -> None:
     engine = LocalEngine([Share(cores=(), threads=1)], memory=1)
     engine.start(Order(key="7", title="a", values={}, log=tmp_path / "deep" / "log"))
     for each in engine._running:
-        os.kill(each.child.pid, signal.SIGKILL)
+        os.kill(each.child.pid, number)
     [(ended, answer)] = engine.ended(60.0)
     assert (ended.key, answer.state) == ("7", "died")
-    assert answer.why == "its process ended (SIGKILL): perhaps because memory ran out"
+    assert answer.why == f"its process ended ({told}"
     assert engine.accepts(order())
 
 

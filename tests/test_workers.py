@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from lra.core.environment import ROOT
-from lra.core.workers import Child
+from lra.core.workers import Child, how_ended
 from tests.stopped import waited_for
 
 
@@ -45,6 +45,11 @@ def test_a_second_answer_is_seen_by_select(tmp_path: Path, monkeypatch: pytest.M
     assert select.select([child], [], [], 5)[0] == [child]
     assert child.receive() == {"number": 2}
     assert child.end() == 0
+
+
+@pytest.mark.parametrize(("code", "words"), [(7, "exit code 7"), (-signal.SIGKILL, "SIGKILL"), (-40, "signal 40")])
+def test_an_exit_code_is_told_in_words(code: int, words: str) -> None:
+    assert how_ended(code) == words
 
 
 PAUSED = """

@@ -22,7 +22,7 @@ from lra.bench.record import FAILED, MEASURED, MODELS, OUT_OF_MEMORY, SCHEMA, ST
 from lra.bench.screen import BenchScreen
 from lra.core.environment import environment, git_state
 from lra.core.files import require_writable
-from lra.core.workers import Child
+from lra.core.workers import Child, how_ended
 from lra.training.disturbance import Disturbance, Meter
 
 ALIVE = 24  # processes at a time, without the ceilings; more cells are timed a few lengths at a time
@@ -100,9 +100,9 @@ class _Process:
         """The answer for a process that ended without one: out of memory, or another reason."""
         code, told = child.end(), child.last_words()
         last = " ".join(told[-1].split())[:200] if told else "it printed nothing"
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         starved = code == -signal.SIGKILL or any("bad_alloc" in line for line in told)
-        return {"status": OUT_OF_MEMORY if starved else FAILED, "why": f"its process ended ({name}): {last}"}
+        why = f"its process ended ({how_ended(code)}): {last}"
+        return {"status": OUT_OF_MEMORY if starved else FAILED, "why": why}
 
 
 @dataclass(kw_only=True)

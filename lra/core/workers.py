@@ -23,6 +23,16 @@ def ending_signals() -> list[signal.Signals]:
     return [number for number in asked if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
 
 
+def how_ended(code: int) -> str:
+    """A process's exit code in words: "exit code 7", or the signal that ended it, such as SIGKILL."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-code}"
+
+
 class Child:
     """A process that runs `serve` of a module. It has its own session, so only this process ends it."""
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from lra.core.environment import free_memory
 from lra.core.errors import UserError
 from lra.core.frameworks import Device
-from lra.core.workers import Child, paused_together
+from lra.core.workers import Child, how_ended, paused_together
 from lra.sweep.engine import Order
 from lra.sweep.work import Answer
 from tasks import limits
@@ -155,6 +155,5 @@ class LocalEngine:
             return each.order, Answer.from_values(values)
         if stopping:
             return each.order, Answer(state="stopped")
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         hint = ": perhaps because memory ran out" if code == -signal.SIGKILL else ""
-        return each.order, Answer(state="died", why=f"its process ended ({name}){hint}")
+        return each.order, Answer(state="died", why=f"its process ended ({how_ended(code)}){hint}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import tempfile
 import threading
@@ -18,7 +17,7 @@ import torch.distributed as dist
 
 from lra.backends.torch.ranks import Member
 from lra.core.errors import DeviceFailed, UserError, shortened
-from lra.core.workers import Child
+from lra.core.workers import Child, how_ended
 from lra.model.batches import Chunk
 from lra.model.blueprint import Blueprint
 from lra.model.sharing import Sharing, shares
@@ -103,7 +102,7 @@ class Leader(Member):
     def _ended(self, rank: int) -> DeviceFailed:
         child = self._children[rank - 1]
         code = child.kill()
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"{'was ended by' if code < 0 else 'ended with'} {how_ended(code)}"
         said = next(reversed(child.last_words()), "")
         return DeviceFailed(f"{self._which(rank)} failed: its process {how}{said and f', its last words: {said}'}")
 
