@@ -59,6 +59,7 @@ def test_a_live_line_is_no_markup() -> None:
     assert [call for call in columns if "markup=False" not in call] == []
     printed = [path for path, text in sources.items() if re.search(r"from rich.*\b(Console|print)\b", text)]
     assert printed == [ROOT / "lra" / "terminal" / "console.py"]
+    assert [path for path, text in sources.items() if "rich.markup" in text] == [], "escapes would be printed"
 
 
 @pytest.mark.parametrize(("columns", "width"), [("0", 80), ("1", NARROWEST), ("100", 100)])

@@ -21,7 +21,7 @@ from tests.sweep_cases import item
 
 
 def shown(table: Table) -> str:
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=160, markup=False)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

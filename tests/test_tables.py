@@ -22,9 +22,10 @@ from lra.core.config import resolve
 from lra.regression import report
 from lra.regression.verdict import HELD, Verdict
 from lra.sweep import choice, screen, tune
+from lra.sweep.estimate import RunCost
 from lra.sweep.items import Item
 from lra.sweep.runner import Sweep
-from lra.terminal.console import console
+from lra.terminal.console import console, in_lines, new_table
 from lra.training import screen as training
 from lra.training.evaluation import Predictions
 from lra.verification.command import table as checks
@@ -124,10 +125,28 @@ def test_a_table_fits_80_columns(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _printed(table: Table, width: int) -> str:
-    shown = Console(file=io.StringIO(), width=width)
+    shown = Console(file=io.StringIO(), width=width, markup=False, emoji=False)
     shown.print(table)
     assert isinstance(shown.file, io.StringIO)
     return shown.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 400])
+def test_brackets_are_printed_as_they_are(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A title, a heading, a cell and a caption, and the tables of commands that put other text into one."""
+    monkeypatch.setattr(console, "_width", width)
+    text = "a[jax] :x: [/b]"
+    own = new_table(text, names=(text,), figures=(text,), texts=(text,))
+    own.add_row(in_lines(text), text, text)
+    own.caption = text
+    planned = [Item(title=text, status="failed", why=text), Item(title="b", estimate=RunCost(source=text))]
+    timed = bench_screen.tables(summarize(bench_record(timing(text, 100, [0.1, 0.2, 0.1], shape=text))))
+    verified = checks(Path(text), [passed("layout", text)])
+    for table, count in ((own, 8), (screen.plan_table(planned), 3), (timed[0], 2), (verified, 2)):
+        with console.capture() as printed:
+            console.print(table)
+        assert "\\" not in printed.get()
+        assert [printed.get().count(each) for each in ("a[jax]", ":x:", "[/b]")] == [count] * 3
 
 
 def test_no_command_makes_another_kind_of_table() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -69,7 +68,7 @@ def tables(summary: Summary) -> list[Table]:
     figures = ("tokens", "ms", each_second(summary.record), "memory\nMB", "% of\nlimit")
     cells = new_table("", names=("attention",), figures=figures)
     for cell, got in zip(summary.record.cells, summary.cells, strict=True):
-        start = (in_lines(f"{cell.label} · {cell.backend}", MECHANISM), escape(tokens(cell)))
+        start = (in_lines(f"{cell.label} · {cell.backend}", MECHANISM), tokens(cell))
         if got is None:
             cells.add_row(*start, cell.status)
             continue
@@ -77,7 +76,7 @@ def tables(summary: Summary) -> list[Table]:
         cells.add_row(*start, *figures, percent(got.share_of_limit))
     ratios = new_table("", names=("speed of",), figures=("tokens", "ratio", "quartiles"))
     for each in summary.ratios:
-        row = (in_lines(f"{each.first} over {each.second}"), escape(tokens(each)), number(each.spread.median))
+        row = (in_lines(f"{each.first} over {each.second}"), tokens(each), number(each.spread.median))
         ratios.add_row(*row, quartiles(each.spread))
     growth = new_table(
         "", names=("attention", "backend"), figures=("time ∝", "memory ∝"), texts=(f"faster than {BASELINE}",)

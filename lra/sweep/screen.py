@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from lra.sweep import lease
@@ -42,8 +41,8 @@ def plan_table(items: Sequence[Item]) -> Table:
             made.add_row(in_lines(title), count, "", "", "impossible" if impossible else "")
             continue
         source = first.estimate.source or "nothing yet"
-        made.add_row(in_lines(title), count, *expected(first), escape(source))
-    made.caption = "\n".join(escape(f"{number:,} impossible: {why}") for why, number in reasons.items()) or None
+        made.add_row(in_lines(title), count, *expected(first), source)
+    made.caption = "\n".join(f"{number:,} impossible: {why}" for why, number in reasons.items()) or None
     return made
 
 

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console as RichConsole
-from rich.markup import escape
 from rich.table import Table
 
 from lra.core.markup import one_line
@@ -48,7 +47,7 @@ codecs.register_error(NEAREST, _nearest)
 
 
 class Console(RichConsole):
-    """Rich's console, without markup: paths and names may contain brackets.
+    """Rich's console, without markup: paths and names may contain brackets, in tables too.
 
     If the reader of a pipe has gone, printing raises an error. So a training run can save a snapshot first.
     """
@@ -134,13 +133,13 @@ def new_table(title: str, *, names: Sequence[str], figures: Sequence[str] = (), 
     """
     crowded = console.width < WIDE and len(figures) > CROWD
     padding = (0, 1, 0, 0) if crowded else (0, 1)
-    made = Table(title=escape(title), title_justify="left", caption_justify="left", padding=padding)
+    made = Table(title=title, title_justify="left", caption_justify="left", padding=padding)
     for heading in names:
         made.add_column(in_lines(heading), no_wrap=True)
     for heading in figures:
         made.add_column(in_lines(heading, HEADING), justify="right", no_wrap=True)
     for heading in texts:
-        made.add_column(escape(heading), overflow="fold")
+        made.add_column(heading, overflow="fold")
     return made
 
 
@@ -150,10 +149,10 @@ def in_lines(text: str, columns: int = NAME) -> str:
     Lines end at spaces and before the @ of an option only. So neither a name nor an option is broken in the middle.
     """
     if console.width >= WIDE:
-        return escape(text)
+        return text
     lines = [""]
     for part in re.split(r"(?<= )|(?=@)", text):
         if lines[-1] and len(lines[-1]) + len(part.rstrip()) > columns:
             lines.append("")
         lines[-1] += part
-    return escape("\n".join(line.rstrip() for line in lines))
+    return "\n".join(line.rstrip() for line in lines)

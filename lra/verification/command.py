@@ -9,7 +9,6 @@ from typing import Annotated
 
 import tyro
 from annotated_types import Interval
-from rich.markup import escape
 from rich.table import Table
 
 from attention_impls.ranges import problems
@@ -105,7 +104,7 @@ def table(path: Path, found: Sequence[Finding]) -> Table:
     """A row for each check."""
     shown = new_table(one_line(str(path)), names=("check", "outcome"), texts=("why",))
     for each in found:
-        shown.add_row(each.check, each.outcome, escape(each.why))
+        shown.add_row(each.check, each.outcome, each.why)
     return shown
 
 
