@@ -162,11 +162,12 @@ class Loop:
 
     def _chunks(self) -> Iterator[tuple[Chunk, ...]]:
         plan, count, rate = self._plan, len(self._data.splits["train"]), schedule(self._plan)
-        bounds = list(chunk_bounds(self.step, plan.steps, plan.evaluate_every, plan.chunk))
+        cut = (self.step, plan.steps, plan.evaluate_every, plan.chunk)
         epochs = [Epochs(count, lane.run.seed) for lane in self.lanes]
-        return zip(
-            *(training_chunks(self._gather["train"], own, bounds, plan.batch_size, rate) for own in epochs), strict=True
-        )
+        chunks = [
+            training_chunks(self._gather["train"], own, chunk_bounds(*cut), plan.batch_size, rate) for own in epochs
+        ]
+        return zip(*chunks, strict=True)
 
     def _advance(self, chunks: Sequence[Chunk]) -> list[np.ndarray]:
         """Take the steps. Returns the mean loss of each step, by lane."""
