@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,16 @@ def test_a_snapshot_comes_back(tmp_path: Path) -> None:
     assert found.diverged is None
     assert found.arrays.keys() == arrays().keys()
     assert all((found.arrays[name] == array).all() for name, array in arrays().items())
+
+
+def test_the_snapshot_of_a_long_run_needs_no_list_of_all_its_evaluations() -> None:
+    own, plan = arrays(), replace(RUN.train, steps=400_000)
+    tracemalloc.start()
+    try:
+        assert list(snapshot._impossible_history(own, plan)) == []
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_same_arrays_are_the_same_bytes(tmp_path: Path) -> None:

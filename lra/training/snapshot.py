@@ -136,8 +136,8 @@ def _impossible_history(arrays: Weights, plan: Train) -> Iterator[str]:
         yield f"has impossible counts {arrays['history.whole'].tolist()} (step, correct, examples, timed steps)"
     if not history.step == arrays["adam.count"] <= plan.steps:
         yield f"is at step {history.step}, its optimiser at {arrays['adam.count']}, expected one, up to {plan.steps}"
-    evaluations = [*range(plan.evaluate_every, plan.steps, plan.evaluate_every), plan.steps]
-    if points[:, 0].tolist() != [step for step in evaluations if step <= history.step]:
+    evaluations = [*range(plan.evaluate_every, min(history.step + 1, plan.steps), plan.evaluate_every)]
+    if points[:, 0].tolist() != evaluations + [plan.steps] * (history.step >= plan.steps):
         yield f"has a curve that is not of every {plan.evaluate_every} steps up to {history.step}"
     if not ((points[:, [2, 4]] >= 0) & (points[:, [2, 4]] <= 1)).all():
         yield "has a curve with an accuracy that is not within 0 and 1"
