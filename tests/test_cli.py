@@ -88,6 +88,15 @@ def test_a_mistake_gets_one_line(words: list[str], said: str, capsys: pytest.Cap
     assert said in failure(capsys, *words)
 
 
+@pytest.mark.parametrize("words", [["data", "list"], ["data", "show"], ["schema"]], ids=" ".join)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_shows_its_usage(flag: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*words, flag])
+    assert stop.value.code == 0
+    assert f"usage: run_lra.py {' '.join(words)} [-h]" in capsys.readouterr().out
+
+
 def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["--task", "listops", "--attn", "elfatt", "--attn.blok-size", "64"])

@@ -43,6 +43,11 @@ class DataFlags(Generic[Data]):
     """The file that `show` writes. Default: <task>.png."""
 
 
+@dataclass(frozen=True)
+class _NoFlags:
+    """The arguments of `data list`."""
+
+
 def data(argv: Sequence[str]) -> int:
     """Run the command. Returns the exit code."""
     action, words = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else (None, argv)
@@ -50,7 +55,7 @@ def data(argv: Sequence[str]) -> int:
     if action not in ACTIONS and not chosen.help:
         raise UserError(f"data {action or ''}: expected data {' | data '.join(ACTIONS)}, then --task and options")
     if action == "list":
-        return _list(words)
+        return _list(words, chosen.help)
     chosen.require("task")
     base, _ = chosen.run(None)
     given = tyro.cli(
@@ -75,7 +80,11 @@ def _act(action: str, flags: DataFlags, run: Run) -> int:
     return 0
 
 
-def _list(words: Sequence[str]) -> int:
+def _list(words: Sequence[str], asks: bool) -> int:
+    if asks:
+        tyro.cli(
+            _NoFlags, args=["--help"], prog="run_lra.py data list", description=f"{DESCRIPTION}\n\n{DOCUMENTATION}"
+        )
     if words:
         raise UserError(f"data list takes no arguments, given: {' '.join(words)}")
     from lra.training.data import print_prepared
