@@ -104,6 +104,13 @@ def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFi
     assert "--attn.block-size" in capsys.readouterr().err
 
 
+def test_a_number_with_thousands_of_digits_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--task", "listops", "--attn", "elfatt", "--devices", "9" * 5000])
+    assert stop.value.code == 2
+    assert "Error parsing --devices" in capsys.readouterr().err
+
+
 def test_an_unknown_key_in_a_file_is_answered_with_the_nearest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,18 @@ def machine(monkeypatch: pytest.MonkeyPatch, cores: int, threads: str = "", gpus
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
 
 
+@pytest.mark.parametrize(
+    ("asked", "threads"),
+    [("", 4), ("2", 2), ("9", 4), ("0", 4), ("²", 4), ("9" * 5000, 4)],
+    ids=lambda value: str(value)[:3],
+)
+def test_a_share_has_the_threads_asked_for_where_a_number_is(
+    asked: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, cores=8, threads=asked)
+    assert [each.threads for each in shares(2, "cpu")] == [threads, threads]
+
+
 def test_cores_are_shared_out_and_nobody_shares_one(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cores=8)
     found = shares(3, "cpu")

@@ -40,9 +40,11 @@ def test_an_address_where_nothing_answers_is_told_at_once() -> None:
         port = server.getsockname()[1]
         require_answer(f"127.0.0.1:{port}")
         require_answer(f"ray://127.0.0.1:{port}")
-    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999", "127..1:80"):
         with pytest.raises(UserError, match=f"--address {address}: nothing responds"):
             require_answer(address)
+    with pytest.raises(UserError, match="nothing responds"):
+        require_answer(f"127.0.0.1:{'9' * 5000}")
     require_answer("auto")
 
 

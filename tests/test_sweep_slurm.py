@@ -46,6 +46,7 @@ def test_a_gpu_is_asked_for_once() -> None:
         ("=gpu", "expected NAME=VALUE"),
         ("time=4:00:00", "--slurm time=4:00:00: write timeout_min=MINUTES"),
         ("timeout_min=soon", "timeout_min=soon: expected a whole number"),
+        pytest.param(f"timeout_min={'9' * 5000}", "expected a whole number", id="thousands of digits"),
     ],
 )
 def test_words_that_say_nothing_are_refused(word: str, said: str) -> None:

@@ -21,7 +21,7 @@ from lra.core.documents import read_json, read_yaml
 from lra.core.errors import UserError
 from lra.core.frameworks import usual
 from lra.core.spec import Spec, parse_specs
-from lra.terminal.arguments import read_device
+from lra.terminal.arguments import read_device, whole
 
 SHOWN = {"task": "pathfinder", "attn": "elfatt"}  # --help shows their options if the user names none
 Switch = tyro.conf.FlagCreatePairsOff[bool]
@@ -84,8 +84,8 @@ class Chosen:
         from lra.backends import on_gpu, require_devices  # --help needs none of it
 
         device = None if self.device is None else read_device(self.device)
-        if self.devices and self.devices.isdecimal():  # else tyro says what is wrong
-            require_devices(backend, device, int(self.devices))
+        if (count := whole(self.devices or "")) is not None:  # else tyro says what is wrong
+            require_devices(backend, device, count)
         return on_gpu(backend, device)
 
     def _from_file(self, path: Path, spec: Spec | None) -> Run:

@@ -20,6 +20,7 @@ from lra.core.frameworks import Device
 from lra.core.workers import Child, how_ended, paused_together
 from lra.sweep.engine import Order
 from lra.sweep.work import Answer
+from lra.terminal.arguments import whole
 from tasks import limits
 
 WORKER = "lra.sweep.worker"  # the module of each process
@@ -57,8 +58,8 @@ def shares(jobs: int | None, device: Device) -> list[Share]:
         most = 10 * max(usable, len(gpus))
         raise UserError(f"--jobs is {count:,}, expected at least 1 and at most {most}, ten for each core")
     own = max(1, usable // count)
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    threads = min(own, int(asked)) if asked.isdigit() and int(asked) > 0 else own
+    asked = whole(os.environ.get("OMP_NUM_THREADS", ""))
+    threads = min(own, asked) if asked else own
     return [
         Share(
             cores=tuple(cores[(number * own + each) % len(cores)] for each in range(min(own, len(cores)))),

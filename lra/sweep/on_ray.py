@@ -109,7 +109,7 @@ def require_answer(address: str) -> None:
         return
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise UserError(
             f"--address {address}: nothing responds ({error}): give the address that `ray start --head` printed"
         ) from error

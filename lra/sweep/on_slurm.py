@@ -18,6 +18,7 @@ from lra.core.workers import python_path
 from lra.sweep.engine import Order
 from lra.sweep.remote import Performance, for_elsewhere
 from lra.sweep.work import Answer
+from lra.terminal.arguments import whole
 
 LOOK = 5.0  # seconds between two checks of the jobs; each check reads a file of each job from the shared folder
 AT_A_TIME = 256  # jobs of an array that run at a time; submitit's own default
@@ -161,7 +162,8 @@ def parsed(words: Sequence[str], *, cpus: int, gpu: bool) -> dict[str, Any]:
 
 
 def _value(text: str) -> int | bool | str:
-    return int(text) if text.isdecimal() else {"true": True, "false": False}.get(text, text)
+    number = whole(text)
+    return {"true": True, "false": False}.get(text, text) if number is None else number
 
 
 def _executor(folder: Path, cluster: str) -> Any:

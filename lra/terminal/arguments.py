@@ -14,6 +14,7 @@ from lra.core.errors import UserError
 from lra.core.frameworks import Device
 from lra.core.spec import parse_specs, print_specs
 
+DIGITS = 18  # at most, of a number that `whole` reads; Python refuses to read thousands
 Constructor = tyro.constructors.PrimitiveConstructorSpec
 
 
@@ -36,6 +37,11 @@ Where = Annotated[
         str_from_instance=lambda value: [str(value)],
     ),
 ]
+
+
+def whole(text: str) -> int | None:
+    """The number that a text of decimal digits stands for; None for other text or too many digits."""
+    return int(text) if text.isdecimal() and len(text) <= DIGITS else None
 
 
 def named(flag: str) -> Any:
