@@ -118,7 +118,7 @@ def _timing(record: BenchRecord, measured: Measured, usual: Timing | None) -> Ro
         device=f"{device_of(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
         started=record.started,
-        commit=record.git.get("commit"),
+        commit=commit if isinstance(commit := record.git.get("commit"), str) else None,
         over_baseline=ratio(cell, usual).spread.median if usual else None,
     )
 
