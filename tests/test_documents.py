@@ -30,6 +30,8 @@ def refusal(path: Path) -> str:
         ("deep-mapping.json", '{"a":' * DEEP, "nested too deep"),
         ("deep.yaml", "- " * DEEP, "nested too deep"),
         ("deep-flow.yaml", "[" * 2000, "nested too deep"),
+        ("deep-block.yaml", "\n".join(f"{' ' * level}a:" for level in range(102)), "nested too deep"),
+        ("levels.json", "[" * 102 + "]" * 102, "nested too deep"),
         ("digits.json", f'{{"a": {NINES}}}', "thousands of digits"),
         ("digits.yaml", f"a: {NINES}", "thousands of digits"),
         ("twice.json", '{"b": 1, "a": 1, "a": 2}', "key 'a' stands twice: keep one"),

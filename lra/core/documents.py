@@ -48,6 +48,8 @@ def parse_json(text: str, where: str) -> Any:
     """The value of a JSON text. For other text UserError, whose message begins with `where`."""
     try:
         value = json.loads(text, object_pairs_hook=_mapping, parse_float=_finite, parse_constant=_finite)
+        if sum(map(text.count, "[{")) > DEEPEST:  # as many may open a level
+            _require_levels(value)
         return _sound(value, text)
     except json.JSONDecodeError as error:
         reason = error.msg[0].lower() + error.msg[1:]
@@ -103,14 +105,17 @@ def _text(path: Path, limit: int, mode: int) -> str:
         raise UserError(f"{path}: byte {error.start:,} is not UTF-8: expected a text file in UTF-8") from error
 
 
+def _require_levels(value: Any) -> None:
+    """Raise RecursionError for more than DEEPEST levels."""
+    level, depth = [value], 0
+    while level := [inner for each in level for inner in _inner(each)]:
+        depth += 1
+        if depth > DEEPEST:
+            raise RecursionError
+
+
 def _sound(value: Any, text: str) -> Any:
-    """The value of a JSON text. ValueError for half a character, RecursionError for more than DEEPEST levels."""
-    if sum(map(text.count, "[{-")) > DEEPEST:  # as many may open a level
-        level, depth = [value], 0
-        while level := [inner for each in level for inner in _inner(each)]:
-            depth += 1
-            if depth > DEEPEST:
-                raise RecursionError
+    """The value of a text. ValueError for half a character."""
     if _HALF.search(text) and not _encodable(value):
         raise ValueError("an escape stands for half a character (a lone surrogate), expected both halves")
     return value
@@ -205,7 +210,9 @@ class _Texts(_Strict, yaml.BaseLoader):
 
 def _load(text: str, where: str, loader: Any) -> Any:
     try:
-        return _sound(yaml.load(text, loader), text)
+        value = yaml.load(text, loader)
+        _require_levels(value)  # indentation alone may open a level
+        return _sound(value, text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
