@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,10 +73,24 @@ def test_check_fails_after_a_new_record_and_after_an_edit(results: Path, capsys:
 
 def test_a_plot_that_no_record_asks_for_is_stale_and_goes(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     say(capsys, results)
-    (results / "plots" / "curves-quick-text.svg").write_text("old")
-    assert "stale: plots/curves-quick-text.svg" in say(capsys, results, "--check", code=1)
-    assert "removed" in say(capsys, results)
-    assert not (results / "plots" / "curves-quick-text.svg").exists()
+    for kind in ("svg", "png"):
+        plot = results / "plots" / f"curves-quick-listops.{kind}"
+        old = Path(shutil.copy(plot, plot.with_stem("curves-quick-text")))
+        assert f"stale: plots/{old.name}:" in say(capsys, results, "--check", code=1)
+        assert f"removed {old}" in say(capsys, results)
+        assert not old.exists()
+
+
+def test_plots_of_others_stay(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    say(capsys, results)
+    plots = results / "plots"
+    mine = [plots / name for name in ("mine.png", "mine.svg", "curves-mine.svg")]
+    for path in mine:
+        path.write_text("made by hand")
+    copied = Path(shutil.copy(plots / "accuracy-quick.png", plots / "kept.png"))
+    say(capsys, results, "--check")
+    assert "removed" not in say(capsys, results)
+    assert all(path.exists() for path in (*mine, copied))
 
 
 def test_the_page_has_reference_rows_controls_and_published_numbers_apart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,6 +33,8 @@ DESCRIPTION = (
     "Write leaderboard.csv, LEADERBOARD.md, CLAIMS.md and plots into the folder of results, from its records in runs "
     "and bench. With --format, a filter or --relative-to, print the table instead and write no file."
 )
+OURS = re.compile("(accuracy|curves|front|bubbles|growth)-")  # how names of the plots of this command begin
+MARK = re.compile(b"sha256:[0-9a-f]{64}")  # which each of them carries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +195,11 @@ def _check(found: _Found, results: Path) -> int:
 
 
 def _strays(results: Path, made: set[str]) -> list[Path]:
+    """Plots that this command wrote and no record needs. Files of others stay, even with a name like ours."""
     found = [path for kind in KINDS for path in (results / "plots").glob(f"*.{kind}")]
-    return sorted(path for path in found if f"plots/{path.name}" not in made)
+    others = (path for path in found if f"plots/{path.name}" not in made)
+    return sorted(path for path in others if OURS.match(path.name) and MARK.search(_content(path)))
 
 
 def _content(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+    return path.read_bytes() if path.is_file() else b""
