@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
@@ -81,6 +82,17 @@ def test_the_front_holds_what_nothing_beats() -> None:
     points = [point("fast", 9.0, 50.0), point("good", 1.0, 70.0), point("both", 5.0, 60.0), point("less", 4.0, 55.0)]
     points += [point("slower twin", 3.0, 60.0), point("untimed", None, 99.0)]
     assert [each.name for each in pareto(points)] == ["good", "both", "fast"]
+
+
+def test_a_difference_within_the_error_does_not_fill_a_plot(tmp_path: Path) -> None:
+    records = [made("listops", "elfatt", 0.369), made("listops", "softmax", 0.367)]
+    for name, seconds in (("elfatt", 0.1), ("softmax", 0.3)):
+        write_timing(tmp_path, name, seconds)
+    found = pictures(boards(records, speeds.choose(speeds.read(tmp_path)[0])))
+    (axes,) = fronts(next(each for each in found if each.kind == "front")).axes
+    low, high = axes.get_ylim()
+    assert low < 36.7 < 36.9 < high
+    assert high - low >= 5
 
 
 def test_bytes_depend_on_what_is_shown_and_not_on_the_users_settings(every: dict[str, Picture]) -> None:

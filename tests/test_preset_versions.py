@@ -70,5 +70,5 @@ def test_the_command_of_an_older_record_makes_its_run_again() -> None:
 def test_a_version_without_a_block_is_told() -> None:
     assert presets.preset_version("listops", "quick") == 2
     assert presets.preset_values("listops", "quick", version=1)["train"]["steps"] == 2000
-    with pytest.raises(UserError, match="expected smoke, quick, standard"):
+    with pytest.raises(UserError, match="preset quick of version 3 is not in"):
         presets.preset_values("listops", "quick", version=3)

@@ -101,8 +101,9 @@ def _counts(scored: Sequence[Standing]) -> list[str]:
         alone = ", ".join(each.task.task for each in of if not each.rivals)
         among = sum(each.among_best for each in beside)
         rivals = sorted(each.rivals for each in beside)
-        many = f"{_between(f'{rivals[0]}', f'{rivals[-1]}')} rivals" if beside else ""
-        told = f"not distinguishable from the best in {among} of {len(beside)} tasks ({many})" if beside else ""
+        many = _between(f"{rivals[0]}", f"{rivals[-1]}") if beside else ""
+        count = f"{many} {'rival' if many == '1' else 'rivals'}"
+        told = f"not distinguishable from the best in {among} of {len(beside)} tasks ({count})" if beside else ""
         lone = f"no other mechanism in {alone}" if alone else ""
         note = " (undertrained, not a ranking)" if preset == LEARNING else ""
         found.append(f"{preset}{note}, {backend}: {'; '.join(each for each in (told, lone) if each)}")

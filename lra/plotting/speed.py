@@ -29,6 +29,7 @@ from lra.plotting.style import (
 )
 
 LARGEST_AREA = 500.0  # square points of the bubble with most memory
+LEAST = 5.0  # points of accuracy that an axis spans: a difference within the error shall not look large
 CROWD = 20  # points of a panel beyond which it grows
 # Names are placed by ourselves: adjustText and textalloc lay them, or lines to them, across other rows' markers.
 RINGS = (3.0, 9.0, 17.0, 27.0, 39.0, 53.0)  # points from a marker's edge to its name
@@ -78,6 +79,9 @@ def _points(axes: Axes, panel: Panel, largest: float) -> None:
     axes.margins(0.15, 0.12)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    low, high = axes.get_ylim()
+    if high - low < LEAST:
+        axes.set_ylim((low + high - LEAST) / 2, (low + high + LEAST) / 2)
 
 
 def _area(point: PlotPoint, largest: float) -> float:
