@@ -95,6 +95,14 @@ def test_a_difference_within_the_error_does_not_fill_a_plot(tmp_path: Path) -> N
     assert high - low >= 5
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_long_name_leaves_the_plot_its_width() -> None:
+    model, train = {"width": 128, "depth": 4}, {"steps": 6000, "batch_size": 50, "warmup": 600}
+    (board,) = boards([made("listops", "softmax", 0.5, model=model, train=train)], None)
+    assert len(board.rows[0].name) > 60
+    draw(pictures([board])[0])  # a layout without room for the plot is a warning
+
+
 def test_bytes_depend_on_what_is_shown_and_not_on_the_users_settings(every: dict[str, Picture]) -> None:
     picture = every["accuracy-quick"]
     first = draw(picture)

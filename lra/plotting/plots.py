@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -38,6 +39,8 @@ from lra.plotting.style import (
     panels,
     short,
 )
+
+COLUMN = 30  # characters of a name beside a plot; longer ones take several lines
 
 
 def draw(picture: Picture, kinds: Sequence[str] = KINDS) -> dict[str, bytes]:
@@ -96,7 +99,9 @@ def _accuracy(picture: Picture) -> Figure:
     names.sort(key=lambda name: (not name.startswith("elfatt"), name))
     across = min(len(picture.panels), 3)
     down = math.ceil(len(picture.panels) / across)
-    size = (2.4 + 3.2 * across, 1.0 + (1.0 + 0.3 * len(names)) * down)
+    shown = [fill(short(name), COLUMN) for name in names]
+    row = 0.16 + 0.14 * max(text.count("\n") + 1 for text in shown)
+    size = (2.4 + 3.2 * across, 1.0 + (1.0 + row * len(names)) * down)
     figure = Figure(figsize=size, layout="constrained")
     for axes, panel in zip(panels(figure, across, len(picture.panels)), picture.panels, strict=True):
         for point in panel.points:
@@ -106,7 +111,7 @@ def _accuracy(picture: Picture) -> Figure:
         axes.set_title(panel.title.replace("): ", ")\n"), fontsize=9, loc="left")
         axes.set_xlabel("test accuracy %")
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_yticks(range(len(names)), [short(name) for name in names])
+        axes.set_yticks(range(len(names)), shown)
         axes.set_ylim(len(names) - 0.4, -2.0)  # above the first row stand the names of what needs no learning
         for label in axes.get_yticklabels():
             label.set_fontweight("bold" if label.get_text().startswith("elfatt") else "normal")
