@@ -112,13 +112,13 @@ def _timings(record: BenchRecord) -> list[RowSpeed]:
 
 
 def _timing(record: BenchRecord, measured: Measured, usual: Timing | None) -> RowSpeed:
-    cell = measured.cell
+    cell, commit = measured.cell, record.git.get("commit")
     return RowSpeed(
         measured=replace(measured, cell=replace(cell, options=defaults(cell.attn) | cell.options)),
         device=f"{device_of(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
         started=record.started,
-        commit=commit if isinstance(commit := record.git.get("commit"), str) else None,
+        commit=commit if isinstance(commit, str) else None,
         over_baseline=ratio(cell, usual).spread.median if usual else None,
     )
 

@@ -39,10 +39,10 @@ function logTicks(low, high) {
   return found;
 }
 
-/** A range with a margin of a share of it on both sides. */
-function padded(values, share) {
+/** A range with a margin of a share of it on both sides, of `least` or more in all. */
+function padded(values, share, least = 0) {
   const low = Math.min(...values), high = Math.max(...values);
-  const margin = (high - low || 1) * share;
+  const margin = Math.max((high - low || 1) * share, (least - (high - low)) / 2);
   return [low - margin, high + margin];
 }
 
@@ -185,12 +185,14 @@ function hoverSteps(chart, box, x, lines, head, told) {
   chart.append(rule, sensor);
 }
 
+const LEAST = 5; // points of accuracy, as in lra/plotting/speed.py
+
 /** Accuracy against speed; the dashed line joins the Pareto front, and areas are memory where `bubbles`. */
 function speedChart(panel, speedLabel, bubbles) {
   const width = NARROW ? 350 : 600, height = (NARROW ? 320 : 400) + 5 * Math.max(0, panel.points.length - 20), box = { left: 40, right: width - 14, top: 28, bottom: height - 36 };
   const speeds = panel.points.map((point) => point.speed);
   const [from, to] = [Math.min(...speeds) / 1.4, Math.max(...speeds) * 2];
-  const [low, high] = padded(panel.points.map((point) => point.accuracy), 0.15);
+  const [low, high] = padded(panel.points.map((point) => point.accuracy), 0.15, LEAST);
   const x = { at: logarithmic(from, to, box.left, box.right), ticks: logTicks(from, to), text: (at) => number(at, at < 1 ? 2 : 0), title: `${speedLabel.split(", ")[0]}, log scale` };
   const y = { at: linear(low, high, box.bottom, box.top), ticks: ticks(low, high, 5), text: String, title: bubbles ? "average test accuracy, %" : "test accuracy, %" };
   const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": panel.title });
