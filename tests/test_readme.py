@@ -14,6 +14,7 @@ import pytest
 
 import attention_impls
 from lra.cli.main import main
+from lra.core.documents import json_text, read_yaml
 from lra.core.environment import ROOT
 from lra.training import record
 from tests.board_records import put
@@ -52,19 +53,37 @@ def as_smoke(command: str, tmp: Path) -> list[str]:
         assert main(["check", "--update", "--baselines", str(path)]) == 0
         return [*words[2:], "--baselines", str(path)]
     if "bench" in words:
-        small = {"--lengths": "33", "--batch": "2", "--samples": "2", "--device": "cpu", "--results": str(tmp)}
-        if "--shape" in words:
-            del small["--lengths"]
-        named = words[words.index("--attn") + 1].split(",")
-        assert set(named) <= set(attention_impls.names()), command
-        small["--attn"] = ",".join(named[:2])  # each is a process a framework
-        return [*words[2:], *(word for pair in small.items() for word in pair)]
+        return [*_small_bench(words[2:]), "--results", str(tmp)]
     if {"sweep", "tune"} & set(words) and "--dry-run" in words:
         return [*(str(ROOT / word) if word.startswith("configs/") else word for word in words[2:]), "--no-probe"]
+    if words[2] == "sweep" and words[3].endswith(".yaml"):
+        small = _small_plan(ROOT / words[3], tmp / "plan.yaml")
+        return ["sweep", str(small), *words[4:], "--results", str(tmp)]
     words += ["--preset", "smoke"]
     if "data" not in words:
         return [*words[2:], "--device", "cpu", "--results", str(tmp)]
     return [str(tmp / word) if word.endswith(".png") else word for word in words[2:]]
+
+
+def _small_bench(words: list[str]) -> list[str]:
+    """The words of a benchmark, with its first two mechanisms at a small size; each is a process a framework."""
+    flags = words[words.index("--attn") + 1]
+    named = flags.split(",")
+    assert {spec.partition("@")[0] for spec in named} <= set(attention_impls.names()), flags
+    small = {"--attn": ",".join(named[:2]), "--batch": "2", "--samples": "2", "--device": "cpu"}
+    if "--shape" not in words:
+        small["--lengths"] = "33"
+    return [*words, *(word for pair in small.items() for word in pair)]
+
+
+def _small_plan(path: Path, small: Path) -> Path:
+    """A plan of benchmarks with its first and its last block, both small."""
+    blocks = read_yaml(path)["sweep"]
+    chosen = [
+        block | {"bench": shlex.join(_small_bench(shlex.split(block["bench"])))} for block in blocks[:: len(blocks) - 1]
+    ]
+    small.write_text(json_text({"sweep": chosen}), encoding="utf-8")
+    return small
 
 
 @pytest.mark.slow
@@ -77,7 +96,8 @@ def test_a_command_runs(command: str, tmp_path: Path) -> None:
         _run(["data", "prepare", *words[2:4], "--preset", "smoke"], tmp_path)
     done = _run(words, tmp_path)
     if "--results" in words and "--print-config" not in words:
-        assert list((tmp_path / ("bench" if "bench" in words else "runs")).glob("*.json")), done
+        timed = "bench" in words or (tmp_path / "plan.yaml").exists()
+        assert list((tmp_path / ("bench" if timed else "runs")).glob("*.json")), done
     if "--out" in words:
         assert (tmp_path / "listops.png").stat().st_size > 1000
 
