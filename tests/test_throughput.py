@@ -1,10 +1,10 @@
-"""The table of speeds: ratios within one benchmark, the newest figure, a dash for what was not timed."""
+"""The table of speeds: ratios within one benchmark, the newest figure, and what has none."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench_records import bench_record
+from bench_records import bench_record, timing
 from board_records import write_timing
 
 from lra.bench import record
@@ -65,3 +65,22 @@ def test_a_row_says_which_code_was_timed(tmp_path: Path) -> None:
     table = throughput(found)
     commits = {row[0].text: row[table.head.index("commit")].text for row in table.rows}
     assert commits == {"softmax": "2222222, 1111111", "elfatt": "1111111"}
+
+
+def test_a_cell_that_ran_out_of_memory_says_so_until_it_is_timed(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    lost = timing("mega", 200, [], status="out of memory", why="no memory", samples=[], calls=[], memory_bytes=None)
+    record.save(bench_record(lost, what="train", started="2026-01-03"), tmp_path / "bench" / "a.json")
+
+    def shown() -> dict[str, str]:
+        found = speeds.choose(speeds.read(tmp_path)[0])
+        assert found
+        table = throughput(found)
+        (row,) = (each for each in table.rows if each[0].text == "mega")
+        return dict(zip(table.head, (cell.text for cell in row), strict=True))
+
+    assert shown()["training examples/s at 200"] == "out of memory"
+    assert shown()["training examples/s at 100"] == "–"  # not timed
+    later = bench_record(timing("mega", 200, [0.004, 0.008, 0.004]), what="train", started="2026-01-04")
+    record.save(later, tmp_path / "bench" / "b.json")
+    assert shown()["training examples/s at 200"] == "500 (1.00×)"  # 2 examples in 4 ms, as softmax

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from lra.bench import record as bench_record
-from lra.bench.record import BenchRecord, Timing
+from lra.bench.record import OUT_OF_MEMORY, BenchRecord, Timing
 from lra.bench.summary import BASELINE, Measured, ratio, summarize
 from lra.core.errors import UserError
 from lra.scores.overrides import defaults
@@ -17,11 +17,14 @@ What = Literal["train", "infer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowSpeed:
-    """The timing of one mechanism in the standard model, in training or inference, at one length on one device."""
+class Timed:
+    """One mechanism in the standard model, in training or inference, at one length on one device.
 
-    measured: Measured
-    """The figures. The cell has all options, also those at their defaults."""
+    It was measured if it is a RowSpeed; else it ran out of memory.
+    """
+
+    cell: Timing
+    """The kind of step. It has all options, also those at their defaults."""
     device: str
     """The device's name, with the threads, precision and heads of the measurement."""
     what: What
@@ -29,13 +32,21 @@ class RowSpeed:
     """The start of the benchmark. The newest of several timings counts."""
     commit: str | None
     """The commit of the code that was timed, or None where Git did not tell."""
-    over_baseline: float | None
-    """Speed relative to softmax in the same record, backend and length: the median over paired rounds."""
 
     @property
-    def cell(self) -> Timing:
-        """The kind of step."""
-        return self.measured.cell
+    def mechanism(self) -> tuple[str, str, str]:
+        """A key that timings of one mechanism, its options and one backend share."""
+        return self.cell.attn, repr(sorted(self.cell.options.items())), self.cell.backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSpeed(Timed):
+    """The timing of one mechanism."""
+
+    measured: Measured
+    """The figures of the cell."""
+    over_baseline: float | None
+    """Speed relative to softmax in the same record, backend and length: the median over paired rounds."""
 
     @property
     def samples_per_second(self) -> float:
@@ -46,11 +57,6 @@ class RowSpeed:
     def peak_memory_bytes(self) -> int | None:
         """Peak memory of the whole batch in bytes."""
         return self.cell.memory_bytes
-
-    @property
-    def mechanism(self) -> tuple[str, str, str]:
-        """A key that timings of one mechanism, its options and one backend share."""
-        return self.cell.attn, repr(sorted(self.cell.options.items())), self.cell.backend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,8 @@ class Speeds:
     timings: tuple[RowSpeed, ...]
     every: tuple[RowSpeed, ...]
     """All timings of the device, also those that a newer one replaces."""
+    exhausted: tuple[Timed, ...] = ()
+    """Cells that ran out of memory when they were last timed."""
     others: tuple[str, ...] = ()
     """Other devices with timings."""
 
@@ -80,8 +88,8 @@ class Speeds:
         return sorted({each.cell.batch for each in self.timings if each.cell.length == self.length})
 
 
-def read(results: Path) -> tuple[list[RowSpeed], list[str]]:
-    """Every timing under results/bench, or None, and a line for each file that cannot be read."""
+def read(results: Path) -> tuple[list[Timed], list[str]]:
+    """Every timing under results/bench, and a line for each file that cannot be read."""
     found, complaints = records(results)
     return timings(found), complaints
 
@@ -97,30 +105,40 @@ def records(results: Path) -> tuple[list[tuple[str, BenchRecord]], list[str]]:
     return found, complaints
 
 
-def timings(found: Sequence[tuple[str, BenchRecord]]) -> list[RowSpeed]:
-    """Every timing of the standard model in these records."""
+def timings(found: Sequence[tuple[str, BenchRecord]]) -> list[Timed]:
+    """Every timing of the standard model in these records, and every cell of it that ran out of memory."""
     return [each for _, record in found for each in _timings(record)]
 
 
-def _timings(record: BenchRecord) -> list[RowSpeed]:
-    """The measured cells of the standard model on full documents, without those of attention alone."""
+def _timings(record: BenchRecord) -> list[Timed]:
+    """The cells of the standard model on full documents, without those of attention alone."""
     if record.what not in ("train", "infer") or record.documents:
         return []
-    measured = [each for each in summarize(record).cells if each]
-    usual = {(each.cell.backend, each.cell.length): each.cell for each in measured if each.cell.label == BASELINE}
-    return [_timing(record, each, usual.get((each.cell.backend, each.cell.length))) for each in measured]
+    figures = summarize(record).cells
+    usual = {
+        (each.cell.backend, each.cell.length): each.cell for each in figures if each and each.cell.label == BASELINE
+    }
+    found = []
+    for cell, measured in zip(record.cells, figures, strict=True):
+        if measured or cell.status == OUT_OF_MEMORY:
+            found.append(_timed(record, cell, measured, usual.get((cell.backend, cell.length))))
+    return found
 
 
-def _timing(record: BenchRecord, measured: Measured, usual: Timing | None) -> RowSpeed:
-    cell, commit = measured.cell, record.git.get("commit")
-    return RowSpeed(
-        measured=replace(measured, cell=replace(cell, options=defaults(cell.attn) | cell.options)),
+def _timed(record: BenchRecord, cell: Timing, measured: Measured | None, usual: Timing | None) -> Timed:
+    whole = replace(cell, options=defaults(cell.attn) | cell.options)
+    commit = record.git.get("commit")
+    timed = Timed(
+        cell=whole,
         device=f"{device_of(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
         started=record.started,
         commit=commit if isinstance(commit, str) else None,
-        over_baseline=ratio(cell, usual).spread.median if usual else None,
     )
+    if measured is None:
+        return timed
+    over = ratio(cell, usual).spread.median if usual else None
+    return RowSpeed(**vars(timed), measured=replace(measured, cell=whole), over_baseline=over)
 
 
 def device_of(record: BenchRecord, backend: str) -> str:
@@ -133,7 +151,7 @@ def device_of(record: BenchRecord, backend: str) -> str:
     return f"cpu ({facts['cpu']}, {record.cores} cores{threads})"
 
 
-def choose(timings: Sequence[RowSpeed], device: str | None = None) -> Speeds | None:
+def choose(timings: Sequence[Timed], device: str | None = None) -> Speeds | None:
     """The device, and then the length, with most timed cells. With `device`, only devices with this in their names.
 
     A cell that was timed again counts once, with its newest timing. Of two devices with equal numbers of cells the one
@@ -145,7 +163,8 @@ def choose(timings: Sequence[RowSpeed], device: str | None = None) -> Speeds | N
     }
     by_device: dict[str, list[RowSpeed]] = {}
     for each in newest.values():
-        by_device.setdefault(each.device, []).append(each)
+        if isinstance(each, RowSpeed):
+            by_device.setdefault(each.device, []).append(each)
     fitting = [name for name in by_device if device is None or device.lower() in name.lower()]
     if device is not None and not fitting:
         known = ", ".join(sorted(by_device)) or "none"
@@ -158,6 +177,7 @@ def choose(timings: Sequence[RowSpeed], device: str | None = None) -> Speeds | N
         device=chosen,
         length=max(lengths, key=lambda tokens: (lengths.count(tokens), tokens)),
         timings=tuple(by_device[chosen]),
-        every=tuple(each for each in timings if each.device == chosen),
+        every=tuple(each for each in timings if each.device == chosen and isinstance(each, RowSpeed)),
+        exhausted=tuple(each for each in newest.values() if each.device == chosen and not isinstance(each, RowSpeed)),
         others=tuple(sorted(by_device.keys() - {chosen})),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lra.bench.record import OUT_OF_MEMORY
 from lra.bench.summary import BASELINE
 from lra.scores.overrides import option_words
-from lra.scores.speeds import RowSpeed, Speeds, What
+from lra.scores.speeds import RowSpeed, Speeds, Timed, What
 from lra.scores.tables import NONE, Grid, TableText
 
 TITLE = "Throughput"
@@ -25,8 +26,8 @@ def throughput(speeds: Speeds) -> Grid:
     """A row for each mechanism, options and framework; a column for each kind of step at each length."""
     columns: list[Column] = [(what, length) for what in STEPS for length in _lengths(speeds, what)]
     memory = _lengths(speeds, "train")
-    rows: dict[tuple[str, str, str], dict[Column, RowSpeed]] = {}
-    for each in speeds.timings:
+    rows: dict[tuple[str, str, str], dict[Column, Timed]] = {}
+    for each in (*speeds.timings, *speeds.exhausted):
         rows.setdefault(each.mechanism, {})[each.what, each.cell.length] = each
     ordered = sorted(rows.values(), key=lambda found: _order(found, columns))
     return Grid(
@@ -42,25 +43,25 @@ def throughput(speeds: Speeds) -> Grid:
     )
 
 
-def timed_name(each: RowSpeed) -> str:
+def timed_name(each: Timed) -> str:
     """The mechanism as a command line names it."""
     cell = each.cell
     return " ".join([Path(cell.attn).name, *option_words(cell.attn, cell.options)])
 
 
 def _lengths(speeds: Speeds, what: What) -> list[int]:
-    return sorted({each.cell.length for each in speeds.timings if each.what == what})
+    return sorted({each.cell.length for each in (*speeds.timings, *speeds.exhausted) if each.what == what})
 
 
-def _order(found: dict[Column, RowSpeed], columns: list[Column]) -> tuple:
+def _order(found: dict[Column, Timed], columns: list[Column]) -> tuple:
     """The sort key: framework, then the ratio in the first column; rows without one come last."""
     one, any_of = found.get(columns[0]), next(iter(found.values()))
-    ratio = one.over_baseline if one else None
-    speed = one.samples_per_second if one else 0.0
+    ratio = one.over_baseline if isinstance(one, RowSpeed) else None
+    speed = one.samples_per_second if isinstance(one, RowSpeed) else 0.0
     return any_of.cell.backend != "torch", ratio is None, -(ratio or 0.0), -speed, timed_name(any_of)
 
 
-def _row(found: dict[Column, RowSpeed], columns: list[Column], memory: list[int]) -> tuple[TableText, ...]:
+def _row(found: dict[Column, Timed], columns: list[Column], memory: list[int]) -> tuple[TableText, ...]:
     any_of = next(iter(found.values()))
     texts = [TableText(text=timed_name(any_of), style="code"), TableText(text=any_of.cell.backend)]
     texts += [TableText(text=_speed(found.get(column))) for column in columns]
@@ -68,19 +69,19 @@ def _row(found: dict[Column, RowSpeed], columns: list[Column], memory: list[int]
     return (*texts, TableText(text=_commits(list(found.values()))))
 
 
-def _speed(each: RowSpeed | None) -> str:
-    if each is None:
-        return NONE
+def _speed(each: Timed | None) -> str:
+    if not isinstance(each, RowSpeed):
+        return OUT_OF_MEMORY if each else NONE
     times = "" if each.over_baseline is None else f" ({each.over_baseline:.2f}×)"
     return f"{_digits(each.samples_per_second)}{times}"
 
 
-def _memory(each: RowSpeed | None) -> str:
-    used = each.measured.example_bytes if each else None
+def _memory(each: Timed | None) -> str:
+    used = each.measured.example_bytes if isinstance(each, RowSpeed) else None
     return NONE if used is None else _digits(used / 1e6)
 
 
-def _commits(timed: list[RowSpeed]) -> str:
+def _commits(timed: list[Timed]) -> str:
     """The commits that were timed, the newest first."""
     newest = sorted(timed, key=lambda each: each.started, reverse=True)
     return ", ".join(dict.fromkeys(each.commit[:COMMIT] for each in newest if each.commit)) or NONE
