@@ -52,7 +52,6 @@ def facts(mechanism: Mechanism) -> dict[str, str]:
         "Written in": ", ".join(mechanism.backends),
         "Differs from the authors' code": card.differs,
         "Is softmax attention when": "; ".join(dict.fromkeys(equality.why for equality in card.equals_softmax_when)),
-        "Precision": card.library_softmax,
         "Rounding": card.rounding,
         "Arrays with a learning rate and a decay of their own": ", ".join(f"{a} ({g})" for a, g in card.groups.items()),
         "More than one graph under torch.compile": "" if card.one_graph is True else card.one_graph,

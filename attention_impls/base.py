@@ -230,8 +230,6 @@ class Attention:
     equals_softmax_when: tuple[Equality, ...] = ()
     one_graph: Law = True
     """True if torch.compile makes one graph of a layer, also for ragged lengths; else the reason."""
-    library_softmax: str = ""
-    """The reason why JAX computes the softmax in float32 for all dtypes; empty if it does not."""
     penalty: bool = False
     """Whether `attend` returns (out, penalty (B,)) for the loss."""
     residual: bool = False

@@ -26,25 +26,35 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
 
 
 def _scan(q: Tokens, k: Tokens, v: Tokens, real: Real | None, block: int) -> Tokens:
-    """One block of queries after the other; nothing but their inputs is kept for the backward pass."""
-    if real is None and q.shape[1] % block:
+    """One block of queries after the other; nothing but their inputs is kept for the backward pass.
+
+    A CPU takes one head of one example after the other, whose blocks stay in a core's cache. A GPU takes all at once.
+    """
+    tokens, heads = q.shape[1:3]
+    if real is None and tokens % block:
         real = jnp.ones(q.shape[:2], bool)
-    queries, keys, values = (_blocks(x.swapaxes(1, 2), 2, block) for x in (q, k, v))
-    visible = None if real is None else _blocks(real, 1, block)
-
-    def rows(query: Float[Array, "B H w D"]) -> Float[Array, "B H w D"]:
-        return _rows(query, keys, values, visible)
-
-    out = jax.lax.map(jax.checkpoint(rows, prevent_cse=False), queries)
-    return rearrange(out, "M B H w D -> B (M w) H D")[:, : q.shape[1]]
+    queries, keys, values = (_blocks(rearrange(x, "B N H D -> (B H) N D"), block) for x in (q, k, v))
+    given = queries, keys, values, None if real is None else jnp.repeat(_blocks(real, block), heads, 0)
+    out = jax.lax.map(_row, given) if jax.default_backend() == "cpu" else jax.vmap(_row)(given)
+    return rearrange(out, "(B H) M w D -> B (M w) H D", H=heads)[:, :tokens]
 
 
-def _rows(
-    query: Float[Array, "B H w D"],
-    keys: Float[Array, "M B H w D"],
-    values: Float[Array, "M B H w D"],
-    visible: Bool[Array, "M B w"] | None,
-) -> Float[Array, "B H w D"]:
+def _row(given: tuple[Array, Array, Array, Array | None]) -> Float[Array, "M w D"]:
+    """One head of one example: its queries, keys and values in blocks (M, w, D), and which keys are real (M, w)."""
+    queries, keys, values, visible = given
+
+    def attend_one(query: Float[Array, "w D"]) -> Float[Array, "w D"]:
+        return _block(query, keys, values, visible)
+
+    return jax.lax.map(jax.checkpoint(attend_one, prevent_cse=False), queries)
+
+
+def _block(
+    query: Float[Array, "w D"],
+    keys: Float[Array, "M w D"],
+    values: Float[Array, "M w D"],
+    visible: Bool[Array, "M w"] | None,
+) -> Float[Array, "w D"]:
     """Softmax attention of one block of queries, with a running maximum and sum; zeros where no key is visible."""
     wide = jnp.promote_types(query.dtype, jnp.float32)
     lowest = jnp.finfo(wide).min
@@ -52,16 +62,16 @@ def _rows(
     def step(carry: tuple[Array, Array, Array], part: tuple[Array, Array, Array | None]) -> tuple[tuple, None]:
         top, total, out = carry
         key, value, seen = part
-        scores = jnp.einsum("bhid,bhjd->bhij", query, key, preferred_element_type=wide) / math.sqrt(query.shape[-1])
+        scores = jnp.einsum("id,jd->ij", query, key, preferred_element_type=wide) / math.sqrt(query.shape[-1])
         if seen is not None:
-            scores = jnp.where(seen[:, None, None], scores, lowest)
+            scores = jnp.where(seen, scores, lowest)
         # The result does not depend on the maximum, so neither does its gradient.
         higher = jax.lax.stop_gradient(jnp.maximum(top, scores.max(-1, keepdims=True)))
         weights = jnp.exp(scores - higher)
         if seen is not None:
-            weights = jnp.where(seen[:, None, None], weights, 0)
+            weights = jnp.where(seen, weights, 0)
         fade = jnp.exp(top - higher)
-        added = jnp.einsum("bhij,bhjd->bhid", weights.astype(value.dtype), value, preferred_element_type=wide)
+        added = jnp.einsum("ij,jd->id", weights.astype(value.dtype), value, preferred_element_type=wide)
         return (higher, fade * total + weights.sum(-1, keepdims=True), fade * out + added), None  # eq. (running)
 
     column = jnp.zeros((*query.shape[:-1], 1), wide)
@@ -70,9 +80,9 @@ def _rows(
     return (out / jnp.where(total > 0, total, 1)).astype(query.dtype)  # eq. (output)
 
 
-def _blocks(x: Shaped[Array, "*shape"], axis: int, block: int) -> Shaped[Array, "M *cut"]:
-    """The blocks of an axis, in front; zeros behind the last one."""
+def _blocks(x: Shaped[Array, "R N *rest"], block: int) -> Shaped[Array, "R M w *rest"]:
+    """The tokens in blocks, zeros behind the last one."""
     widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, -x.shape[axis] % block)
+    widths[1] = (0, -x.shape[1] % block)
     x = jnp.pad(x, widths)
-    return jnp.moveaxis(x.reshape(*x.shape[:axis], -1, block, *x.shape[axis + 1 :]), axis, 0)
+    return x.reshape(len(x), -1, block, *x.shape[2:])

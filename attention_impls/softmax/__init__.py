@@ -52,5 +52,4 @@ CARD = Attention(
     memory=lambda options, dims, length: dims.heads * length**2,
     params=optional_params,
     differs="No attention dropout, as for every mechanism here: fused kernels lose their speed with it.",
-    library_softmax="jax.nn.dot_product_attention always takes its softmax in float32",
 )

@@ -1,0 +1,53 @@
+"""Softmax attention in JAX at lengths that a CPU computes row by row, against the reference in float64."""
+
+import pytest
+from attention_cases import EXACT, Case, cotangent_for, dims_for, draw, error, gradients, output, reference
+from attention_meter import jaxpr_footprint
+
+from attention_impls.flash import Options as Flash
+from attention_impls.softmax import Options
+
+jax_ops = pytest.importorskip("attention_impls.ops.jax_ops", exc_type=ImportError)
+
+# Below, at and past the border between both forms; one block of queries, a whole number of them, and a rest.
+LENGTHS = (jax_ops.SHORT, jax_ops.SHORT + 1, jax_ops.QUERIES, 2 * jax_ops.QUERIES, jax_ops.QUERIES + 1)
+CASES = (Case("softmax", Options()), Case("flash", Flash()))
+
+
+@pytest.mark.parametrize("tokens", LENGTHS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rows_one_by_one_equal_the_reference(case: Case, tokens: int) -> None:
+    inputs = draw(case, tokens, (tokens, 0, 1, tokens - 3), dims=dims_for(tokens, heads=2, head_dim=4))
+    assert error(output(case, "jax", inputs), reference(case, inputs)) < EXACT
+
+
+@pytest.mark.parametrize("tokens", LENGTHS[1::3])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_their_gradients_are_pytorchs(case: Case, tokens: int) -> None:
+    pytest.importorskip("torch")
+    inputs = draw(case, tokens, (tokens, 0, 1, tokens - 3), dims=dims_for(tokens, heads=2, head_dim=4))
+    cotangent = cotangent_for(inputs)
+    (_, ours), (_, theirs) = (gradients(case, backend, inputs, cotangent) for backend in ("jax", "torch"))
+    for name, each in ours.items():
+        assert error(each, theirs[name]) < EXACT, name
+
+
+def test_without_lengths_every_token_counts() -> None:
+    case, tokens = CASES[0], LENGTHS[-1]
+    inputs = draw(case, tokens, None, dims=dims_for(tokens, heads=2, head_dim=4))
+    assert error(output(case, "jax", inputs), reference(case, inputs)) < EXACT
+
+
+def test_a_long_row_has_the_scores_of_some_queries_at_a_time() -> None:
+    """Also for the gradients, which compute them anew."""
+    import jax
+    import jax.numpy as jnp
+
+    tokens = 4096
+
+    def loss(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return jax_ops.fused_softmax_attention(q, k, v, None).sum()
+
+    array = jax.ShapeDtypeStruct((2, tokens, 2, 8), jnp.float32)
+    found = jaxpr_footprint(jax.jit(jax.grad(loss, (0, 1, 2))).trace(array, array, array).jaxpr.jaxpr)
+    assert found.largest == jax_ops.QUERIES * tokens
