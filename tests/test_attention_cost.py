@@ -55,8 +55,8 @@ def test_no_array_of_tokens_by_tokens(case: Case, backend: str) -> None:
 def test_the_meter_sees_softmax(backend: str) -> None:
     found = footprint(Case("softmax", attention_impls.load("softmax").card.options()), backend, 1024, 1024)
     assert found.multiply_adds == 2 * 2 * 8 * 1024**2
-    # JAX on a CPU has the scores of 512 queries of one head; PyTorch's kernel has none.
-    assert found.largest == (512 * 1024 if backend == "jax" else 2 * 8 * 1024)
+    # JAX on a CPU has the scores of 128 queries of one head; PyTorch's kernel has none.
+    assert found.largest == (128 * 1024 if backend == "jax" else 2 * 8 * 1024)
     assert found.peak > found.largest
 
 

@@ -7,10 +7,16 @@ from attention_meter import jaxpr_footprint
 from attention_impls.flash import Options as Flash
 from attention_impls.softmax import Options
 
-jax_ops = pytest.importorskip("attention_impls.ops.jax_ops", exc_type=ImportError)
+softmax_jax = pytest.importorskip("attention_impls.ops.softmax_jax", exc_type=ImportError)
 
 # Below, at and past the border between both forms; one block of queries, a whole number of them, and a rest.
-LENGTHS = (jax_ops.SHORT, jax_ops.SHORT + 1, jax_ops.QUERIES, 2 * jax_ops.QUERIES, jax_ops.QUERIES + 1)
+LENGTHS = (
+    softmax_jax.SHORT,
+    softmax_jax.SHORT + 1,
+    softmax_jax.QUERIES,
+    2 * softmax_jax.QUERIES,
+    softmax_jax.QUERIES + 1,
+)
 CASES = (Case("softmax", Options()), Case("flash", Flash()))
 
 
@@ -46,8 +52,8 @@ def test_a_long_row_has_the_scores_of_some_queries_at_a_time() -> None:
     tokens = 4096
 
     def loss(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        return jax_ops.fused_softmax_attention(q, k, v, None).sum()
+        return softmax_jax.fused_softmax_attention(q, k, v, None).sum()
 
     array = jax.ShapeDtypeStruct((2, tokens, 2, 8), jnp.float32)
     found = jaxpr_footprint(jax.jit(jax.grad(loss, (0, 1, 2))).trace(array, array, array).jaxpr.jaxpr)
-    assert found.largest == jax_ops.QUERIES * tokens
+    assert found.largest == softmax_jax.QUERIES * tokens

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array
 from jaxtyping import Bool, Float, Int, Shaped
 
-from attention_impls.ops.jax_ops import Real
+from attention_impls.ops.jax_ops import Real, average
 
 
 def to_blocks(x: Shaped[Array, "B N *rest"], size: int) -> Shaped[Array, "B n b *rest"]:
@@ -62,10 +62,14 @@ def block_attention(
     A finite fill keeps a row that sees no key finite: the caller drops it.
     """
     wide = jnp.promote_types(q.dtype, jnp.float32)
-    scores = jnp.einsum("Bnihd,Bnjhd->Bnhij", q, k, preferred_element_type=wide) / math.sqrt(q.shape[-1])
+    shape = {"B": q.shape[0], "n": q.shape[1], "H": q.shape[3]}
+    q, k, v = (rearrange(x, "B n i H D -> (B n H) i D") for x in (q, k, v))
+    scores = jnp.einsum("rid,rjd->rij", q, k, preferred_element_type=wide) / math.sqrt(q.shape[-1])
     if visible is not None:
-        scores = jnp.where(visible[:, :, None], scores, jnp.finfo(wide).min)
-    return jnp.einsum("Bnhij,Bnjhd->Bnihd", jax.nn.softmax(scores, -1).astype(q.dtype), v)
+        apart = rearrange(scores, "(B n H) i j -> B n H i j", **shape)
+        masked = jnp.where(visible[:, :, None], apart, jnp.finfo(wide).min)
+        scores = rearrange(masked, "B n H i j -> (B n H) i j")
+    return rearrange(average(scores, v), "(B n H) i D -> B n i H D", **shape)
 
 
 def _pad_tokens(x: Array, before: int, after: int) -> Array:

@@ -21,11 +21,6 @@ Real = Bool[Array, "B N"]
 Lengths = Int[Array, " B"]
 """How many tokens of each example are real; they come first."""
 
-SHORT = 256
-"""Tokens up to which a CPU is fastest with the scores of a whole batch in one product."""
-QUERIES = 512
-"""Queries of a row whose scores a CPU computes at a time."""
-
 
 def real_tokens(lengths: Lengths, tokens: int) -> Real:
     """True where a token is real."""
@@ -67,73 +62,25 @@ def softmax_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tok
     """
     wide = jnp.promote_types(q.dtype, jnp.float32)
     heads = q.shape[2]
-    q, k, v = (_rows(x) for x in (q, k, v))
+    q, k, v = (rows_of(x) for x in (q, k, v))
     scores = jnp.einsum("rnd,rmd->rnm", q, k, preferred_element_type=wide) / math.sqrt(q.shape[-1])
     if real is not None:
         scores = jnp.where(jnp.repeat(real, heads, 0)[:, None], scores, jnp.finfo(wide).min)
-    out = _average(scores, v)
+    out = average(scores, v)
     return rearrange(out, "(B H) N D -> B N H D", H=heads)
 
 
-def _rows(x: Tokens) -> Float[Array, "R N D"]:
+def rows_of(x: Tokens) -> Float[Array, "R N D"]:
     """Every head of every example as a row of its own: XLA's products on a CPU like a single axis before the matrix."""
     return rearrange(x, "B N H D -> (B H) N D")
 
 
-def _average(scores: Float[Array, "*R n m"], v: Float[Array, "*R m D"]) -> Float[Array, "*R n D"]:
+def average(scores: Float[Array, "*R n m"], v: Float[Array, "*R m D"]) -> Float[Array, "*R n D"]:
     """softmax(scores) v. Divided by the sum last, where there are D numbers a row instead of m."""
     # The result does not depend on the maximum, so neither does its gradient.
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
     out = jnp.einsum("...nm,...md->...nd", weights.astype(v.dtype), v, preferred_element_type=weights.dtype)
     return (out / weights.sum(-1, keepdims=True)).astype(v.dtype)
-
-
-def fused_softmax_attention(q: Tokens, k: Tokens, v: Tokens, lengths: Lengths | None) -> Tokens:
-    """softmax(q kᵀ / √D) v over real keys; its softmax is float32 at least.
-
-    cuDNN's flash attention serves 16-bit inputs on a GPU. An empty example sees its first key, since no kernel defines
-    a softmax over nothing. Rows of padded queries are not zeroed.
-    """
-    visible = None if lengths is None else jnp.maximum(lengths, 1).astype(jnp.int32)
-    if _cudnn_can(q):
-        return jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=visible, implementation="cudnn")
-    real = None if visible is None else real_tokens(visible, q.shape[1])
-    long = jax.default_backend() == "cpu" and q.shape[1] > SHORT
-    return (_row_by_row if long else softmax_attention)(q, k, v, real)
-
-
-def _row_by_row(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tokens:
-    """One head of one example after the other, and QUERIES of its queries at a time.
-
-    Their scores stay in a core's cache. They are computed anew for the gradients. On a CPU this takes a third of the
-    time of jax.nn.dot_product_attention.
-    """
-    wide = jnp.promote_types(q.dtype, jnp.float32)
-    tokens, heads = q.shape[1:3]
-    block = min(QUERIES, tokens)
-    padded = jnp.pad(q, [(0, 0), (0, -tokens % block), (0, 0), (0, 0)])
-    seen = None if real is None else jnp.repeat(real, heads, 0)
-
-    def row(given: tuple[Array, Array, Array, Array | None]) -> Float[Array, "M b D"]:
-        queries, key, value, visible = given
-
-        def some(query: Float[Array, "b D"]) -> Float[Array, "b D"]:
-            scores = jnp.einsum("nd,md->nm", query, key, preferred_element_type=wide) / math.sqrt(q.shape[-1])
-            if visible is not None:
-                scores = jnp.where(visible, scores, jnp.finfo(wide).min)
-            return _average(scores, value)
-
-        return jax.lax.map(jax.checkpoint(some, prevent_cse=False), queries)
-
-    queries = rearrange(padded, "B (M b) H D -> (B H) M b D", b=block)
-    out = jax.lax.map(row, (queries, _rows(k), _rows(v), seen))
-    return rearrange(out, "(B H) M b D -> B (M b) H D", H=heads)[:, :tokens]
-
-
-def _cudnn_can(q: Array) -> bool:
-    half = q.dtype in (jnp.bfloat16, jnp.float16)
-    fits = q.shape[-1] % 8 == 0 and q.shape[-1] <= 128 and q.shape[1] % 2 == 0
-    return half and fits and jax.default_backend() == "gpu"
 
 
 def efficient_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> Tokens:
@@ -144,10 +91,10 @@ def efficient_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None) -> T
     if real is not None:
         k = jnp.where(real[:, :, None, None], k, jnp.finfo(k.dtype).min)
     heads = q.shape[2]
-    q, k, v = (_rows(x) for x in (q, k, v))
+    q, k, v = (rows_of(x) for x in (q, k, v))
     wide = jnp.promote_types(q.dtype, jnp.float32)
-    context = _average(k.astype(wide).mT, v)
-    out = _average(q.astype(wide), context)
+    context = average(k.astype(wide).mT, v)
+    out = average(q.astype(wide), context)
     return rearrange(out, "(B H) N D -> B N H D", H=heads)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from attention_impls.base import Layer
-from attention_impls.ops.jax_ops import Tokens, fused_softmax_attention, with_local_conv
+from attention_impls.ops.jax_ops import Tokens, with_local_conv
+from attention_impls.ops.softmax_jax import fused_softmax_attention
 from attention_impls.softmax import Options
 
 
