@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from attention_impls.base import Layer
 from attention_impls.flash import Options
 from attention_impls.ops.jax_ops import Tokens
-from attention_impls.ops.softmax_jax import attention_in_blocks
+from attention_impls.ops.softmax_jax import flash_attention
 
 
 def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
@@ -18,4 +18,4 @@ def attend(q: Tokens, k: Tokens, v: Tokens, layer: Layer[Options]) -> Tokens:
         return jax.nn.dot_product_attention(
             q, k, v, query_seq_lengths=seen, key_value_seq_lengths=seen, implementation="cudnn"
         )
-    return attention_in_blocks(q, k, v, layer.real, layer.options.block_size)  # eq. (running), (output)
+    return flash_attention(q, k, v, layer.real, layer.options.block_size)  # eq. (running), (output)

@@ -40,23 +40,33 @@ def fused_softmax_attention(q: Tokens, k: Tokens, v: Tokens, lengths: Lengths | 
     tokens = q.shape[1]
     real = None if visible is None else real_tokens(visible, tokens)
     if jax.default_backend() == "cpu" and tokens > SHORT:
-        return attention_in_blocks(q, k, v, real, tokens)
+        return attention_in_blocks(q, k, v, real, QUERIES, tokens)
     return softmax_attention(q, k, v, real)
 
 
-def attention_in_blocks(q: Tokens, k: Tokens, v: Tokens, real: Real | None, block: int) -> Tokens:
-    """softmax(q kᵀ / √D) v over real keys, a block of keys after the other; zeros where no key is real.
+def flash_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None, block: int) -> Tokens:
+    """softmax(q kᵀ / √D) v over real keys; zeros where no key is real. The scores of a block at a time are in memory.
+
+    A CPU has all keys in a block. XLA takes several times as long for a loop over them inside of two others.
+    """
+    if jax.default_backend() == "cpu":
+        return attention_in_blocks(q, k, v, real, min(block, QUERIES), q.shape[1])
+    return attention_in_blocks(q, k, v, real, block, block)
+
+
+def attention_in_blocks(q: Tokens, k: Tokens, v: Tokens, real: Real | None, queries: int, keys: int) -> Tokens:
+    """The same, in blocks of this many queries and keys.
 
     Nothing but inputs, outputs and normalisers is kept for the backward pass. A CPU takes one head of one example after
-    the other, and QUERIES of its queries at a time. A GPU takes all heads at once, and as many queries as keys.
+    the other, a GPU all at once.
     """
-    on_cpu, (tokens, heads) = jax.default_backend() == "cpu", q.shape[1:3]
-    keys = min(block, tokens)
-    queries = min(QUERIES if on_cpu else block, tokens)
+    tokens, heads = q.shape[1:3]
+    queries, keys = min(queries, tokens), min(keys, tokens)
     if real is None and tokens % keys:
         real = jnp.ones(q.shape[:2], bool)
     seen = None if real is None else jnp.repeat(_blocks(real, keys), heads, 0)
     parts = _blocks(rows_of(q), queries), _blocks(rows_of(k), keys), _blocks(rows_of(v), keys), seen
+    on_cpu = jax.default_backend() == "cpu"
     out = jax.lax.map(lambda part: _head(*part), parts) if on_cpu else jax.vmap(_head)(*parts)
     return rearrange(out, "(B H) M w D -> B (M w) H D", H=heads)[:, :tokens]
 
