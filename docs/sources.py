@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("lra", "attention_impls", "tasks")
-CARDS = {"differs", "rounding", "why", "library_softmax", "DIFFERS", "ROUNDING", "RAGGED_ROUNDING"}
+CARDS = {"differs", "rounding", "why", "DIFFERS", "ROUNDING", "RAGGED_ROUNDING"}
 NAMES = {*CARDS, "label", "title", "caption", "help", "description", "epilog"}  # of texts in cards, plots and flags
 CODE = "`"  # replaces a piece of code or a value; it counts as one word
 ITEM = re.compile(r"(?:- |\*{0,2}[\w.]+: )")  # the beginning of a list item, or of an argument in a docstring

@@ -17,7 +17,7 @@ What = Literal["train", "infer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
+class TimedCell:
     """One mechanism in the standard model, in training or inference, at one length on one device.
 
     It was measured if it is a RowSpeed; else it ran out of memory.
@@ -40,7 +40,7 @@ class Timed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowSpeed(Timed):
+class RowSpeed(TimedCell):
     """The timing of one mechanism."""
 
     measured: Measured
@@ -69,7 +69,7 @@ class Speeds:
     timings: tuple[RowSpeed, ...]
     every: tuple[RowSpeed, ...]
     """All timings of the device, also those that a newer one replaces."""
-    exhausted: tuple[Timed, ...] = ()
+    exhausted: tuple[TimedCell, ...] = ()
     """Cells that ran out of memory when they were last timed."""
     others: tuple[str, ...] = ()
     """Other devices with timings."""
@@ -88,7 +88,7 @@ class Speeds:
         return sorted({each.cell.batch for each in self.timings if each.cell.length == self.length})
 
 
-def read(results: Path) -> tuple[list[Timed], list[str]]:
+def read(results: Path) -> tuple[list[TimedCell], list[str]]:
     """Every timing under results/bench, and a line for each file that cannot be read."""
     found, complaints = records(results)
     return timings(found), complaints
@@ -105,12 +105,12 @@ def records(results: Path) -> tuple[list[tuple[str, BenchRecord]], list[str]]:
     return found, complaints
 
 
-def timings(found: Sequence[tuple[str, BenchRecord]]) -> list[Timed]:
+def timings(found: Sequence[tuple[str, BenchRecord]]) -> list[TimedCell]:
     """Every timing of the standard model in these records, and every cell of it that ran out of memory."""
     return [each for _, record in found for each in _timings(record)]
 
 
-def _timings(record: BenchRecord) -> list[Timed]:
+def _timings(record: BenchRecord) -> list[TimedCell]:
     """The cells of the standard model on full documents, without those of attention alone."""
     if record.what not in ("train", "infer") or record.documents:
         return []
@@ -125,10 +125,10 @@ def _timings(record: BenchRecord) -> list[Timed]:
     return found
 
 
-def _timed(record: BenchRecord, cell: Timing, measured: Measured | None, usual: Timing | None) -> Timed:
+def _timed(record: BenchRecord, cell: Timing, measured: Measured | None, usual: Timing | None) -> TimedCell:
     whole = replace(cell, options=defaults(cell.attn) | cell.options)
     commit = record.git.get("commit")
-    timed = Timed(
+    timed = TimedCell(
         cell=whole,
         device=f"{device_of(record, cell.backend)}, {record.dtype}, {record.heads} heads of {record.head_dim}",
         what=cast(What, record.what),
@@ -151,7 +151,7 @@ def device_of(record: BenchRecord, backend: str) -> str:
     return f"cpu ({facts['cpu']}, {record.cores} cores{threads})"
 
 
-def choose(timings: Sequence[Timed], device: str | None = None) -> Speeds | None:
+def choose(timings: Sequence[TimedCell], device: str | None = None) -> Speeds | None:
     """The device, and then the length, with most timed cells. With `device`, only devices with this in their names.
 
     A cell that was timed again counts once, with its newest timing. Of two devices with equal numbers of cells the one
