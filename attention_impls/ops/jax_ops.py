@@ -79,7 +79,7 @@ def average(scores: Float[Array, "*R n m"], v: Float[Array, "*R m D"]) -> Float[
     """softmax(scores) v. Divided by the sum last, where there are D numbers a row instead of m."""
     # The result does not depend on the maximum, so neither does its gradient.
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
-    out = jnp.einsum("...nm,...md->...nd", weights.astype(v.dtype), v, preferred_element_type=weights.dtype)
+    out = jnp.einsum("...ij,...jd->...id", weights.astype(v.dtype), v, preferred_element_type=weights.dtype)
     return (out / weights.sum(-1, keepdims=True)).astype(v.dtype)
 
 

@@ -85,7 +85,7 @@ def _forward(q: Queries, k: Keys, v: Keys, seen: Seen) -> tuple[Queries, Kept]:
         def step(carry: tuple[Array, Array, Array], part: tuple[Array, Array, Array | None]) -> tuple[tuple, None]:
             top, total, out = carry
             key, value, visible = part
-            scores = jnp.einsum("nd,md->nm", query, key, preferred_element_type=wide) / math.sqrt(q.shape[-1])
+            scores = jnp.einsum("id,jd->ij", query, key, preferred_element_type=wide) / math.sqrt(q.shape[-1])
             if visible is not None:
                 scores = jnp.where(visible, scores, lowest)
             higher = jnp.maximum(top, scores.max(-1, keepdims=True))
@@ -93,7 +93,7 @@ def _forward(q: Queries, k: Keys, v: Keys, seen: Seen) -> tuple[Queries, Kept]:
             if visible is not None:
                 weights = jnp.where(visible, weights, 0)
             fade = jnp.exp(top - higher)
-            added = jnp.einsum("nm,md->nd", weights.astype(value.dtype), value, preferred_element_type=wide)
+            added = jnp.einsum("ij,jd->id", weights.astype(value.dtype), value, preferred_element_type=wide)
             return (higher, fade * total + weights.sum(-1, keepdims=True), fade * out + added), None
 
         column = jnp.zeros((*query.shape[:-1], 1), wide)
@@ -118,15 +118,15 @@ def _backward(kept: Kept, gradient: Queries) -> tuple[Queries, Keys, Keys, None]
         def of_queries(carry: tuple[Array, Array], part: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
             dk, dv = carry
             query, pulled, normaliser, mean = part
-            scores = jnp.einsum("md,nd->mn", key, query, preferred_element_type=wide) * scale
+            scores = jnp.einsum("jd,id->ji", key, query, preferred_element_type=wide) * scale
             if visible is not None:
                 scores = jnp.where(visible[:, None], scores, jnp.finfo(wide).min)
             weights = jnp.exp(scores - normaliser)
-            slopes = weights * (jnp.einsum("md,nd->mn", value, pulled, preferred_element_type=wide) - mean)
+            slopes = weights * (jnp.einsum("jd,id->ji", value, pulled, preferred_element_type=wide) - mean)
             slopes, weights = slopes.astype(q.dtype), weights.astype(q.dtype)
-            dk += jnp.einsum("mn,nd->md", slopes, query, preferred_element_type=wide)
-            dv += jnp.einsum("mn,nd->md", weights, pulled, preferred_element_type=wide)
-            return (dk, dv), jnp.einsum("mn,md->nd", slopes, key, preferred_element_type=wide)
+            dk += jnp.einsum("ji,id->jd", slopes, query, preferred_element_type=wide)
+            dv += jnp.einsum("ji,id->jd", weights, pulled, preferred_element_type=wide)
+            return (dk, dv), jnp.einsum("ji,jd->id", slopes, key, preferred_element_type=wide)
 
         start = jnp.zeros(key.shape, wide)
         (dk, dv), more = jax.lax.scan(of_queries, (start, start), (q, gradient, normalisers, means))
