@@ -17,7 +17,7 @@ class Options:
     kernel: Kernel = "auto"
     """The kernel: flash-attn or sdpa in PyTorch, cudnn or scan in JAX. auto: the first one that can run."""
     block_size: Count = 512
-    """Tokens of a block of the scan. Kernels of libraries choose their own blocks."""
+    """Tokens of a block of the scan; on a CPU only of queries, up to 128. Library kernels choose their own blocks."""
 
 
 def operations(options: Options, dims: Dims, length: int) -> int:

@@ -1,4 +1,4 @@
-"""Flash attention in JAX: cuDNN, or a scan over blocks of keys for each block of queries."""
+"""Flash attention in JAX: cuDNN, or the scores of one block at a time."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def flash_attention(q: Tokens, k: Tokens, v: Tokens, real: Real | None, block: i
 
 
 def attention_in_blocks(q: Tokens, k: Tokens, v: Tokens, real: Real | None, queries: int, keys: int) -> Tokens:
-    """The same, in blocks of this many queries and keys.
+    """softmax(q kᵀ / √D) v over real keys, in blocks of this many queries and keys; zeros where no key is real.
 
     Nothing but inputs, outputs and normalisers is kept for the backward pass. A CPU takes one head of one example after
     the other, a GPU all at once.
