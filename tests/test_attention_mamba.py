@@ -93,6 +93,7 @@ def test_the_directions_mirror_each_other() -> None:
 def test_chunks_change_nothing(backend: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the states nor the gradients, which go from chunk to chunk too; 37 tokens are no whole number of them."""
     pytest.importorskip(backend)
+    pytest.importorskip("torch")
     case = Case("mamba", Options(state=3, rank=2))
     inputs = draw(case, 37, (37, 20), dims=dims_for(37, heads=1, head_dim=8))
     whole = gradients(case, "torch", inputs, cotangent_for(inputs))
@@ -111,6 +112,7 @@ def test_chunks_change_nothing(backend: str, chunk: int, monkeypatch: pytest.Mon
 def test_pieces_on_a_cpu_change_nothing(backend: str, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the outputs nor the gradients, which go from piece to piece."""
     pytest.importorskip(backend)
+    pytest.importorskip("torch")
     ops = import_module(f"attention_impls.ops.selective_{backend}")
     sizes = {"PIECE": tokens} if backend == "jax" else {"PIECES": (tokens, tokens), "TILE": 1}  # one example a tile
     for name, size in sizes.items():

@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.pathfinder.snakes.sampler import DrawnImages, generate
 from tasks.pathfinder.snakes.settings import Settings, settings_for
-from tests.evidence.comparison import Told, compare, holm, likeness, per_image, same, tell_apart
+from tests.evidence.comparison import Told, compare, holm, per_image, same
 
 OURS = "ours"
 COUNT = 4800
@@ -96,6 +96,8 @@ class Verdict:
 
 def judge(raw: Path) -> dict[str, Verdict]:
     """Every generator against the originals."""
+    from tests.evidence.classifier import likeness, tell_apart  # PyTorch; the rest of this module needs no framework
+
     images, labels = originals(raw)
     numbers = per_image(images, labels)
     made = {name: generate(chosen, SEED, "train", 0, COUNT) for name, chosen in generators().items()}
