@@ -36,6 +36,7 @@ def seeded(backend: str) -> dict[str, Any]:
 
 def array(backend: str, values: Any, dtype: Any = None) -> Any:
     """The framework's array of these values; numbers with a fraction are float32."""
+    pytest.importorskip(backend)
     values = np.asarray(values, dtype)
     values = values.astype(np.float32) if values.dtype == np.float64 else values
     if backend == "torch":

@@ -178,6 +178,7 @@ def test_the_cosine_is_that_of_a_warm_up_and_half_a_period() -> None:
 @pytest.mark.parametrize("name", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_a_run_of_such_a_model_goes_on_and_its_layers_are_loaded(name: str, tmp_path: Path) -> None:
     """Stopped and resumed it is the run that was never stopped; without positions a file says how long it may be."""
+    pytest.importorskip(name)
     layers = importlib.import_module({"torch": "attention_impls.torch", "jax": "attention_impls.flax"}[name])
     run = small.smoke_run("listops", "s4", backend=name, steps=4, evaluate_every=2, chunk=1, schedule="cosine")
     run = replace(run, model=replace(run.model, norm="post", classifier=0, **S4_BLOCK), options=S4(state=4))

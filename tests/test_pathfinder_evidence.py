@@ -14,6 +14,12 @@ from tests.evidence.comparison import compare, disc_centres, holm, per_image, sa
 from tests.evidence.pathfinder import OURS, against_figures, generators, judge, originals
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compiled code of the generator, which takes longer than any quick test here."""
+    generate(settings_for(32), 1, "train", 0, 1)
+
+
 def test_means_agree_with_the_originals_figures() -> None:
     # Seven figures; four standard errors are passed by chance once in 2,000 runs of the seven together.
     table = against_figures(generate(settings_for(32), 1, "train", 0, 1500))

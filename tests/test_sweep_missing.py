@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -26,12 +27,12 @@ from tests.board_records import write
 from tests.test_sweep_estimate import earlier
 
 PLAN = """sweep:
-  - bench: --attn elfatt,flash --device gpu
+  - bench: --device gpu --attn elfatt,flash
     figures: attention | alone
   - {task: listops, attn: linear, backend: torch, preset: standard}
 """
 PLANNED = {"what": "attend", "device": "gpu", "dtype": "float32", "cells": [], "samples": 1}
-WORDS = ("--attn", "elfatt,flash", "--device", "gpu")
+WORDS = ("--device", "gpu", "--attn", "elfatt,flash")
 RUN = resolve("listops", "linear", backend="torch", preset="standard")
 
 
@@ -64,10 +65,8 @@ def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 def test_without_records_everything_is_missing_and_has_its_command(tmp_path: Path) -> None:
     text = shown(tmp_path)
     assert "0 of 2 figures have a record" in text
-    assert (
-        f"| attention \\| alone | `python run_lra.py bench --attn elfatt,flash --device gpu --results {tmp_path}` |"
-        in text
-    )
+    command = shlex.join(["python", "run_lra.py", "bench", *WORDS, "--results", str(tmp_path)])
+    assert f"| attention \\| alone | `{command}` |" in text
     assert (
         "`python run_lra.py --task listops --attn linear --backend torch --preset standard --seed 0 --device gpu"
         in text

@@ -13,7 +13,7 @@ from lra.cli.bench import BenchFlags
 from lra.core.environment import ROOT
 from lra.core.errors import UserError
 from lra.core.identity import run_id
-from lra.sweep import plan
+from lra.sweep import benched, plan
 from lra.sweep.command import SweepFlags
 from lra.sweep.plan import Planned, Timed
 from lra.terminal.flags import command_line
@@ -43,9 +43,10 @@ def test_the_plans_of_the_repository_are_possible(path: Path, tmp_path: Path) ->
     found = plan.load(one_seed)
     assert [each.title for each in found if isinstance(each, Planned) and each.run is None] == []
     for each in found:
-        if isinstance(each, Timed):  # it is known to be done by its record's command
+        if isinstance(each, Timed):
+            assert "--backend" in each.words, "it is to time the same wherever it runs"
             words = tyro.cli(BenchFlags, args=list(each.words))
-            assert command_line("bench", words) == shlex.join(["python", "run_lra.py", "bench", *each.words])
+            assert benched.command(each.words) == command_line("bench", words)
 
 
 def test_every_run_of_the_tables_is_in_a_plan() -> None:
@@ -120,6 +121,8 @@ def test_an_impossible_value_makes_one_run_impossible(tmp_path: Path) -> None:
         ),
         ("sweep: [{bench: 3}]", "block 1: expected bench with its flags as one text"),
         ("sweep: [{bench: '\"'}]", "block 1: bench: No closing quotation"),
+        ("sweep: [{bench: --lengths many}]", "block 1: bench: --lengths many: expected whole numbers"),
+        ("sweep: [{bench: --samples few}]", "block 1: bench: wrong flags, as python run_lra.py bench --samples few"),
     ],
 )
 def test_what_is_no_plan_is_refused_in_one_line(text: str, said: str, tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def test_an_answer_that_it_is_held_is_no_failure(tmp_path: Path, monkeypatch: py
 
 
 def test_what_cannot_be_is_failed_before_it_begins(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     pieces = [Planned(title="a", run=RUN), Planned(title="b", why="no"), Timed(words=("--what", "infer"))]
     found = queue.items(pieces, lambda backend: False)
     assert [each.status for each in found] == ["waiting", "failed", "waiting"]

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import tyro
+
 from lra.bench import record as bench_record
+from lra.bench.wanted import Wanted
 from lra.core.errors import UserError
+from lra.terminal.flags import command_line
 
 
 def command(words: Sequence[str]) -> str:
-    """The command in the record of a benchmark with these flags. It names no folder of results."""
-    return shlex.join(["python", "run_lra.py", "bench", *words])
+    """The command in the record of a benchmark with these flags, whatever their order. It names no folder of results.
+
+    Raises:
+        UserError: `bench` does not take these flags.
+    """
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            wanted, others = tyro.cli(Wanted, args=list(words), return_unknown_args=True)
+    except SystemExit:
+        raise UserError(f"wrong flags, as python run_lra.py bench {shlex.join(words)} tells") from None
+    return shlex.join([*shlex.split(command_line("bench", wanted)), *others])
 
 
 def complete(results: Path) -> dict[str, Path]:

@@ -77,7 +77,7 @@ def figures(pieces: Sequence[Piece], results: Path) -> list[Figure]:
         if isinstance(each, Timed):
             path = timed.get(benched.command(each.words))
             record = f"bench/{path.name}" if path else ""
-            command = benched.command([*each.words, *elsewhere(results)])
+            command = shlex.join(["python", "run_lra.py", "bench", *each.words, *elsewhere(results)])
             found.append(Figure(title=each.figures or "benchmark", command=command, record=record))
         elif each.run is not None:
             found.append(_trained(each, results))

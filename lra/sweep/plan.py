@@ -27,6 +27,7 @@ from lra.core.frameworks import usual
 from lra.core.layout import Count, Line, built
 from lra.core.presets import Preset
 from lra.core.spec import Spec, parse_specs
+from lra.sweep import benched
 from tasks.base import TaskError
 
 PARTS = ("data", "options", "model", "train")
@@ -138,9 +139,11 @@ def _timed(values: Mapping[str, Any], where: str) -> Timed:
     if not isinstance(words, str) or not isinstance(figures, str) or not values.keys() <= {"bench", "figures"}:
         raise UserError(f"{where}: expected bench with its flags as one text, figures as another, and no other key")
     try:
-        return Timed(words=tuple(shlex.split(words)), figures=figures)
-    except ValueError as error:
+        found = Timed(words=tuple(shlex.split(words)), figures=figures)
+        benched.command(found.words)
+    except (ValueError, UserError) as error:
         raise UserError(f"{where}: bench: {error}") from error
+    return found
 
 
 def _block(values: Any, where: str) -> RunBlock:
