@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from lra.cli.chosen import Chosen
 from lra.cli.main import main
 from lra.core.config import Run, resolve
 from lra.core.errors import UserError
+from lra.core.tuning import FOLDER
 from lra.leaderboard.page import facts
+from lra.scores import searches
 from lra.scores.board import boards, read
 from lra.sweep import tune
 from lra.sweep.choice import Search, shortened
-from lra.sweep.estimate import TUNING, Known
+from lra.sweep.estimate import Known
 from lra.sweep.items import Item
 from lra.sweep.plan import Planned
 from lra.sweep.tune import TuneFlags
@@ -178,6 +181,25 @@ def test_a_search_leaves_its_choice_and_prints_the_command_that_trains_it(
     assert (run.train.steps, run.train.learning_rate) == (6, 1e-3)
     assert run.tuned == "learning_rate=0.0001,0.001@steps=4@seed=0"
     assert not (tmp_path / "runs").exists()
+    found, complaints = searches.read(tmp_path)
+    assert complaints == []
+    shown = searches.section(found)[-1].splitlines()[2:]
+    assert [re.sub(r" \| [0-9]* \| ", " | … | ", line).split(" | ", 4)[4] for line in shown] == [
+        "learning_rate=0.0001 | 20.00 | … |  | 2 × 4 of 6 steps |",
+        "learning_rate=0.001 | 40.00 | … | chosen | 2 × 4 of 6 steps |",
+        "learning_rate=0.0001 | failed | … |  | 2 × 4 of 6 steps |",
+        "learning_rate=0.001 | 30.00 | … | chosen | 2 × 4 of 6 steps |",
+    ]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"task": "listops"}'])
+def test_a_file_that_is_no_search_is_named_and_left_out(text: str, tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    path = tmp_path / FOLDER / "a.json"
+    path.write_text(text)
+    found, [complaint] = searches.read(tmp_path)
+    assert found == []
+    assert complaint.startswith(f"{path} is not the file of a search: ")
 
 
 def test_nothing_is_chosen_before_all_have_ended_or_where_all_failed(
@@ -220,6 +242,6 @@ def test_a_mechanism_without_the_framework_has_no_search(monkeypatch: pytest.Mon
 
 def test_records_of_searches_enter_no_table_and_tell_how_long_a_run_takes(tmp_path: Path) -> None:
     found = search()
-    record.save(made("listops", "softmax", 0.3, preset="standard"), tmp_path / TUNING)
+    record.save(made("listops", "softmax", 0.3, preset="standard"), tmp_path / FOLDER)
     assert read(tmp_path) == ([], [])
     assert Known.of(tmp_path, on_gpu=False).estimate(found.base).source.startswith("1 earlier run")

@@ -16,6 +16,8 @@ from attention_impls.ranges import shown
 from lra.core.documents import json_text, parse_yaml
 from lra.core.errors import UserError, did_you_mean
 
+FOLDER = "tuning"
+"""The folder of searches in the folder of results. Its folder runs holds their records."""
 BUDGET = ("steps", "batch_size", "warmup", "evaluate_every", "chunk", "precision", "cycle")
 """Fields of Train that change the length of a run or the work of a step. They are not tuned."""
 SPELLING = r"(|([a-z0-9_]+=[A-Za-z0-9_.+-]+(,[A-Za-z0-9_.+-]+)*@)+steps=[1-9][0-9]{0,9}@seed=[0-9]{1,10})"

@@ -23,8 +23,9 @@ from lra.leaderboard.page import page
 from lra.leaderboard.sheets import fields, to_csv, to_json
 from lra.plotting.figures import KINDS, Picture, pictures
 from lra.plotting.growth import growth
-from lra.scores import board, claims, overrides, published, speeds
+from lra.scores import board, claims, overrides, published, searches, speeds
 from lra.scores.board import Board
+from lra.scores.searches import Searched
 from lra.scores.tables import grid, latex, markdown
 from lra.terminal.arguments import Where, specs
 from lra.terminal.console import console, errors, left_out, write_document
@@ -74,6 +75,8 @@ class _Found:
     boards: list[Board]
     benches: list[tuple[str, BenchRecord]]
     """Every bench record with its file name."""
+    searched: list[Searched]
+    """Every search for rates."""
 
 
 @resting_collector()
@@ -101,6 +104,7 @@ def leaderboard(flags: LeaderboardFlags) -> int:
 def _read(flags: LeaderboardFlags) -> tuple[_Found, list[str]]:
     records, complaints = board.read(flags.results)
     benches, more = speeds.records(flags.results)
+    searched, others = searches.read(flags.results)
     kept = [
         each
         for each in records
@@ -110,7 +114,8 @@ def _read(flags: LeaderboardFlags) -> tuple[_Found, list[str]]:
         and flags.backend in (None, each.backend)
     ]
     chosen = speeds.choose(speeds.timings(benches), flags.device)
-    return _Found(boards=board.boards(kept, chosen), benches=benches), complaints + more
+    found = _Found(boards=board.boards(kept, chosen), benches=benches, searched=searched)
+    return found, complaints + more + others
 
 
 def _nothing(flags: LeaderboardFlags) -> str:
@@ -155,7 +160,7 @@ def _tables(found: _Found) -> dict[str, bytes]:
     rows = [row for each in boards for row in fields(each)]
     return {
         "leaderboard.csv": to_csv(rows).encode(),
-        "LEADERBOARD.md": page(boards, published.load(), named).encode(),
+        "LEADERBOARD.md": page(boards, published.load(), named, found.searched).encode(),
         "CLAIMS.md": claims_page.page(claims.load(), found.benches, boards).encode(),
     }
 

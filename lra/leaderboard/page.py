@@ -7,9 +7,10 @@ from typing import Any
 
 import attention_impls
 from lra.core.markup import in_markdown, pipe_table
-from lra.scores import beside, overrides
+from lra.scores import beside, overrides, searches
 from lra.scores.board import Board, Row
 from lra.scores.published import Table
+from lra.scores.searches import Searched
 from lra.scores.significance import LEVEL
 from lra.scores.speeds import Speeds
 from lra.scores.tables import grid, labels, markdown, origins
@@ -45,7 +46,8 @@ GROWTH = "Time and memory against length"
 ABOUT_GROWTH = """The standard model on full sequences. Each line has the points of one benchmark, the one with most
 lengths. Both axes are logarithmic: growth with N^p is a straight line of slope p, which is fitted by least squares.
 Time is the median step. Memory is its peak with weights and optimiser. Both are divided by the examples of the batch.
-Longer sequences have smaller batches, so fixed costs weigh more there."""
+Longer sequences have smaller batches, so fixed costs weigh more there. Benchmarks were made at different hours, so
+compare slopes rather than heights; the ratios in the table are within one benchmark."""
 
 PUBLISHED = (
     "Copied from papers and repositories, digit for digit. None of them is in one of our columns. No two of these "
@@ -60,14 +62,19 @@ FAMILIES = {
 }
 
 
-def page(boards: Sequence[Board], published: Sequence[Table], pictures: dict[str, dict[str, str]]) -> str:
+def page(
+    boards: Sequence[Board],
+    published: Sequence[Table],
+    pictures: dict[str, dict[str, str]],
+    searched: Sequence[Searched] = (),
+) -> str:
     """The whole page. `pictures` maps a preset, or "" for all, to {file: alternative text}."""
     first, *others = boards
     parts = [HEAD, *_section(first, pictures.get(first.preset, {}), published, LEGEND)]
     parts += _throughput(first.speeds, pictures.get("", {}))
     for board in others:
         parts += _section(board, pictures.get(board.preset, {}), published)
-    return "\n\n".join([*parts, *_published(published)]) + "\n"
+    return "\n\n".join([*parts, *searches.section(searched), *_published(published)]) + "\n"
 
 
 def _section(board: Board, pictures: dict[str, str], published: Sequence[Table], *legend: str) -> list[str]:

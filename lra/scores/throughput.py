@@ -13,10 +13,10 @@ from lra.scores.tables import NONE, Grid, TableText
 TITLE = "Throughput"
 STEPS: dict[What, str] = {"train": "training", "infer": "inference"}
 ABOUT = f"""The standard model on full sequences. Cells have examples per second by the median step. In brackets is the
-speed relative to `{BASELINE}`, round by round within one benchmark. Benchmarks were made at different hours of one
-machine, so compare the ratios. A ratio is of the code of its time: the last column has the commits. Memory is the peak
-of a training step, divided by the examples of the batch. A dash was not timed. Rows are sorted by framework, then by
-their ratio in training at the shortest length."""
+speed relative to `{BASELINE}`, round by round within one benchmark. Benchmarks were made at different hours, and the
+machine is not always as fast, so compare the ratios. A ratio is of the code of its time: the last column has the
+commits. Memory is the peak of a training step, divided by the examples of the batch. A dash was not timed. Rows are
+sorted by framework, then by their ratio in training at the shortest length."""
 COMMIT = 7  # digits of a commit's name
 
 Column = tuple[What, int]

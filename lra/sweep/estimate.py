@@ -15,6 +15,7 @@ from lra.bench.summary import Measured
 from lra.core.config import Run, neutral
 from lra.core.environment import environment
 from lra.core.errors import UserError
+from lra.core.tuning import FOLDER
 from lra.scores import speeds
 from lra.scores.overrides import defaults
 from lra.sweep.work import Probe
@@ -25,7 +26,6 @@ FORWARD = 1 / 3  # scoring a batch takes this share of a training step: a backwa
 LOADING = 5.0  # seconds to load a framework, if that was not measured
 PROCESS = 500_000_000  # bytes of a process with a framework, which a benchmark on a CPU does not count
 MARGIN = 1.2  # factor by which a run may need more memory than was measured
-TUNING = "tuning"  # the folder of runs of searches, in the folder of results
 WORTH = 100  # steps; a shorter run takes less time than its probe
 
 
@@ -63,7 +63,7 @@ class Known:
     def of(cls, results: Path, on_gpu: bool, machine: str | None = None) -> Known:
         """Read a folder of results, with the runs of searches in it."""
         runs = []
-        for path in sorted(each for of in ("runs", f"{TUNING}/runs") for each in (results / of).glob("[!.]*.json")):
+        for path in sorted(each for of in ("runs", f"{FOLDER}/runs") for each in (results / of).glob("[!.]*.json")):
             try:
                 runs.append(record.load(path))
             except UserError:  # the leaderboard reports such files

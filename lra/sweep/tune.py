@@ -18,10 +18,9 @@ from lra.core.errors import UserError
 from lra.core.frameworks import usual
 from lra.core.presets import Preset
 from lra.core.spec import Spec, print_specs
-from lra.core.tuning import budget, require_tunable
+from lra.core.tuning import FOLDER, budget, require_tunable
 from lra.sweep import choice, plan
 from lra.sweep.choice import Search, shortened
-from lra.sweep.estimate import TUNING
 from lra.sweep.items import Item
 from lra.sweep.perform import MachineFlags, at_least_one, perform, repeated
 from lra.sweep.plan import Planned, RunBlock
@@ -119,7 +118,7 @@ class TuneFlags(MachineFlags, SearchFlags):
 def tune(flags: TuneFlags) -> int:
     """Run the command. Returns the exit code."""
     flags.check()
-    searches, folder = flags.searches, flags.results / TUNING
+    searches, folder = flags.searches, flags.results / FOLDER
     pieces = [piece for _, own in searches for piece in own]
     items, code = perform(pieces, flags, folder, flags.again, split="validation")
     if flags.dry_run:
