@@ -72,6 +72,22 @@ def test_a_line_is_of_the_record_with_most_lengths_and_of_these_the_newest(resul
     assert elfatt.crossing is None  # that record has no softmax
 
 
+def test_a_record_of_a_slower_hour_is_shown_as_fast_as_that_of_the_baselines_line(tmp_path: Path) -> None:
+    lengths = {"2026-01-01": (1024, 4096, 16384), "2026-06-01": (1024, 4096)}
+    for (started, these), slower in zip(lengths.items(), (1, 3), strict=True):
+        for length in these:
+            write_timing(tmp_path, "softmax", slower * length / 1024, length=length, started=started)
+    for length in (1024, 4096):
+        write_timing(tmp_path, "linear", 3 * 0.5, length=length, started="2026-06-01")
+    found = lines(shown(tmp_path)["growth-train-time"])
+    assert found["softmax", "torch"].values == pytest.approx([125, 500, 2000])
+    assert found["linear", "torch"].values == pytest.approx([62.5, 62.5])  # half of softmax's time, then an eighth
+    write_timing(tmp_path, "flow", 0.5, length=2048, started="2026-06-01")
+    write_timing(tmp_path, "flow", 0.5, length=4096, started="2026-06-01")
+    found = lines(shown(tmp_path)["growth-train-time"])
+    assert found["flow", "torch"].values == pytest.approx([62.5, 62.5]), "as timed: softmax was not timed at 2,048"
+
+
 def test_another_device_and_what_was_not_measured_are_left_out(results: Path) -> None:
     for length in (1024, 4096):
         write_timing(results, "linear", 0.1, device="another", length=length)

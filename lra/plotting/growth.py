@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -57,25 +58,54 @@ def _of_device(speeds: Speeds, what: What, measure: Measure) -> Picture:
 
 
 def _longest(speeds: Speeds, what: What) -> list[Scaling]:
-    """Each mechanism's growth within one record, that with most lengths and of these the newest; hours never mix.
+    """Each mechanism's growth within one record, that with most lengths and of these the newest.
 
-    A mechanism that was timed at one length only has none. It is compared with the baseline of its own record.
+    A mechanism that was timed at one length only has none. Hours never mix: times are those of the hour in which the
+    baseline's own line was timed, as far as the baseline is in both records.
     """
     series: dict[tuple[str, str, str], dict[str, list[Measured]]] = {}
     for each in sorted(speeds.every, key=lambda each: each.cell.length):
         if each.what == what:
             series.setdefault(each.mechanism, {}).setdefault(each.started, []).append(each.measured)
-    usual: dict[str, dict[str, Sequence[Measured]]] = {}
-    for records in series.values():
-        for started, these in records.items():
-            if _name(these[0]) == BASELINE:
-                usual.setdefault(started, {})[these[0].cell.backend] = these
+    chosen = [max(records.items(), key=lambda record: (len(record[1]), record[0])) for records in series.values()]
+    usual = {
+        (started, these[0].cell.backend): these
+        for records in series.values()
+        for started, these in records.items()
+        if _name(these[0]) == BASELINE
+    }
+    shown = {these[0].cell.backend: these for _, these in chosen if _name(these[0]) == BASELINE}
     found = []
-    for records in series.values():
-        started, these = max(records.items(), key=lambda record: (len(record[1]), record[0]))
+    for started, these in chosen:
+        backend = these[0].cell.backend
+        own = usual.get((started, backend), [])
+        same = _in_the_hour_of(shown.get(backend, []), these, own)
         if len(these) > 1:
-            found.append(scaling(these, usual.get(started, {})))
+            found.append(scaling(same, shown) if same else scaling(these, {backend: own} if own else {}))
     return found
+
+
+def _in_the_hour_of(shown: list[Measured], these: list[Measured], own: list[Measured]) -> list[Measured]:
+    """The cells with times as in the hour of `shown`: scaled by the baseline, which both records have timed.
+
+    Args:
+        shown: The baseline's cells of that hour.
+        these: A mechanism's cells of another record.
+        own: The baseline's cells of that record.
+
+    Returns:
+        `these` if the hour is the same; nothing if a length of them is not in both others.
+    """
+    if own is shown:
+        return these
+    now, then = ({each.cell.length: each.example.median for each in cells} for cells in (shown, own))
+    if not all(each.cell.length in now and each.cell.length in then for each in these):
+        return []
+    return [_scaled(each, now[each.cell.length] / then[each.cell.length]) for each in these]
+
+
+def _scaled(each: Measured, factor: float) -> Measured:
+    return replace(each, cell=replace(each.cell, samples=[factor * sample for sample in each.cell.samples]))
 
 
 def _panels(scalings: Sequence[Scaling], measure: Measure) -> list[Panel]:
