@@ -60,8 +60,8 @@ def _of_device(speeds: Speeds, what: What, measure: Measure) -> Picture:
 def _longest(speeds: Speeds, what: What) -> list[Scaling]:
     """Each mechanism's growth within one record, that with most lengths and of these the newest.
 
-    A mechanism that was timed at one length only has none. Hours never mix: times are those of the hour in which the
-    baseline's own line was timed, as far as the baseline is in both records.
+    A mechanism that was timed at one length only has none. Times are as in the hour in which the baseline's own
+    line was timed. That needs the baseline in both records.
     """
     series: dict[tuple[str, str, str], dict[str, list[Measured]]] = {}
     for each in sorted(speeds.every, key=lambda each: each.cell.length):
