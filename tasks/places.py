@@ -19,11 +19,12 @@ def home() -> Path:
     if given := os.environ.get("LRA_HOME"):
         return named("LRA_HOME", given)
     try:
-        return user_cache_path("lra")
+        folder = user_cache_path("lra")
     except RuntimeError:  # a user without a name or a home, as containers have
-        raise TaskError(
-            "this user has no home directory for prepared data: set LRA_HOME to a writable folder"
-        ) from None
+        folder = Path("~")
+    if not folder.is_absolute():  # older platformdirs return ~ as it is
+        raise TaskError("this user has no home directory for prepared data: set LRA_HOME to a writable folder")
+    return folder
 
 
 def named(variable: str, text: str) -> Path:

@@ -19,9 +19,10 @@ import torch  # noqa: F401 - comes before JAX, as in conftest.py
 # isort: split
 import jax
 from jax._src.pallas.triton import lowering
-from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
+from jax.sharding import use_abstract_mesh
 
 from attention_impls.elfatt.pallas_attend import attend_fused
+from tests.abstract_gpu import h200
 from tests.elfatt_kernels import facts, parsed
 
 TOKENS = 4096
@@ -60,8 +61,7 @@ def lowered(dtype: str, head_dim: int, block: int) -> list[tuple[str, str]]:
 
     tokens = array(2, TOKENS, 2, head_dim)
     given = (tokens, tokens, tokens, (array(2, head_dim, 3), array(2, head_dim)))
-    mesh = AbstractMesh((), (), abstract_device=AbstractDevice("NVIDIA H200", None, "gpu"))
-    with modules() as found, use_abstract_mesh(mesh):
+    with modules() as found, use_abstract_mesh(h200()):
         jax.jit(both).trace(given, array(2, kind="int32"), tokens).lower(lowering_platforms=("cuda",))
     return found
 

@@ -272,7 +272,9 @@ def test_attend_takes_the_kernels_on_a_gpu_and_not_on_the_cpu_beside_it(monkeypa
 
 def lowered(function: Any, arguments: Any, platform: str = "cuda") -> str:
     """The module for a platform; for an NVIDIA GPU JAX only lowers Pallas where it knows which one."""
-    from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
+    from jax.sharding import use_abstract_mesh
 
-    with use_abstract_mesh(AbstractMesh((), (), abstract_device=AbstractDevice("NVIDIA H200", None, "gpu"))):
+    from tests.abstract_gpu import h200
+
+    with use_abstract_mesh(h200()):
         return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
