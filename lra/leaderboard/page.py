@@ -46,8 +46,8 @@ GROWTH = "Time and memory against length"
 ABOUT_GROWTH = """The standard model on full sequences. Each line has the points of one benchmark, the one with most
 lengths. Both axes are logarithmic: growth with N^p is a straight line of slope p, which is fitted by least squares.
 Time is the median step. Memory is its peak with weights and optimiser. Both are divided by the examples of the batch.
-Longer sequences have smaller batches, so fixed costs weigh more there. A benchmark of a
-slower or faster hour is scaled by softmax, which both hours have timed."""
+Longer sequences have smaller batches, so fixed costs weigh more there. A benchmark of a slower or faster hour is
+scaled by softmax, which both hours have timed. Without softmax in it, its times are shown as they are."""
 
 PUBLISHED = (
     "Copied from papers and repositories, digit for digit. None of them is in one of our columns. No two of these "
