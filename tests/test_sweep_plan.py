@@ -122,7 +122,8 @@ def test_an_impossible_value_makes_one_run_impossible(tmp_path: Path) -> None:
         ("sweep: [{bench: 3}]", "block 1: expected bench with its flags as one text"),
         ("sweep: [{bench: '\"'}]", "block 1: bench: No closing quotation"),
         ("sweep: [{bench: --lengths many}]", "block 1: bench: --lengths many: expected whole numbers"),
-        ("sweep: [{bench: --samples few}]", "block 1: bench: wrong flags, as python run_lra.py bench --samples few"),
+        ("sweep: [{bench: --samples few}]", "block 1: bench: wrong flags: python run_lra.py bench --samples few"),
+        ("sweep: [{bench: --atn elfatt}]", "block 1: bench: wrong flags: python run_lra.py bench --atn elfatt"),
     ],
 )
 def test_what_is_no_plan_is_refused_in_one_line(text: str, said: str, tmp_path: Path) -> None:

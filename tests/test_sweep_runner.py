@@ -92,7 +92,7 @@ def test_without_time_nothing_begins_and_a_benchmark_needs_minutes(tmp_path: Pat
 
 
 def test_a_benchmark_runs_alone(tmp_path: Path) -> None:
-    items = [item(tmp_path, 0), Item(title="bench", words=("a",)), item(tmp_path, 1), item(tmp_path, 2)]
+    items = [item(tmp_path, 0), Item(title="bench", words=("--seed", "1")), item(tmp_path, 1), item(tmp_path, 2)]
     engine, beside = ScriptedEngine({}, jobs=2), []
     engine.act = lambda: beside.append([order.title for order in engine.running])
     swept(items, engine, tmp_path)

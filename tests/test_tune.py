@@ -199,7 +199,8 @@ def test_a_file_that_is_no_search_is_named_and_left_out(text: str, tmp_path: Pat
     path.write_text(text)
     found, [complaint] = searches.read(tmp_path)
     assert found == []
-    assert complaint.startswith(f"{path} is not the file of a search: ")
+    assert "not the file of a search: " in complaint
+    assert complaint.count(str(path)) == 1
 
 
 def test_nothing_is_chosen_before_all_have_ended_or_where_all_failed(

@@ -12,9 +12,9 @@ from lra.bench import shapes
 from lra.bench.record import MODELS, What
 from lra.core.config import BackendName
 from lra.core.errors import UserError
-from lra.core.frameworks import usual
+from lra.core.frameworks import Device, usual
 from lra.core.spec import Spec
-from lra.terminal.arguments import backends, named, numbers, pairs, specs, words
+from lra.terminal.arguments import backends, devices, named, numbers, pairs, specs, words
 
 Dtype = Literal["float32", "bfloat16"]
 Count = Annotated[int, Interval(ge=1, le=1_000_000)]
@@ -101,3 +101,11 @@ class Wanted:
             raise UserError(f"--as is for --what train or infer: {self.what} takes no step of a run")
         if self.preset and (self.batch or self.chunk or self.dropout):
             raise UserError(f"--as {self.preset} decides batch, chunk and dropout: leave those flags out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedOn(Wanted):
+    """The subject of a benchmark, and its device."""
+
+    device: Annotated[Device, devices()] | None = None
+    """The device to time. Default: a GPU if there is one."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 from lra import backends
 from lra.bench import record as bench_record
@@ -15,12 +14,12 @@ from lra.bench.runner import run_bench
 from lra.bench.screen import tables
 from lra.bench.summary import Summary, summarize
 from lra.bench.table import TIMED, comma_separated, markdown, notes
-from lra.bench.wanted import Wanted
+from lra.bench.wanted import WantedOn
 from lra.core.environment import RESULTS
 from lra.core.files import write_atomically
 from lra.core.frameworks import Device
 from lra.plotting.growth import record_growth
-from lra.terminal.arguments import Where, devices
+from lra.terminal.arguments import Where
 from lra.terminal.console import console, errors
 from lra.terminal.flags import command_line
 
@@ -31,11 +30,9 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchFlags(Wanted):
+class BenchFlags(WantedOn):
     """The arguments of the command."""
 
-    device: Annotated[Device, devices()] | None = None
-    """The device to time. Default: a GPU if there is one."""
     results: Where = RESULTS
     """The folder of results; records, tables and plots go to its folder bench."""
     redraw: Where | None = None

@@ -64,7 +64,12 @@ def read(results: Path) -> tuple[list[Searched], list[str]]:
     found, complaints = [], []
     for path in sorted((results / FOLDER).glob("[!.]*.json")):
         try:
-            found.append(built(Searched, read_json(path)))
+            values = read_json(path)
+        except UserError as error:
+            complaints.append(f"not the file of a search: {error}: repair or remove it")
+            continue
+        try:
+            found.append(built(Searched, values))
         except UserError as error:
             complaints.append(f"{path} is not the file of a search: {error}: repair or remove it")
     return found, complaints

@@ -11,7 +11,7 @@ from pathlib import Path
 import tyro
 
 from lra.bench import record as bench_record
-from lra.bench.wanted import Wanted
+from lra.bench.wanted import WantedOn
 from lra.core.errors import UserError
 from lra.terminal.flags import command_line
 
@@ -24,10 +24,10 @@ def command(words: Sequence[str]) -> str:
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            wanted, others = tyro.cli(Wanted, args=list(words), return_unknown_args=True)
+            wanted = tyro.cli(WantedOn, args=list(words))
     except SystemExit:
-        raise UserError(f"wrong flags, as python run_lra.py bench {shlex.join(words)} tells") from None
-    return shlex.join([*shlex.split(command_line("bench", wanted)), *others])
+        raise UserError(f"wrong flags: python run_lra.py bench {shlex.join(words)} names them") from None
+    return command_line("bench", wanted)
 
 
 def complete(results: Path) -> dict[str, Path]:
